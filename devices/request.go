@@ -140,7 +140,9 @@ type Request struct {
 	Slot      uint32    // for whoever submitted it
 	Seq       uint64    // for whoever holds it
 
-	mark sim.Time
+	mark    sim.Time
+	flight  *Flight // while a Drive writes it through its cache
+	arrival uint64  // while a Drive holds it: its place in the order of arrival
 }
 
 // Reset makes r ready for another use, keeping only its timer's identity. The
@@ -256,3 +258,22 @@ func (q *Queue) Peek() *Request { return q.head }
 
 // Len counts the requests.
 func (q *Queue) Len() int { return q.n }
+
+// Remove takes r out, wherever it stands. It walks the list.
+func (q *Queue) Remove(r *Request) {
+	if q.head == r {
+		q.Pop()
+		return
+	}
+	for p := q.head; p != nil; p = p.Next {
+		if p.Next == r {
+			p.Next = r.Next
+			if q.tail == r {
+				q.tail = p
+			}
+			r.Next = nil
+			q.n--
+			return
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package devices
+
+import "nbdbench/sim"
+
+// Cut is what a power cut at this moment would leave: the medium, with a seeded
+// choice of those atomic units that were on their way to it. It is a view of
+// the drive and is good until the drive's loop goes on; Media copies it.
+type Cut struct {
+	media  Media
+	cache  *Cache // nil where nothing acknowledged can be lost
+	stream sim.Stream
+}
+
+// NewCut is the cut of a device without a volatile cache: what was
+// acknowledged is there.
+func NewCut(media Media) *Cut { return &Cut{media: media} }
+
+// Cut returns what a power cut would leave, chosen by seed.
+func (c *Cache) Cut(seed sim.Seed) *Cut {
+	return &Cut{media: c.media, cache: c, stream: seed.Stream("landed")}
+}
+
+// ExposedBytes is how much acknowledged data is not durable.
+func (k *Cut) ExposedBytes() uint64 {
+	if k.cache == nil {
+		return 0
+	}
+	return k.cache.dirty + k.cache.flying
+}
+
+// Exposed visits the ranges whose newest acknowledged version may be lost:
+// what is dirty, in order of address, then what is in flight. A range may come
+// twice.
+func (k *Cut) Exposed(visit func(off, end uint64)) {
+	if k.cache == nil {
+		return
+	}
+	x := &k.cache.index
+	for cur := (cursor{}); x.at(cur) != nil; cur = x.next(cur) {
+		visit(x.at(cur).Off, x.at(cur).End)
+	}
+	for f := k.cache.flights; f != nil; f = f.next {
+		for i := range f.pieces {
+			if p := &f.pieces[i]; p.end > p.off {
+				visit(p.off, p.end)
+			}
+		}
+	}
+}
+
+// landed reports whether the atomic unit of byte off in flight f reached the
+// medium before the power went.
+func (k *Cut) landed(f *Flight, off uint64) bool {
+	return k.stream.Uint64(f.id, off/k.cache.atomic)&1 == 1
+}
+
+// Stamp is the version of a sector after the cut.
+func (k *Cut) Stamp(sector uint64) Stamp {
+	if k.cache == nil {
+		return k.media.Stamp(sector)
+	}
+	off := sector * Sector
+	for f := k.cache.flights; f != nil; f = f.next {
+		for i := range f.pieces {
+			p := &f.pieces[i]
+			if p.off <= off && off < p.end && k.landed(f, off) {
+				return p.content.Stamp
+			}
+		}
+	}
+	return k.media.Stamp(sector)
+}
+
+// Durable is the version of a sector in the worst case, in which nothing that
+// was on its way arrived.
+func (k *Cut) Durable(sector uint64) Stamp { return k.media.Stamp(sector) }
+
+// Media returns the medium after the cut, independent of the drive.
+func (k *Cut) Media() Media {
+	m := k.media.Clone()
+	if k.cache == nil {
+		return m
+	}
+	for f := k.cache.oldestFlight(); f != nil; f = f.newer {
+		for i := range f.pieces {
+			k.land(m, f, &f.pieces[i])
+		}
+	}
+	return m
+}
+
+func (k *Cut) land(m Media, f *Flight, p *piece) {
+	unit := k.cache.atomic
+	for off := p.off; off < p.end; {
+		end := min((off/unit+1)*unit, p.end)
+		if k.landed(f, off) {
+			m.Write(off, end-off, p.content.slice(off-p.off, end-off))
+		}
+		off = end
+	}
+}

@@ -1,0 +1,384 @@
+package devices
+
+import (
+	"nbdbench/sim"
+)
+
+// Mechanism is the part of a simulated drive that differs between kinds: how
+// long the controller takes, and how the medium serves the drive's work.
+type Mechanism interface {
+	// Ack is when the controller has taken a write into its cache, answered a
+	// read from it, or done what needs no medium. It charges r.
+	Ack(now sim.Time, r *Request) sim.Time
+	// Kick says that the drive may have work: a mechanism with a free server
+	// takes it from the drive, see NextHost, NextFlush and Background.
+	Kick()
+}
+
+// DriveConfig is what a Drive is made of.
+type DriveConfig struct {
+	Info  Info
+	Media Media
+	// Capacity of the write cache in bytes; 0 means no write cache.
+	Capacity uint64
+	// HighWater is how many dirty bytes start a destage, LowWater where it ends.
+	HighWater, LowWater uint64
+	// IdleDestage is how long the drive has to be idle before it destages; 0 is never.
+	IdleDestage sim.Duration
+}
+
+// Drive is what every simulated drive has in common: a controller in front of
+// a mechanism, a write cache where it is volatile, back-pressure when that is
+// full, reads that see the newest data, read-modify-write for what is smaller
+// than a logical block, the counters and the power cut.
+//
+// A Drive pulls: work waits in the drive until the mechanism has a server free
+// and asks for it, because the order on a disk and the coverage of a FLUSH are
+// decided only then.
+type Drive struct {
+	loop *sim.Loop
+	cfg  DriveConfig
+	mech Mechanism
+
+	cache *Cache // nil unless the cache is volatile
+
+	stalled Queue // writes that wait for room
+	host    Queue // requests that need the medium
+	flushes Queue
+
+	idle       sim.Timer
+	destaging  bool // from HighWater down to LowWater, or idle
+	inside     int  // requests submitted and not done
+	arrivals   uint64
+	stats      Stats
+	mediaBytes uint64 // written to media without a cache
+}
+
+// The meanings of a request's timer while a Drive holds it.
+const (
+	tagAck  = iota // the controller is done with it
+	tagIdle        // the idle timer
+)
+
+// NewDrive returns a drive that asks mech for times.
+func NewDrive(loop *sim.Loop, cfg DriveConfig, mech Mechanism) *Drive {
+	d := &Drive{loop: loop, cfg: cfg, mech: mech}
+	if cfg.Info.Cache == CacheVolatile {
+		d.cache = NewCache(cfg.Media, cfg.Capacity, cfg.Info.AtomicUnit)
+	}
+	d.idle.Tag = tagIdle
+	return d
+}
+
+// Info describes the drive.
+func (d *Drive) Info() Info { return d.cfg.Info }
+
+// Loop is the loop that the drive runs on.
+func (d *Drive) Loop() *sim.Loop { return d.loop }
+
+// Cache is the volatile write cache, or nil.
+func (d *Drive) Cache() *Cache { return d.cache }
+
+// Media is what is durable.
+func (d *Drive) Media() Media { return d.cfg.Media }
+
+// Stats returns the drive's counters.
+func (d *Drive) Stats() Stats {
+	s := d.stats
+	s.MediaWrittenBytes = d.mediaBytes
+	if d.cache != nil {
+		s.MediaWrittenBytes += d.cache.written
+	}
+	return s
+}
+
+// Cut returns what a power cut at this moment would leave, chosen by seed.
+func (d *Drive) Cut(seed sim.Seed) *Cut {
+	if d.cache == nil {
+		return NewCut(d.cfg.Media)
+	}
+	return d.cache.Cut(seed)
+}
+
+// Submit takes a request.
+func (d *Drive) Submit(r *Request) {
+	d.inside++
+	d.arrivals++
+	d.loop.Cancel(&d.idle)
+	r.Timer.Owner, r.Seq, r.arrival = r, 0, d.arrivals
+	if e := d.check(r); e != OK {
+		r.Errno = e
+		d.loop.At(&r.Timer, d.loop.Now(), failer{d})
+		return
+	}
+	switch r.Op {
+	case OpRead:
+		d.read(r)
+	case OpFlush:
+		d.flushes.Push(r)
+		d.mech.Kick()
+	case OpWrite, OpTrim, OpWriteZeroes:
+		if d.needsOldData(r) {
+			d.host.Push(r) // read first; ReadDone sends it on
+			d.mech.Kick()
+			return
+		}
+		d.write(r)
+	default: // OpCache, OpBlockStatus: advice, or answered from what the controller knows
+		d.ack(r)
+	}
+}
+
+// check refuses what the server in front should never let through.
+func (d *Drive) check(r *Request) Errno {
+	switch {
+	case r.Op == OpFlush:
+		return OK
+	case r.Offset > d.cfg.Info.Size || r.Length > d.cfg.Info.Size-r.Offset:
+		if r.Op == OpWrite || r.Op == OpWriteZeroes {
+			return ENOSPC
+		}
+		return EINVAL
+	case d.cfg.Info.ReadOnly && r.Op.Modifies():
+		return EPERM
+	case r.Flags&FUA != 0 && r.Op.Modifies() && d.cfg.Info.FUA == FUANone:
+		return EINVAL
+	}
+	return OK
+}
+
+// failer completes a refused request with the error that it already carries.
+type failer struct{ d *Drive }
+
+func (f failer) Fire(t *sim.Timer) {
+	r := t.Owner.(*Request)
+	f.d.finish(r, r.Errno)
+}
+
+func (d *Drive) ack(r *Request) {
+	r.Timer.Tag = tagAck
+	d.loop.At(&r.Timer, d.mech.Ack(d.loop.Now(), r), d)
+}
+
+// Fire completes what the controller has finished with, or notices that the
+// drive is idle.
+func (d *Drive) Fire(t *sim.Timer) {
+	if t.Tag == tagIdle {
+		d.destaging = true
+		d.mech.Kick()
+		return
+	}
+	r := t.Owner.(*Request)
+	switch {
+	case r.Op == OpRead:
+		d.fill(r)
+	case r.Op.Modifies():
+		d.store(r)
+	}
+	d.finish(r, OK)
+}
+
+// needsOldData reports whether a write covers part of a logical block whose
+// rest is not in the cache: the drive must read the block first.
+func (d *Drive) needsOldData(r *Request) bool {
+	b := uint64(max(d.cfg.Info.LogicalBlock, 1))
+	if r.Op != OpWrite || (r.Offset%b == 0 && r.Length%b == 0) {
+		return false
+	}
+	start, end := r.Offset/b*b, min((r.End()+b-1)/b*b, d.cfg.Info.Size)
+	return d.cache == nil || !d.cache.Cached(start, end)
+}
+
+// write takes a write that has its whole blocks.
+func (d *Drive) write(r *Request) {
+	if d.cache == nil {
+		d.writeWithoutCache(r)
+		return
+	}
+	if r.Flags&FUA != 0 || d.tooLong(r) {
+		r.Seq = hostWrite
+		d.host.Push(r)
+		d.mech.Kick()
+		return
+	}
+	if d.stalled.Len() > 0 || !d.cache.Reserve(d.weight(r)) {
+		d.stalled.Push(r)
+		d.mech.Kick()
+		return
+	}
+	d.ack(r)
+}
+
+func (d *Drive) writeWithoutCache(r *Request) {
+	if d.cfg.Info.Cache == CacheProtected {
+		d.ack(r) // acknowledged is durable: the capacitors see to it
+		return
+	}
+	r.Seq = hostWrite
+	d.host.Push(r)
+	d.mech.Kick()
+}
+
+// tooLong reports whether a write would fill more than half of the cache.
+func (d *Drive) tooLong(r *Request) bool { return 2*d.weight(r) > d.cfg.Capacity }
+
+func (d *Drive) weight(r *Request) uint64 { return weight(r.Length, Content{Zero: r.Op != OpWrite}) }
+
+// hostWrite in a request's Seq says that it goes to the medium as a write;
+// otherwise the medium reads for it.
+const hostWrite = ^uint64(0)
+
+// ForWrite reports whether host request r, taken from NextHost, writes to the
+// medium; otherwise the medium reads its blocks.
+func ForWrite(r *Request) bool { return r.Seq == hostWrite }
+
+func (d *Drive) read(r *Request) {
+	if d.cache != nil && d.cache.Cached(r.Offset, r.End()) {
+		d.ack(r)
+		return
+	}
+	d.host.Push(r)
+	d.mech.Kick()
+}
+
+// fill puts the newest content into a read.
+func (d *Drive) fill(r *Request) {
+	if d.cache != nil {
+		d.cache.Read(r.Offset, r.Length, &r.Payload)
+		return
+	}
+	d.cfg.Media.Read(r.Offset, r.Length, &r.Payload)
+}
+
+// store puts an acknowledged write where it belongs.
+func (d *Drive) store(r *Request) {
+	d.stats.HostWrittenBytes += r.Length
+	c := d.content(r)
+	if d.cache == nil {
+		d.cfg.Media.Write(r.Offset, r.Length, c)
+		d.mediaBytes += r.Length
+		return
+	}
+	d.cache.Release(d.weight(r))
+	if c.Bytes != nil {
+		c.Bytes = append([]byte(nil), c.Bytes...)
+	}
+	d.cache.Write(r.Offset, r.Length, c, r.Txn)
+	if d.cache.Dirty() > d.cfg.HighWater && !d.destaging {
+		d.destaging = true
+		d.mech.Kick()
+	}
+}
+
+func (d *Drive) content(r *Request) Content {
+	if r.Op == OpWrite {
+		return Content{Bytes: r.Bytes, Stamp: r.Stamp}
+	}
+	return Content{Stamp: r.Stamp, Zero: true}
+}
+
+// finish completes r and starts the idle clock when nothing is left.
+func (d *Drive) finish(r *Request, e Errno) {
+	d.inside--
+	if d.inside == 0 && d.cache != nil && d.cfg.IdleDestage > 0 && d.cache.Dirty() > 0 {
+		d.loop.After(&d.idle, d.cfg.IdleDestage, d)
+	}
+	r.Finish(e)
+}
+
+// Host lists the requests that need the medium, oldest first; a mechanism that
+// serves them out of order takes one out with Queue.Remove.
+func (d *Drive) Host() *Queue { return &d.host }
+
+// NextHost takes the oldest request that needs the medium, or nil.
+func (d *Drive) NextHost() *Request { return d.host.Pop() }
+
+// Begin starts host request r on the medium: a write through the cache gets
+// its flight. The mechanism calls HostDone when the medium is done.
+func (d *Drive) Begin(r *Request) {
+	if ForWrite(r) && d.cache != nil {
+		r.flight = d.cache.Through(r.Offset, r.Length, d.content(r))
+	}
+}
+
+// HostDone completes a host request on the medium at the present instant.
+func (d *Drive) HostDone(r *Request) {
+	switch {
+	case r.Op == OpRead:
+		d.fill(r)
+	case !ForWrite(r): // its blocks have been read: now it is a write like others
+		r.Seq = 0
+		d.write(r)
+		return
+	case d.cache == nil:
+		d.store(r)
+	default:
+		d.stats.HostWrittenBytes += r.Length
+		d.Land(r.flight)
+		r.flight = nil
+	}
+	d.finish(r, OK)
+}
+
+// NextFlush takes the oldest waiting FLUSH, or nil, and fixes its coverage: it
+// is done when the cache is clean up to the snapshot in r.Seq. bytes is what it
+// has to write, own the part that its own commit wrote.
+func (d *Drive) NextFlush() (r *Request, bytes, own uint64) {
+	r = d.flushes.Pop()
+	if r == nil {
+		return nil, 0, 0
+	}
+	d.stats.Flushes++
+	if d.cache == nil {
+		return r, 0, 0
+	}
+	r.Seq = d.cache.Seq()
+	bytes, own = d.cache.Covered(r.Seq, r.Txn)
+	d.stats.FlushedBytes += bytes
+	d.stats.CollateralBytes += bytes - own
+	return r, bytes, own
+}
+
+// FlushFirst reports whether the oldest waiting FLUSH came before the oldest
+// waiting host request.
+func (d *Drive) FlushFirst() bool {
+	f, h := d.flushes.Peek(), d.host.Peek()
+	return f != nil && (h == nil || f.arrival < h.arrival)
+}
+
+// FlushDone completes a FLUSH at the present instant.
+func (d *Drive) FlushDone(r *Request) { d.finish(r, OK) }
+
+// Background reports whether the drive wants to destage: the cache is above
+// its mark, writes wait for room, or the drive is idle.
+func (d *Drive) Background() bool {
+	if d.cache == nil || d.cache.Extents() == 0 {
+		d.destaging = false
+		return false
+	}
+	if d.stalled.Len() > 0 {
+		return true
+	}
+	if d.destaging && d.inside > 0 && d.cache.Dirty() <= d.cfg.LowWater {
+		d.destaging = false
+	}
+	return d.destaging
+}
+
+// Stalled counts the writes that wait for room in the cache.
+func (d *Drive) Stalled() int { return d.stalled.Len() }
+
+// Land makes a destage's flight durable at the present instant and lets writes
+// in for which there is room now.
+func (d *Drive) Land(f *Flight) {
+	d.cache.Land(f)
+	d.unstall()
+}
+
+func (d *Drive) unstall() {
+	for r := d.stalled.Peek(); r != nil && d.cache.Reserve(d.weight(r)); r = d.stalled.Peek() {
+		d.stalled.Pop()
+		r.Charge(DeviceQueue, d.loop.Now())
+		d.ack(r)
+	}
+}

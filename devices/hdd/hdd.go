@@ -1,0 +1,396 @@
+package hdd
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// Config is a disk. There is no useful zero value; see Validate.
+type Config struct {
+	Size uint64 // bytes
+	RPM  int
+
+	Heads                  int
+	Zones                  int
+	OuterTrack, InnerTrack int // sectors of 512 bytes
+
+	SeekA, SeekB sim.Duration // see the package comment
+	SeekKnee     float64      // fraction of all cylinders, in (0, 1]
+	Settle       sim.Duration
+	HeadSwitch   sim.Duration
+	// CylinderSwitch is the skew between the last track of a cylinder and the
+	// first of the next.
+	CylinderSwitch sim.Duration
+
+	// Ack is the controller's time for a cached write, a hit or a clean FLUSH;
+	// Bandwidth is the interface's, in bytes per second.
+	Ack       sim.Duration
+	Bandwidth float64
+	// QueueDepth is how many host requests the order is chosen among (NCQ: 32).
+	QueueDepth int
+	// Scheduler is the order in which the arm serves what waits.
+	Scheduler Scheduler
+}
+
+// Scheduler is the order of service.
+type Scheduler uint8
+
+// The schedulers.
+const (
+	SPTF  Scheduler = iota // shortest positioning time first
+	CLook                  // rising address, then from the lowest again
+	FIFO                   // first come, first served
+)
+
+// MaxRun is how many bytes of adjacent dirty extents the arm writes at once.
+const MaxRun = 1 << 20
+
+func (c *Config) turn() sim.Duration { return sim.Duration(60e9 / float64(c.RPM)) }
+
+// Validate says what is wrong with c, all at once.
+func (c *Config) Validate() error {
+	var errs []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	want(c.Size >= 1<<20, "size is %d bytes, want at least 1 MiB", c.Size)
+	want(c.RPM >= 1000 && c.RPM <= 30000, "rpm is %d, want 1000 to 30000", c.RPM)
+	want(c.Heads >= 1 && c.Heads <= 64, "heads is %d, want 1 to 64", c.Heads)
+	want(c.Zones >= 1 && c.Zones <= 256, "zones is %d, want 1 to 256", c.Zones)
+	want(c.InnerTrack >= 16 && c.OuterTrack >= c.InnerTrack, "tracks hold %d to %d sectors, want at least 16 and no more inside than outside", c.InnerTrack, c.OuterTrack)
+	want(c.SeekA > 0 && c.SeekB > 0, "seek is %v + %v*sqrt(x), want both above 0", c.SeekA, c.SeekB)
+	want(c.SeekKnee > 0 && c.SeekKnee <= 1, "seek_knee is %g, want above 0 and at most 1", c.SeekKnee)
+	want(c.QueueDepth >= 1, "queue_depth is %d, want at least 1", c.QueueDepth)
+	want(c.Ack >= 0 && c.Settle >= 0 && c.HeadSwitch >= 0 && c.CylinderSwitch >= 0, "a time is below 0")
+	return errors.Join(errs...)
+}
+
+// Device is a disk as a block device.
+type Device struct {
+	*devices.Drive
+	cfg  Config
+	geo  *geometry
+	loop *sim.Loop
+
+	bus   sim.Timeline
+	busy  bool
+	timer sim.Timer
+	began sim.Time
+	at    place            // where the arm is
+	lba   uint64           // the sector behind the last one served
+	job   *devices.Request // the host request on the medium, or nil
+	run   *devices.Flight  // the destage on the medium, or nil
+	own   bool             // the destage holds data of the flushing commit
+
+	flush     *devices.Request // the FLUSH being served, or nil
+	hostsTurn bool             // host requests and destage take turns
+}
+
+// New returns a disk on loop. What drive says about cache, block sizes and
+// flags is the caller's; cfg must be valid.
+func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig) *Device {
+	d := &Device{cfg: cfg, geo: newGeometry(&cfg), loop: loop}
+	d.Drive = devices.NewDrive(loop, drive, d)
+	return d
+}
+
+// Ack is the controller's time: the bus, one transfer after another, then the
+// controller's own latency, which overlaps.
+func (d *Device) Ack(now sim.Time, r *devices.Request) sim.Time {
+	n := r.Length
+	if r.Op != devices.OpWrite && r.Op != devices.OpRead {
+		n = 0
+	}
+	start, moved := d.bus.Reserve(now, d.busTime(n))
+	r.Charge(devices.DeviceQueue, start)
+	done := moved.Add(d.cfg.Ack)
+	r.Charge(devices.CacheStage, done)
+	return done
+}
+
+func (d *Device) busTime(n uint64) sim.Duration {
+	if d.cfg.Bandwidth <= 0 {
+		return 0
+	}
+	return sim.Duration(float64(n) / d.cfg.Bandwidth * 1e9)
+}
+
+// Kick gives the arm its next job if it has none.
+func (d *Device) Kick() {
+	if d.busy {
+		return
+	}
+	d.settleFlush()
+	d.beginFlush()
+	switch destage := d.wantsDestage(); {
+	case d.Host().Len() > 0 && (d.hostsTurn || !destage):
+		d.hostsTurn = false
+		d.serveHost(d.pickHost())
+	case destage:
+		d.hostsTurn = true
+		d.serveDestage()
+	}
+}
+
+// beginFlush fixes the coverage of the next FLUSH, if none is being served. A
+// clean cache takes the controller's time alone.
+func (d *Device) beginFlush() {
+	for d.flush == nil {
+		r, _, _ := d.NextFlush()
+		if r == nil {
+			return
+		}
+		r.Charge(devices.DeviceQueue, d.loop.Now())
+		if d.Cache() == nil || d.Cache().Clean(r.Seq) {
+			d.endFlush(r)
+			continue
+		}
+		d.flush = r
+	}
+}
+
+// endFlush completes r after the controller's time.
+func (d *Device) endFlush(r *devices.Request) {
+	done := d.loop.Now().Add(d.cfg.Ack)
+	r.Charge(devices.CacheStage, done)
+	r.Timer.Owner = r
+	d.loop.At(&r.Timer, done, flushDone{d})
+}
+
+type flushDone struct{ d *Device }
+
+func (f flushDone) Fire(t *sim.Timer) { f.d.FlushDone(t.Owner.(*devices.Request)) }
+
+// wantsDestage reports whether a dirty extent should be written: one that the
+// FLUSH covers, or any if the drive wants room.
+func (d *Device) wantsDestage() bool {
+	c := d.Cache()
+	if c == nil || c.Extents() == 0 {
+		return false
+	}
+	if d.flush != nil && c.Oldest().First <= d.flush.Seq {
+		return true
+	}
+	return d.Background()
+}
+
+func (d *Device) limit() uint64 {
+	if c := d.Cache(); d.flush != nil && c.Oldest().First <= d.flush.Seq {
+		return d.flush.Seq
+	}
+	return math.MaxUint64
+}
+
+// start puts the arm to work on n sectors from lba.
+func (d *Device) start(lba, n uint64, write bool) {
+	now := d.loop.Now()
+	p := d.geo.place(lba)
+	pos := d.position(p, now, write)
+	d.busy, d.began = true, now
+	last := lba + max(n, 1) - 1
+	d.at, d.lba = d.geo.place(last), last+1
+	d.loop.At(&d.timer, now.Add(pos+d.geo.transfer(p, max(n, 1))), d)
+}
+
+// position is the time until the head is at p: seek, settle, wait.
+func (d *Device) position(p place, now sim.Time, write bool) sim.Duration {
+	s := d.seek(p)
+	if write && s > 0 {
+		s += d.cfg.Settle
+	}
+	return s + d.geo.wait(p.angle, now.Add(s))
+}
+
+func (d *Device) seek(p place) sim.Duration {
+	if p.cylinder == d.at.cylinder {
+		if p.head == d.at.head {
+			return 0
+		}
+		return d.cfg.HeadSwitch
+	}
+	return d.seekTime(p.cylinder - d.at.cylinder)
+}
+
+func (d *Device) seekTime(cylinders int64) sim.Duration {
+	x := math.Abs(float64(cylinders)) / float64(d.geo.cylinders)
+	a, b, knee := float64(d.cfg.SeekA), float64(d.cfg.SeekB), d.cfg.SeekKnee
+	if x <= knee {
+		return sim.Duration(a + b*math.Sqrt(x))
+	}
+	root := math.Sqrt(knee)
+	return sim.Duration(a + b*root + b/(2*root)*(x-knee))
+}
+
+// pickHost chooses among the first QueueDepth host requests.
+func (d *Device) pickHost() *devices.Request {
+	best := d.Host().Peek()
+	if d.cfg.Scheduler == FIFO {
+		return best
+	}
+	now := d.loop.Now()
+	var least sim.Duration
+	i := 0
+	for r := best; r != nil && i < d.cfg.QueueDepth; r, i = r.Next, i+1 {
+		cost := d.cost(r.Offset/devices.Sector, now, devices.ForWrite(r))
+		if i == 0 || cost < least {
+			best, least = r, cost
+		}
+	}
+	return best
+}
+
+// cost is what the scheduler minimises.
+func (d *Device) cost(lba uint64, now sim.Time, write bool) sim.Duration {
+	if d.cfg.Scheduler == CLook {
+		if lba < d.lba {
+			lba += 1 << 50 // behind the arm: after all that is ahead
+		}
+		return sim.Duration(lba)
+	}
+	return d.position(d.geo.place(lba), now, write)
+}
+
+func (d *Device) serveHost(r *devices.Request) {
+	d.Host().Remove(r)
+	d.Begin(r)
+	r.Charge(devices.DeviceQueue, d.loop.Now())
+	d.job = r
+	first := r.Offset / devices.Sector
+	d.start(first, (r.End()+devices.Sector-1)/devices.Sector-first, devices.ForWrite(r))
+}
+
+// serveDestage writes the best run of dirty extents.
+func (d *Device) serveDestage() {
+	limit := d.limit()
+	e := d.pickExtent(limit)
+	c := d.Cache()
+	f := c.Depart()
+	first, end := e.Off, e.Off
+	d.own = false
+	for e != nil && e.Off == end && e.First <= limit && f.Bytes() < MaxRun {
+		end = e.End
+		d.own = d.own || d.flush != nil && e.Txn == d.flush.Txn
+		c.Take(f, e)
+		e = c.From(end).Extent()
+	}
+	d.run = f
+	d.start(first/devices.Sector, (end+devices.Sector-1)/devices.Sector-first/devices.Sector, true)
+}
+
+// pickExtent chooses among the dirty extents with First up to limit. Only the
+// first of a run of adjacent ones is a candidate.
+func (d *Device) pickExtent(limit uint64) *devices.Extent {
+	switch d.cfg.Scheduler {
+	case FIFO:
+		return d.Cache().Oldest()
+	case CLook:
+		return d.nextUp(limit)
+	}
+	return d.nearest(limit)
+}
+
+// nextUp is the first candidate at or above the arm's address, else the lowest.
+func (d *Device) nextUp(limit uint64) *devices.Extent {
+	for _, from := range [2]uint64{d.lba * devices.Sector, 0} {
+		for w := d.Cache().From(from); w.Extent() != nil; w = w.Next() {
+			if w.Extent().First <= limit {
+				return w.Extent()
+			}
+		}
+	}
+	return nil
+}
+
+// nearest is the candidate with the shortest positioning time. It looks
+// outwards from the arm and stops where the seek alone is longer than the best.
+func (d *Device) nearest(limit uint64) *devices.Extent {
+	s := search{d: d, now: d.loop.Now(), limit: limit}
+	from := d.Cache().From(d.lba * devices.Sector)
+	for w := from; w.Extent() != nil && s.consider(w); w = w.Next() {
+	}
+	for w, ok := from.Prev(); ok && s.consider(w); w, ok = w.Prev() {
+	}
+	return s.best
+}
+
+type search struct {
+	d     *Device
+	now   sim.Time
+	limit uint64
+	best  *devices.Extent
+	least sim.Duration
+}
+
+// consider weighs the extent at w and reports whether one farther away could
+// still be better.
+func (s *search) consider(w devices.Walk) bool {
+	e := w.Extent()
+	p := s.d.geo.place(e.Off / devices.Sector)
+	if s.best != nil && p.cylinder != s.d.at.cylinder && s.d.seekTime(p.cylinder-s.d.at.cylinder) >= s.least {
+		return false
+	}
+	if e.First > s.limit || s.continues(w, e) {
+		return true
+	}
+	if cost := s.d.position(p, s.now, true); s.best == nil || cost < s.least {
+		s.best, s.least = e, cost
+	}
+	return true
+}
+
+// continues reports whether e follows directly on another candidate.
+func (s *search) continues(w devices.Walk, e *devices.Extent) bool {
+	before, ok := w.Prev()
+	if !ok {
+		return false
+	}
+	b := before.Extent()
+	return b.End == e.Off && b.First <= s.limit
+}
+
+// Fire ends the arm's job and gives it the next one.
+func (d *Device) Fire(*sim.Timer) {
+	now := d.loop.Now()
+	d.busy = false
+	if r := d.job; r != nil {
+		d.job = nil
+		r.Charge(devices.MediaStage, now)
+		d.HostDone(r)
+	} else {
+		d.landRun(now)
+	}
+	d.Kick()
+}
+
+// landRun makes the destage durable and charges the FLUSH that waits for it.
+func (d *Device) landRun(now sim.Time) {
+	f := d.run
+	d.run = nil
+	d.Land(f)
+	r := d.flush
+	if r == nil {
+		return
+	}
+	r.Charge(devices.DeviceQueue, d.began)
+	if d.own {
+		r.Charge(devices.MediaStage, now)
+	} else {
+		r.Charge(devices.FlushOthers, now)
+	}
+}
+
+// settleFlush ends the FLUSH being served once nothing that it covers is left:
+// written, or superseded by a FUA write.
+func (d *Device) settleFlush() {
+	if r := d.flush; r != nil && d.Cache().Clean(r.Seq) {
+		d.flush = nil
+		r.Charge(devices.DeviceQueue, d.loop.Now())
+		d.endFlush(r)
+	}
+}

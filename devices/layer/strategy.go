@@ -1,0 +1,123 @@
+package layer
+
+import (
+	"errors"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// ErrUnsupported is what every *Unsupported is.
+var ErrUnsupported = errors.New("unsupported")
+
+// Unsupported says why a device cannot carry out a strategy.
+type Unsupported struct{ Reason string }
+
+func (u *Unsupported) Error() string { return u.Reason }
+
+// Is makes errors.Is(u, ErrUnsupported) hold.
+func (u *Unsupported) Is(target error) bool { return target == ErrUnsupported }
+
+// Options are what the strategies can be told. Loop is required.
+type Options struct {
+	Loop *sim.Loop
+	// Depth bounds the commands in progress on a connection, in the server's
+	// half of emulate; 0 is no limit, nbdkit's is NbdkitDepth.
+	Depth int
+}
+
+// Wrap puts a layer around a device.
+type Wrap func(inner devices.Device, o Options) (devices.Device, error)
+
+// Strategy is a place where durability is made. Its two halves go around the
+// device that is served and around the device that the client has.
+type Strategy struct {
+	Name       string
+	WhoDurable string // who makes a write durable, in words
+	Durable    bool   // what it acknowledges as durable survives a power cut
+	RoundTrips int    // over the wire, for one durable write
+	Server     Wrap
+	Client     Wrap
+}
+
+// Strategies are all there are, in the order in which they are told of. The
+// slice is the caller's.
+func Strategies() []Strategy {
+	return []Strategy{
+		{"native", "device, that write alone", true, 1, native, advertised},
+		{"emulate", "server: write+flush each", true, 1, emulateServer, advertised},
+		{"emulate-grouped", "server: shared flush", true, 1, server(EmulateGrouped), advertised},
+		{"none", "client: write, then flush", true, 2, server(HideFUA), client(Emulate)},
+		{"none-grouped", "client: shared flush", true, 2, server(HideFUA), client(BlkFlush)},
+		{"none-unsafe", "nobody", false, 1, server(HideFUA), unsafeClient},
+		{"force", "device, every write", true, 1, server(Force), advertised},
+		{"discard", "nobody, though advertised", false, 1, discardServer, advertised},
+		{"pass", "as the device", true, 1, pass, pass},
+	}
+}
+
+// Lookup finds a strategy by its name.
+func Lookup(name string) (Strategy, bool) {
+	for _, s := range Strategies() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Strategy{}, false
+}
+
+func server(f func(devices.Device, *sim.Loop, Side) (devices.Device, error)) Wrap {
+	return func(inner devices.Device, o Options) (devices.Device, error) { return f(inner, o.Loop, ServerSide) }
+}
+
+func client(f func(devices.Device, *sim.Loop, Side) (devices.Device, error)) Wrap {
+	return func(inner devices.Device, o Options) (devices.Device, error) { return f(inner, o.Loop, ClientSide) }
+}
+
+func pass(inner devices.Device, _ Options) (devices.Device, error) { return inner, nil }
+
+func native(inner devices.Device, _ Options) (devices.Device, error) {
+	if err := needNative(inner); err != nil {
+		return nil, err
+	}
+	return inner, nil
+}
+
+// advertised is a client that sends FUA, and therefore needs it advertised. It
+// cannot see who is behind it.
+func advertised(inner devices.Device, _ Options) (devices.Device, error) {
+	if inner.Info().FUA == devices.FUANone {
+		return nil, &Unsupported{"the export does not advertise FUA"}
+	}
+	return inner, nil
+}
+
+func emulateServer(inner devices.Device, o Options) (devices.Device, error) {
+	d, err := Emulate(inner, o.Loop, ServerSide)
+	if err != nil {
+		return nil, err
+	}
+	return Depth(d, o.Loop, ServerSide, o.Depth), nil
+}
+
+func discardServer(inner devices.Device, o Options) (devices.Device, error) {
+	return Discard(inner, o.Loop, ServerSide), nil
+}
+
+func unsafeClient(inner devices.Device, o Options) (devices.Device, error) {
+	return Discard(inner, o.Loop, ClientSide), nil
+}
+
+func needFlush(d devices.Device) error {
+	if !d.Info().CanFlush {
+		return &Unsupported{"device has no FLUSH"}
+	}
+	return nil
+}
+
+func needNative(d devices.Device) error {
+	if d.Info().FUA != devices.FUANative {
+		return &Unsupported{"device has no FUA"}
+	}
+	return nil
+}

@@ -1,0 +1,387 @@
+package devices
+
+import (
+	"fmt"
+	"sort"
+)
+
+// Content is what a range holds: bytes, a version stamp for all of it, or
+// zeros (which have a stamp of their own in version mode).
+type Content struct {
+	Bytes []byte
+	Stamp Stamp
+	Zero  bool
+}
+
+// slice is the content of n bytes from skip on.
+func (c Content) slice(skip, n uint64) Content {
+	if c.Bytes != nil {
+		c.Bytes = c.Bytes[skip : skip+n]
+	}
+	return c
+}
+
+// Mode is how a device keeps content. Both answer the same questions.
+type Mode uint8
+
+// The content modes.
+const (
+	Versions  Mode = iota // stamps of 512-byte sectors, for speed
+	RealBytes             // the bytes themselves, for any client
+)
+
+// Media is what is durable. It knows nothing of time or caches.
+type Media interface {
+	// Write stores content for the range of n bytes at off.
+	Write(off, n uint64, c Content)
+	// Read fills p for the range of n bytes at off: p.Bytes in byte mode; in
+	// version mode p.Versions, where given, and p.Stamp, which is the fold of
+	// the sectors' stamps (see FoldStamps).
+	Read(off, n uint64, p *Payload)
+	// Stamp is the version of a 512-byte sector; in byte mode always 0.
+	Stamp(sector uint64) Stamp
+	// Clone returns an independent copy.
+	Clone() Media
+	// Mode is how the content is kept.
+	Mode() Mode
+}
+
+// NewMedia returns media that holds zeros, version 0.
+func NewMedia(m Mode) Media {
+	if m == RealBytes {
+		return &byteMedia{chunks: map[uint64][]byte{}}
+	}
+	return newStampMedia()
+}
+
+// FoldStamps makes one stamp of a range's sectors: the stamp itself if all are
+// equal, else a hash in which the order counts. first is the fold so far.
+func FoldStamps(fold, next Stamp, first bool) Stamp {
+	if first || fold == next {
+		return next
+	}
+	return Stamp((uint64(fold)^uint64(next)*0x9e3779b97f4a7c15)*0xbf58476d1ce4e5b9 | 1<<63)
+}
+
+// chunkSize is the unit in which byte media is sparse.
+const chunkSize = 64 << 10
+
+// byteMedia keeps bytes in chunks; a chunk that is not there is zeros.
+type byteMedia struct{ chunks map[uint64][]byte }
+
+func (m *byteMedia) Mode() Mode         { return RealBytes }
+func (m *byteMedia) Stamp(uint64) Stamp { return 0 }
+
+func (m *byteMedia) Write(off, n uint64, c Content) {
+	for n > 0 {
+		in := off % chunkSize
+		part := min(n, chunkSize-in)
+		m.writeChunk(off/chunkSize, in, part, c)
+		if c.Bytes != nil {
+			c.Bytes = c.Bytes[part:]
+		}
+		off, n = off+part, n-part
+	}
+}
+
+func (m *byteMedia) writeChunk(i, in, n uint64, c Content) {
+	chunk := m.chunks[i]
+	if c.Zero {
+		if n == chunkSize {
+			delete(m.chunks, i)
+		} else if chunk != nil {
+			clear(chunk[in : in+n])
+		}
+		return
+	}
+	if chunk == nil {
+		chunk = make([]byte, chunkSize)
+		m.chunks[i] = chunk
+	}
+	copy(chunk[in:in+n], c.Bytes)
+}
+
+func (m *byteMedia) Read(off, n uint64, p *Payload) {
+	if uint64(len(p.Bytes)) < n {
+		panic(fmt.Sprintf("devices: read of %d bytes into a buffer of %d", n, len(p.Bytes)))
+	}
+	for done := uint64(0); done < n; {
+		in := (off + done) % chunkSize
+		part := min(n-done, chunkSize-in)
+		to := p.Bytes[done : done+part]
+		if chunk := m.chunks[(off+done)/chunkSize]; chunk != nil {
+			copy(to, chunk[in:])
+		} else {
+			clear(to)
+		}
+		done += part
+	}
+}
+
+func (m *byteMedia) Clone() Media {
+	c := &byteMedia{chunks: make(map[uint64][]byte, len(m.chunks))}
+	for i, chunk := range m.chunks {
+		c.chunks[i] = append([]byte(nil), chunk...)
+	}
+	return c
+}
+
+// The page of version media: eight sectors, which nearly always hold one version.
+const (
+	pageSize    = 4096
+	pageSectors = pageSize / Sector
+	// bulkPages is from how many pages on a write is kept as one range.
+	bulkPages = 256
+	splitBit  = 1 << 63 // a page's stamp with this bit is an index into splits
+)
+
+// stampMedia keeps a stamp for each page in a hash table, those pages whose
+// sectors differ in splits, and long writes as ranges below the table. An entry
+// of the table is always newer than a range that covers it.
+type stampMedia struct {
+	table  pageTable
+	splits [][pageSectors]Stamp
+	free   []uint32
+	ranges []stampRange // ascending, disjoint
+}
+
+type stampRange struct {
+	page, end uint64
+	stamp     Stamp
+}
+
+func newStampMedia() *stampMedia { return &stampMedia{table: newPageTable(64)} }
+
+func (m *stampMedia) Mode() Mode { return Versions }
+
+func (m *stampMedia) Write(off, n uint64, c Content) {
+	first, end := off/Sector, (off+n+Sector-1)/Sector
+	if off/pageSize*pageSize == off && n >= bulkPages*pageSize {
+		bulkEnd := end / pageSectors
+		m.writeRange(first/pageSectors, bulkEnd, c.Stamp)
+		first = bulkEnd * pageSectors
+	}
+	for first < end {
+		page, in := first/pageSectors, first%pageSectors
+		k := min(end-first, pageSectors-in)
+		if k == pageSectors {
+			m.setPage(page, c.Stamp)
+		} else {
+			m.setSectors(page, in, k, c.Stamp)
+		}
+		first += k
+	}
+}
+
+func (m *stampMedia) setPage(page uint64, s Stamp) {
+	slot := m.table.slot(page)
+	if *slot&splitBit != 0 {
+		m.free = append(m.free, uint32(*slot&^splitBit))
+	}
+	*slot = s
+}
+
+func (m *stampMedia) setSectors(page, in, k uint64, s Stamp) {
+	old, ok := m.table.get(page)
+	if !ok {
+		old = m.rangeStamp(page)
+	}
+	i := uint32(old &^ splitBit)
+	if old&splitBit == 0 {
+		i = m.split(old)
+	}
+	for j := in; j < in+k; j++ {
+		m.splits[i][j] = s
+	}
+	*m.table.slot(page) = Stamp(i) | splitBit
+}
+
+func (m *stampMedia) split(s Stamp) uint32 {
+	var i uint32
+	if n := len(m.free); n > 0 {
+		i = m.free[n-1]
+		m.free = m.free[:n-1]
+	} else {
+		i = uint32(len(m.splits))
+		m.splits = append(m.splits, [pageSectors]Stamp{})
+	}
+	for j := range m.splits[i] {
+		m.splits[i][j] = s
+	}
+	return i
+}
+
+// writeRange covers whole pages with one stamp: the pages' own entries go, and
+// so do the parts of older ranges.
+func (m *stampMedia) writeRange(page, end uint64, s Stamp) {
+	m.table.remove(page, end, func(v Stamp) {
+		if v&splitBit != 0 {
+			m.free = append(m.free, uint32(v&^splitBit))
+		}
+	})
+	kept := m.ranges[:0:0]
+	for _, r := range m.ranges {
+		if r.page < page {
+			kept = append(kept, stampRange{r.page, min(r.end, page), r.stamp})
+		}
+		if r.end > end {
+			kept = append(kept, stampRange{max(r.page, end), r.end, r.stamp})
+		}
+	}
+	kept = append(kept, stampRange{page, end, s})
+	sort.Slice(kept, func(i, j int) bool { return kept[i].page < kept[j].page })
+	m.ranges = kept
+}
+
+func (m *stampMedia) rangeStamp(page uint64) Stamp {
+	if len(m.ranges) == 0 {
+		return 0
+	}
+	i := sort.Search(len(m.ranges), func(i int) bool { return m.ranges[i].end > page })
+	if i < len(m.ranges) && m.ranges[i].page <= page {
+		return m.ranges[i].stamp
+	}
+	return 0
+}
+
+func (m *stampMedia) Stamp(sector uint64) Stamp {
+	page := sector / pageSectors
+	s, ok := m.table.get(page)
+	if !ok {
+		return m.rangeStamp(page)
+	}
+	if s&splitBit != 0 {
+		return m.splits[s&^splitBit][sector%pageSectors]
+	}
+	return s
+}
+
+func (m *stampMedia) Read(off, n uint64, p *Payload) {
+	first, end := off/Sector, (off+n+Sector-1)/Sector
+	for s := first; s < end; s++ {
+		v := m.Stamp(s)
+		if p.Versions != nil {
+			p.Versions[s-first] = v
+		}
+		p.Stamp = FoldStamps(p.Stamp, v, s == first)
+	}
+}
+
+func (m *stampMedia) Clone() Media {
+	return &stampMedia{
+		table:  m.table.clone(),
+		splits: append([][pageSectors]Stamp(nil), m.splits...),
+		free:   append([]uint32(nil), m.free...),
+		ranges: append([]stampRange(nil), m.ranges...),
+	}
+}
+
+// pageTable is an open-addressing hash table from page number to stamp: 16
+// bytes a slot, linear probing, at most 4/5 full.
+type pageTable struct {
+	slots []pageSlot
+	used  int
+	shift uint // 64 - log2(len(slots))
+}
+
+type pageSlot struct {
+	key   uint64 // page number plus one; 0 is empty
+	stamp Stamp
+}
+
+func newPageTable(n int) pageTable {
+	shift := uint(64)
+	for m := 1; m < n; m *= 2 {
+		shift--
+	}
+	return pageTable{slots: make([]pageSlot, 1<<(64-shift)), shift: shift}
+}
+
+func (t *pageTable) home(page uint64) int { return int(page * 0x9e3779b97f4a7c15 >> t.shift) }
+
+func (t *pageTable) find(page uint64) int {
+	i := t.home(page)
+	for t.slots[i].key != 0 && t.slots[i].key != page+1 {
+		i = (i + 1) & (len(t.slots) - 1)
+	}
+	return i
+}
+
+func (t *pageTable) get(page uint64) (Stamp, bool) {
+	s := &t.slots[t.find(page)]
+	return s.stamp, s.key != 0
+}
+
+// slot returns the place of page's stamp, made if it was not there.
+func (t *pageTable) slot(page uint64) *Stamp {
+	i := t.find(page)
+	if t.slots[i].key == 0 {
+		if 5*(t.used+1) > 4*len(t.slots) {
+			t.grow()
+			i = t.find(page)
+		}
+		t.slots[i].key = page + 1
+		t.used++
+	}
+	return &t.slots[i].stamp
+}
+
+func (t *pageTable) grow() {
+	old := t.slots
+	*t = newPageTable(2 * len(old))
+	for _, s := range old {
+		if s.key != 0 {
+			t.slots[t.find(s.key-1)] = s
+			t.used++
+		}
+	}
+}
+
+// remove takes out the entries of pages [page, end): one by one if they are
+// fewer than the table's slots, else by going through the table.
+func (t *pageTable) remove(page, end uint64, gone func(Stamp)) {
+	if t.used == 0 {
+		return
+	}
+	if end-page <= uint64(len(t.slots)) {
+		for p := page; p < end; p++ {
+			if i := t.find(p); t.slots[i].key != 0 {
+				gone(t.slots[i].stamp)
+				t.delete(i)
+			}
+		}
+		return
+	}
+	old := t.slots
+	*t = newPageTable(len(old))
+	for _, s := range old {
+		switch {
+		case s.key == 0:
+		case s.key-1 >= page && s.key-1 < end:
+			gone(s.stamp)
+		default:
+			t.slots[t.find(s.key-1)] = s
+			t.used++
+		}
+	}
+}
+
+// delete empties slot i and moves later entries of the probe run back.
+func (t *pageTable) delete(i int) {
+	mask := len(t.slots) - 1
+	t.used--
+	for j := (i + 1) & mask; t.slots[j].key != 0; j = (j + 1) & mask {
+		home := t.home(t.slots[j].key - 1)
+		if (j-home)&mask >= (j-i)&mask {
+			t.slots[i] = t.slots[j]
+			i = j
+		}
+	}
+	t.slots[i] = pageSlot{}
+}
+
+func (t *pageTable) clone() pageTable {
+	c := *t
+	c.slots = append([]pageSlot(nil), t.slots...)
+	return c
+}

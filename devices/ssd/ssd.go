@@ -1,0 +1,294 @@
+package ssd
+
+import (
+	"errors"
+	"fmt"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// Config is a flash drive. The zero value is a drive that takes no time; see
+// the package comment for what each parameter does.
+type Config struct {
+	Serial      sim.Duration
+	SerialPer4K sim.Duration
+	Parallel    sim.Duration
+	Bandwidth   float64 // bytes per second; 0 is unlimited
+
+	ReadBase sim.Duration
+	ReadPage sim.Duration
+	Dies     int // 0 is 1
+
+	FlushClean     sim.Duration
+	FlushBase      sim.Duration
+	FlushPerStripe sim.Duration
+	Stripe         uint64 // bytes; 0 is 1 MiB
+	FUABase        sim.Duration
+	Servers        int // 0 is 1
+	Contention     float64
+
+	// Sigma is the lognormal spread of FLUSH and FUA around their means.
+	Sigma float64
+}
+
+// Validate says what is wrong with c, all at once.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, d := range []struct {
+		name  string
+		value sim.Duration
+	}{
+		{"serial", c.Serial}, {"serial_per_4k", c.SerialPer4K}, {"parallel", c.Parallel},
+		{"read_base", c.ReadBase}, {"read_page", c.ReadPage}, {"flush_clean", c.FlushClean},
+		{"flush_base", c.FlushBase}, {"flush_per_stripe", c.FlushPerStripe}, {"fua_base", c.FUABase},
+	} {
+		if d.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v, want at least 0", d.name, d.value))
+		}
+	}
+	if c.Dies < 0 || c.Dies > 1<<16 || c.Servers < 0 || c.Servers > 64 {
+		errs = append(errs, fmt.Errorf("dies is %d and servers %d, want at most 65536 and 64", c.Dies, c.Servers))
+	}
+	if c.Sigma < 0 || c.Sigma > 3 || c.Contention < 0 || c.Bandwidth < 0 {
+		errs = append(errs, fmt.Errorf("sigma is %g, contention %g, bandwidth %g: want at least 0, sigma at most 3", c.Sigma, c.Contention, c.Bandwidth))
+	}
+	return errors.Join(errs...)
+}
+
+// Device is a flash drive as a block device.
+type Device struct {
+	*devices.Drive
+	cfg   Config
+	loop  *sim.Loop
+	noise sim.Dist
+	draw  sim.Stream
+
+	serial  sim.Timeline
+	dies    []sim.Timeline
+	units   []unit
+	idle    int           // units without work
+	blocked devices.Queue // FLUSHes whose data another unit is still writing
+}
+
+// unit is one of the servers that make data durable.
+type unit struct {
+	timer  sim.Timer
+	d      *Device
+	req    *devices.Request // the FLUSH or FUA it serves; nil for a destage
+	flight *devices.Flight  // what a FLUSH or destage carries
+	busy   bool
+}
+
+// New returns a flash drive on loop; seed feeds the spread of its times. cfg
+// must be valid.
+func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig, seed sim.Seed) *Device {
+	cfg.Dies, cfg.Servers = max(cfg.Dies, 1), max(cfg.Servers, 1)
+	if cfg.Stripe == 0 {
+		cfg.Stripe = 1 << 20
+	}
+	d := &Device{
+		cfg: cfg, loop: loop, draw: seed.Stream("ssd.persist"),
+		dies: make([]sim.Timeline, cfg.Dies), units: make([]unit, cfg.Servers), idle: cfg.Servers,
+	}
+	// The spread multiplies a mean of 1 s, so that one distribution serves all.
+	d.noise = sim.LognormalDist(1e9, cfg.Sigma)
+	for i := range d.units {
+		d.units[i].d = d
+	}
+	d.Drive = devices.NewDrive(loop, drive, d)
+	return d
+}
+
+// Ack is the controller's time: the serial stage, then the parallel one.
+func (d *Device) Ack(now sim.Time, r *devices.Request) sim.Time {
+	start, done := d.serial.Reserve(now, d.serialTime(r))
+	r.Charge(devices.DeviceQueue, start)
+	done = done.Add(d.cfg.Parallel)
+	r.Charge(devices.CacheStage, done)
+	return done
+}
+
+func (d *Device) serialTime(r *devices.Request) sim.Duration {
+	if r.Op != devices.OpWrite && r.Op != devices.OpRead {
+		return d.cfg.Serial + d.cfg.SerialPer4K
+	}
+	return d.cfg.Serial + d.cfg.SerialPer4K*sim.Duration((r.Length+4095)/4096) + d.transfer(r.Length)
+}
+
+func (d *Device) transfer(n uint64) sim.Duration {
+	if d.cfg.Bandwidth <= 0 {
+		return 0
+	}
+	return sim.Duration(float64(n) / d.cfg.Bandwidth * 1e9)
+}
+
+// Kick starts reads at once and gives free units the oldest FLUSH or FUA, and
+// only then background work.
+func (d *Device) Kick() {
+	for d.startReads(); d.idle > 0; d.startReads() {
+		u := d.freeUnit()
+		switch {
+		case d.FlushFirst():
+			d.startFlush(u)
+		case d.Host().Len() > 0:
+			d.startWrite(u, d.NextHost())
+		case d.Background():
+			if !d.startDestage(u) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+func (d *Device) freeUnit() *unit {
+	for i := range d.units {
+		if !d.units[i].busy {
+			return &d.units[i]
+		}
+	}
+	return nil
+}
+
+// startReads takes every read out of the host queue: dies, not units, serve them.
+func (d *Device) startReads() {
+	for r := d.Host().Peek(); r != nil; {
+		next := r.Next
+		if !devices.ForWrite(r) {
+			d.Host().Remove(r)
+			d.startRead(r)
+		}
+		r = next
+	}
+}
+
+func (d *Device) startRead(r *devices.Request) {
+	d.Begin(r)
+	die := &d.dies[r.Offset/4096%uint64(len(d.dies))]
+	start, done := die.Reserve(d.loop.Now(), d.cfg.ReadPage)
+	r.Charge(devices.DeviceQueue, start)
+	done = done.Add(d.cfg.ReadBase + d.transfer(r.Length))
+	r.Charge(devices.MediaStage, done)
+	d.loop.At(&r.Timer, done, d)
+}
+
+// Fire completes a read.
+func (d *Device) Fire(t *sim.Timer) { d.HostDone(t.Owner.(*devices.Request)) }
+
+// spread is the random factor for request r; op keeps FLUSH and FUA of one
+// transaction apart.
+func (d *Device) spread(r *devices.Request) float64 {
+	if d.cfg.Sigma == 0 {
+		return 1
+	}
+	return float64(d.noise.Sample(d.draw, r.Txn, uint64(r.Step))) / 1e9
+}
+
+// startWrite serves a write that goes through the cache.
+func (d *Device) startWrite(u *unit, r *devices.Request) {
+	d.Begin(r)
+	now := d.loop.Now()
+	r.Charge(devices.DeviceQueue, now)
+	r.Charge(devices.CacheStage, now.Add(d.serialTime(r)+d.cfg.Parallel))
+	u.req = r
+	d.startUnit(u, d.serialTime(r)+d.cfg.Parallel+d.scaled(d.cfg.FUABase, d.spread(r)))
+}
+
+func (d *Device) scaled(t sim.Duration, factor float64) sim.Duration {
+	return sim.Duration(float64(t) * factor)
+}
+
+func (d *Device) startUnit(u *unit, service sim.Duration) {
+	if d.idle < len(d.units) {
+		service = d.scaled(service, 1+d.cfg.Contention)
+	}
+	d.idle--
+	u.busy = true
+	d.loop.After(&u.timer, service, u)
+}
+
+// startFlush fixes the coverage of the oldest FLUSH and what it costs. The
+// part of the cost that would be due without other commits' data is its own.
+func (d *Device) startFlush(u *unit) {
+	r, bytes, own := d.NextFlush()
+	now := d.loop.Now()
+	r.Charge(devices.DeviceQueue, now)
+	factor := d.spread(r)
+	service := d.scaled(d.flushTime(bytes), factor)
+	r.Charge(devices.MediaStage, now.Add(d.scaled(d.flushTime(own), factor)))
+	r.Charge(devices.FlushOthers, now.Add(service))
+	u.req = r
+	if bytes > 0 {
+		u.flight = d.Cache().Depart()
+		d.Cache().TakeUpTo(u.flight, r.Seq, ^uint64(0))
+	}
+	d.startUnit(u, service)
+}
+
+func (d *Device) flushTime(bytes uint64) sim.Duration {
+	if bytes == 0 {
+		return d.cfg.FlushClean
+	}
+	return d.cfg.FlushBase + d.cfg.FlushPerStripe*sim.Duration((bytes-1)/d.cfg.Stripe)
+}
+
+// startDestage writes one stripe of what is oldest.
+func (d *Device) startDestage(u *unit) bool {
+	f := d.Cache().Depart()
+	d.Cache().TakeUpTo(f, ^uint64(0), d.cfg.Stripe)
+	if f.Bytes() == 0 {
+		d.Land(f)
+		return false
+	}
+	u.flight = f
+	d.startUnit(u, d.cfg.FlushPerStripe)
+	return true
+}
+
+// Fire ends the unit's work.
+func (u *unit) Fire(*sim.Timer) {
+	d, r, f := u.d, u.req, u.flight
+	u.req, u.flight, u.busy = nil, nil, false
+	d.idle++
+	if f != nil {
+		d.Land(f)
+	}
+	switch {
+	case r == nil:
+	case r.Op == devices.OpFlush:
+		d.endFlush(r)
+	default:
+		r.Charge(devices.MediaStage, d.loop.Now())
+		d.HostDone(r)
+	}
+	d.recheck()
+	d.Kick()
+}
+
+// endFlush completes r unless another unit still carries data that it covers.
+func (d *Device) endFlush(r *devices.Request) {
+	if d.Cache() != nil && !d.Cache().Clean(r.Seq) {
+		d.blocked.Push(r)
+		return
+	}
+	r.Charge(devices.FlushOthers, d.loop.Now())
+	d.FlushDone(r)
+}
+
+// recheck looks again at the FLUSHes that waited for other units. What was
+// dirty under another unit's flight has to be written now.
+func (d *Device) recheck() {
+	for n := d.blocked.Len(); n > 0; n-- {
+		r := d.blocked.Pop()
+		if c := d.Cache(); !c.Clean(r.Seq) && c.Extents() > 0 && c.Oldest().First <= r.Seq && d.idle > 0 {
+			u := d.freeUnit()
+			u.req, u.flight = r, c.Depart()
+			c.TakeUpTo(u.flight, r.Seq, ^uint64(0))
+			d.startUnit(u, d.flushTime(u.flight.Bytes()))
+			continue
+		}
+		d.endFlush(r)
+	}
+}

@@ -1,0 +1,99 @@
+package nbd
+
+import "nbdbench/devices"
+
+// validate says what is wrong with a request: one errno for each rule, the
+// rules in the order of nbdkit's validate_request (server/protocol.c). It looks
+// at nothing but the request and what was advertised, so anybody may call it.
+// The sections named are those of the NBD protocol document.
+func (x *ExportInfo) validate(h *Header) devices.Errno {
+	if e := x.checkRange(h); e != devices.OK {
+		return e
+	}
+	if e := x.checkFlags(h); e != devices.OK {
+		return e
+	}
+	if e := x.checkBlock(h); e != devices.OK {
+		return e
+	}
+	return x.checkAdvertised(h.Op)
+}
+
+func (x *ExportInfo) checkRange(h *Header) devices.Errno {
+	switch {
+	case h.Op.Modifies() && x.Flags&ReadOnly != 0:
+		return devices.EPERM // "Transmission flags", READ_ONLY: MUST error
+	case h.Op == devices.OpFlush:
+		if h.Offset != 0 || h.Length != 0 {
+			return devices.EINVAL // "Request types", FLUSH: length and offset MUST be 0
+		}
+	case h.Op > devices.OpBlockStatus || h.Op == cmdDisc:
+		return devices.EINVAL // "Error values": unknown command
+	case h.Length == 0 || h.Offset > x.Size || uint64(h.Length) > x.Size-h.Offset:
+		return outOfRange(h.Op)
+	}
+	return devices.OK
+}
+
+// outOfRange: "Error values": ENOSPC SHOULD answer what would write past the
+// end, EINVAL the rest. A request of length 0 is unspecified; nbdkit treats it
+// the same way.
+func outOfRange(op devices.Op) devices.Errno {
+	if op == devices.OpWrite || op == devices.OpWriteZeroes {
+		return devices.ENOSPC
+	}
+	return devices.EINVAL
+}
+
+// checkFlags: "Error values": EINVAL SHOULD answer an unknown flag and one that
+// does not fit the command. FUA fits every command once it was advertised, even
+// where it means nothing ("Command flags").
+func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
+	switch f := h.Flags; {
+	case f == 0:
+		return devices.OK
+	case f&^knownFlags != 0:
+		return devices.EINVAL
+	case f&(devices.NoHole|devices.FastZero) != 0 && h.Op != devices.OpWriteZeroes:
+		return devices.EINVAL
+	case f&devices.DF != 0 && (h.Op != devices.OpRead || x.Flags&SendDF == 0):
+		return devices.EINVAL // DF needs structured replies
+	case f&devices.ReqOne != 0 && h.Op != devices.OpBlockStatus:
+		return devices.EINVAL
+	case f&devices.FUA != 0 && x.Flags&SendFUA == 0:
+		return devices.EINVAL // FUA only if SEND_FUA
+	case f&devices.FastZero != 0 && x.Flags&SendFastZero == 0:
+		return devices.EINVAL
+	}
+	return devices.OK
+}
+
+// checkBlock: "Block size constraints": EINVAL SHOULD answer what goes against
+// them. nbdkit answers a payload beyond its 64 MiB with ENOMEM, an error that
+// the protocol says SHOULD NOT be sent.
+func (x *ExportInfo) checkBlock(h *Header) devices.Errno {
+	carries := h.Op == devices.OpRead || h.Op == devices.OpWrite
+	if carries && h.Length > x.MaxPayload {
+		return devices.EINVAL
+	}
+	if (h.Offset|uint64(h.Length))&uint64(x.MinBlock-1) != 0 {
+		return devices.EINVAL
+	}
+	return devices.OK
+}
+
+// checkAdvertised: "Transmission flags": a client MUST NOT use what was not
+// advertised. BLOCK_STATUS needs a meta context, and none is ever negotiated.
+func (x *ExportInfo) checkAdvertised(op devices.Op) devices.Errno {
+	if need := needs[op&7]; x.Flags&need != need {
+		return devices.EINVAL
+	}
+	return devices.OK
+}
+
+// needs is the flag without which a command is not to be sent. No server here
+// sets the highest bit.
+var needs = [8]TransmissionFlags{
+	devices.OpFlush: SendFlush, devices.OpTrim: SendTrim, devices.OpCache: SendCache,
+	devices.OpWriteZeroes: SendWriteZeroes, devices.OpBlockStatus: 1 << 15,
+}

@@ -1,0 +1,156 @@
+package nbd
+
+import (
+	"errors"
+	"fmt"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// Wire is a connection within one process and one loop: a Client and a
+// ServerConn with a link in each direction, one event for each message. What
+// travels is the encoded header, and the data by reference.
+type Wire struct {
+	Client *Client
+	Server *ServerConn
+
+	loop     *sim.Loop
+	up, down *sim.Link
+	frames   frames
+	held     fifo // arrived, but the server has no room
+	pouring  bool
+	cut      bool
+}
+
+// The meanings of a frame's timer.
+const (
+	toServer = iota
+	toClient
+)
+
+// Connect opens export e over a virtual wire, negotiating at this instant by
+// the bytes that a socket would carry. Connections that share a link share its
+// bandwidth. id is the connection's number, for the requests that reach the
+// device.
+func Connect(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link) (*Wire, error) {
+	client, server := NewClientHandshake(Go, e.Name), NewServerHandshake([]*Export{e}, ConnInfo{ID: id})
+	if err := Negotiate(client, server); err != nil {
+		return nil, fmt.Errorf("connection %d: %w", id, err)
+	}
+	w := &Wire{loop: loop, up: up, down: down}
+	chosen, dev := server.Chosen()
+	w.Server = NewServerConn(loop, chosen, dev, id, w)
+	w.Client = NewClient(loop, client.Export(), w)
+	w.Server.peer = &w.Client.table
+	return w, nil
+}
+
+// ConnectAll opens n connections, numbered from 0, over the same two links, and
+// returns them beside the device that they make together.
+func ConnectAll(loop *sim.Loop, e *Export, n int, up, down *sim.Link) (Multi, []*Wire, error) {
+	m, wires := make(Multi, n), make([]*Wire, n)
+	for i := range wires {
+		w, err := Connect(loop, e, uint32(i), up, down)
+		if err != nil {
+			return nil, nil, err
+		}
+		m[i], wires[i] = w.Client, w
+	}
+	return m, wires, nil
+}
+
+// ErrCut is why requests fail on a wire that was cut.
+var ErrCut = errors.New("nbd: the connection was cut")
+
+// Cut breaks the connection: nothing on the wire arrives, and the client's
+// requests fail. What the server has received is served all the same.
+func (w *Wire) Cut() {
+	w.cut = true
+	w.Client.Fail(ErrCut)
+}
+
+// SendRequest puts a request on the wire. It is for the Client to call.
+func (w *Wire) SendRequest(h Header, p devices.Payload) {
+	f := w.frames.get()
+	EncodeHeader(&f.header, &h)
+	f.payload = p
+	f.timer.Tag = toServer
+	n := RequestSize + uint64(h.payload())
+	w.loop.At(&f.timer, w.up.Arrival(w.loop.Now(), n), w)
+}
+
+// SendReply puts a reply on the wire. It is for the ServerConn to call.
+func (w *Wire) SendReply(r Reply) {
+	f := w.frames.get()
+	EncodeReply(&f.header, r.Errno, r.Cookie)
+	f.payload = r.Payload
+	f.timer.Tag = toClient
+	n := ReplySize + uint64(r.Data)
+	w.loop.At(&f.timer, w.down.Arrival(w.loop.Now(), n), w)
+	if w.held.head != nil {
+		w.pour()
+	}
+}
+
+// Fire is a frame's arrival. It is for the loop to call.
+func (w *Wire) Fire(t *sim.Timer) {
+	f := t.Owner.(*frame)
+	switch {
+	case w.cut:
+		w.frames.put(f)
+	case t.Tag == toClient:
+		w.reply(f)
+	default:
+		f.arrived = w.loop.Now()
+		w.request(f)
+	}
+}
+
+// request hands f to the server, or holds it up behind those that wait.
+func (w *Wire) request(f *frame) {
+	var h Header
+	if err := DecodeHeader(&f.header, &h); err != nil {
+		panic(err) // a Client encoded it
+	}
+	if w.held.head != nil || !w.Server.Room(&h) {
+		w.held.push(f)
+		return
+	}
+	p, arrived := f.payload, f.arrived
+	w.frames.put(f)
+	w.Server.Receive(&h, p, arrived)
+}
+
+// pour hands over what was held up, for as long as there is room. A reply that
+// the server gives meanwhile does not begin another round.
+func (w *Wire) pour() {
+	if w.pouring {
+		return
+	}
+	w.pouring = true
+	for f := w.held.head; f != nil; f = w.held.head {
+		var h Header
+		_ = DecodeHeader(&f.header, &h) // was decoded when it arrived
+		if !w.Server.Room(&h) {
+			break
+		}
+		p, arrived := f.payload, f.arrived
+		w.held.pop()
+		w.frames.put(f)
+		w.Server.Receive(&h, p, arrived)
+	}
+	w.pouring = false
+}
+
+func (w *Wire) reply(f *frame) {
+	e, cookie, err := DecodeReply(&f.header)
+	if err != nil {
+		panic(err) // a ServerConn encoded it
+	}
+	p := f.payload
+	w.frames.put(f)
+	if err := w.Client.Receive(e, cookie, p); err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,258 @@
+package results
+
+import (
+	"fmt"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// class is a kind of request at the wire.
+type class int
+
+const (
+	classRead class = iota
+	classWrite
+	classWriteFUA
+	classFlush
+	classTrim
+	classTrimFUA
+	classZeroes
+	classZeroesFUA
+	numClasses
+)
+
+// classOf tells a request's class, or -1 for commands that are not counted.
+func classOf(r *devices.Request) class {
+	fua := class(0)
+	if r.Durable() {
+		fua = 1
+	}
+	switch r.Op {
+	case devices.OpRead:
+		return classRead
+	case devices.OpWrite:
+		return classWrite + fua
+	case devices.OpFlush:
+		return classFlush
+	case devices.OpTrim:
+		return classTrim + fua
+	case devices.OpWriteZeroes:
+		return classZeroes + fua
+	}
+	return -1
+}
+
+// operation is a kind of request whose latency is told: the classes, with
+// trims pooled and write-zeroes pooled.
+type operation int
+
+const (
+	opRead operation = iota
+	opWrite
+	opWriteFUA
+	opFlush
+	opTrim
+	opZeroes
+	numOperations
+)
+
+var operationOf = [numClasses]operation{opRead, opWrite, opWriteFUA, opFlush, opTrim, opTrim, opZeroes, opZeroes}
+
+var operationNames = [numOperations]string{"read", "write", "write_fua", "flush", "trim", "write_zeroes"}
+
+// Wire counts requests by their class, as the client sent them.
+type Wire struct {
+	Read           int64 `json:"read"`
+	Write          int64 `json:"write"`
+	WriteFUA       int64 `json:"write_fua"`
+	Flush          int64 `json:"flush"`
+	Trim           int64 `json:"trim"`
+	TrimFUA        int64 `json:"trim_fua"`
+	WriteZeroes    int64 `json:"write_zeroes"`
+	WriteZeroesFUA int64 `json:"write_zeroes_fua"`
+}
+
+func wireOf(n [numClasses]int64) Wire {
+	return Wire{
+		Read: n[classRead], Write: n[classWrite], WriteFUA: n[classWriteFUA], Flush: n[classFlush],
+		Trim: n[classTrim], TrimFUA: n[classTrimFUA], WriteZeroes: n[classZeroes], WriteZeroesFUA: n[classZeroesFUA],
+	}
+}
+
+// add adds o to w.
+func (w *Wire) add(o Wire) {
+	w.Read += o.Read
+	w.Write += o.Write
+	w.WriteFUA += o.WriteFUA
+	w.Flush += o.Flush
+	w.Trim += o.Trim
+	w.TrimFUA += o.TrimFUA
+	w.WriteZeroes += o.WriteZeroes
+	w.WriteZeroesFUA += o.WriteZeroesFUA
+}
+
+// RecorderConfig says what a Recorder records. The zero value records what was
+// due from the beginning, in intervals of DefaultInterval.
+type RecorderConfig struct {
+	// Start and End bound the window: what was due in [Start, End) counts, even
+	// if it finishes later. End 0 is without end.
+	Start, End sim.Time
+	// Interval is the first width of the interval series; 0 is DefaultInterval.
+	Interval sim.Duration
+	// NoStages says that the way of a commit cannot be seen, as with a server
+	// that is not ours: no breakdown, rather than one full of zeros.
+	NoStages bool
+}
+
+// Validate reports a window or an interval that makes no sense.
+func (c RecorderConfig) Validate() error {
+	if c.Start < 0 || c.End < 0 || (c.End != 0 && c.End < c.Start) {
+		return fmt.Errorf("window from %v to %v: want 0 <= start <= end, or no end", c.Start, c.End)
+	}
+	if c.Interval < 0 {
+		return fmt.Errorf("interval %v: want a positive width", c.Interval)
+	}
+	return nil
+}
+
+// A Recorder keeps what one run shows: every request as the client saw it at
+// the wire, and every commit. It belongs to one loop and allocates nothing per
+// request or commit.
+type Recorder struct {
+	start, end sim.Time
+	noStages   bool
+
+	ops      [numOperations]*Histogram
+	wire     [numClasses]int64
+	bytes    uint64
+	opErrors int64
+
+	commit       *Histogram
+	lag          *Histogram
+	lateness     *Histogram
+	commitErrors int64
+	stages       devices.Stages
+	mismatches   int64
+	backwards    int64
+	intervals    series
+}
+
+// NewRecorder returns a recorder for one run. A config that does not validate
+// is the caller's mistake.
+func NewRecorder(c RecorderConfig) *Recorder {
+	if err := c.Validate(); err != nil {
+		panic("results: " + err.Error())
+	}
+	r := &Recorder{noStages: c.NoStages, commit: NewHistogram(), lag: NewHistogram()}
+	r.intervals = newSeries(c.Interval)
+	r.SetWindow(c.Start, c.End)
+	return r
+}
+
+// SetWindow moves the window, where its start is known only once a warm-up is
+// over. End 0 is without end. What has been counted stays.
+func (r *Recorder) SetWindow(start, end sim.Time) {
+	if end == 0 {
+		end = sim.Never
+	}
+	r.start, r.end = start, end
+}
+
+// In reports whether what was due at t counts.
+func (r *Recorder) In(t sim.Time) bool { return t >= r.start && t < r.end }
+
+// Op records one request that has completed at the client, as the wire saw it.
+// Its latency runs from Submitted to Completed. A request that failed counts
+// at the wire and as an error, and has no latency.
+func (r *Recorder) Op(q *devices.Request) {
+	c := classOf(q)
+	if c < 0 || !r.In(q.Intended) {
+		return
+	}
+	r.wire[c]++
+	if q.Errno != devices.OK {
+		r.opErrors++
+		return
+	}
+	if q.Op == devices.OpRead || q.Op == devices.OpWrite {
+		r.bytes += q.Length
+	}
+	op := operationOf[c]
+	if r.ops[op] == nil {
+		r.ops[op] = NewHistogram()
+	}
+	r.ops[op].Record(r.between(q.Submitted, q.Completed))
+}
+
+// Commit records one durable transaction. Its latency runs from when it was
+// due until it was acknowledged. One that failed counts as an error only.
+func (r *Recorder) Commit(c *devices.Commit) {
+	if !r.In(c.Intended) {
+		return
+	}
+	if c.Errno != devices.OK {
+		r.commitErrors++
+		return
+	}
+	latency := r.between(c.Intended, c.Acked)
+	r.commit.Record(latency)
+	r.lag.Record(r.between(c.Intended, c.Started))
+	r.intervals.record(c.Intended.Sub(r.start), latency)
+	if r.noStages {
+		return
+	}
+	r.stages.Add(&c.Stages)
+	if c.Stages.Total() != latency {
+		r.mismatches++
+	}
+}
+
+// Lateness records how much later than asked a real-time shell acted. It is
+// never called in virtual time.
+func (r *Recorder) Lateness(d sim.Duration) {
+	if r.lateness == nil {
+		r.lateness = NewHistogram()
+	}
+	r.lateness.Record(max(d, 0))
+}
+
+// Commits counts the commits that have been recorded, those that failed too.
+func (r *Recorder) Commits() int64 { return r.commit.n + r.commitErrors }
+
+// between is u-t; an interval that runs backwards is 0 and counted, so that it
+// becomes a warning.
+func (r *Recorder) between(t, u sim.Time) sim.Duration {
+	if u < t {
+		r.backwards++
+		return 0
+	}
+	return u.Sub(t)
+}
+
+// Result returns what was recorded in compact form. Seed is the run's and
+// elapsed the length of its window. The caller adds what the recorder does not
+// see: Device, Durability, Partial.
+func (r *Recorder) Result(seed sim.Seed, elapsed sim.Duration) *RunResult {
+	out := &RunResult{
+		Seed: seed, Elapsed: elapsed,
+		Commit: r.commit.Freeze(), Lag: r.lag.Freeze(),
+		Wire: wireOf(r.wire), Bytes: r.bytes,
+		Errors:    Errors{Commit: r.commitErrors, Op: r.opErrors},
+		Intervals: r.intervals.freeze(),
+		backwards: r.backwards,
+	}
+	for i, h := range r.ops {
+		out.ops[i] = new(Distribution)
+		if h != nil {
+			out.ops[i] = h.Freeze()
+		}
+	}
+	if r.lateness != nil {
+		out.Lateness = r.lateness.Freeze()
+	}
+	if !r.noStages {
+		out.Stages, out.mismatches = new(r.stages), r.mismatches
+	}
+	return out
+}

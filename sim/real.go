@@ -1,0 +1,314 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// spinWindow is how long before a deadline the pacer stops sleeping and spins.
+// It covers the wake-up of a locked thread with 1 ns of timer slack, of which
+// the median on a 2-core virtual machine is 40 to 50 µs.
+const spinWindow = 60 * time.Microsecond
+
+// lockSpins is how often a goroutine tries for the owner's lock before it
+// parks. Parking costs 5 to 50 µs of wake-up; the lock is held for a few.
+const lockSpins = 200
+
+// flushBatch is how many flushers are called for one hold of the lock.
+const flushBatch = 16
+
+// ErrClosed says that a Real was closed while somebody waited for it.
+var ErrClosed = errors.New("sim: the real-time loop is closed")
+
+// A Flusher has work to do outside the owner's lock, such as writing to a socket.
+type Flusher interface {
+	Flush()
+}
+
+// Real holds a Loop to the wall clock. Everything on the loop belongs to who
+// has entered; a goroutine of its own, the pacer, enters whenever a timer is
+// due and nobody else is there to run it.
+//
+// An event that runs late sees the instant for which it was set as Loop.Now, so
+// that lateness does not add up along a chain of events.
+type Real struct {
+	loop  *Loop
+	begin time.Time // the wall's instant of base
+	base  Time
+	alarm *alarm
+
+	armed    atomic.Int64 // the earliest deadline
+	sleeping atomic.Int64 // the deadline that the pacer sleeps for; awake is 0
+	closing  atomic.Bool
+	stopped  chan struct{}
+	late     Lateness
+
+	mu       sync.Mutex
+	flushers []Flusher
+	watchers []*watcher
+}
+
+type watcher struct {
+	more func() bool
+	done chan struct{}
+}
+
+// NewReal starts to hold loop to the wall clock from its present instant on.
+// The loop is the Real's until Close.
+func NewReal(loop *Loop) (*Real, error) {
+	a, err := newAlarm()
+	if err != nil {
+		return nil, fmt.Errorf("real-time loop: %w", err)
+	}
+	r := &Real{loop: loop, begin: time.Now(), base: loop.Now(), alarm: a, stopped: make(chan struct{})}
+	r.armed.Store(int64(loop.Next()))
+	go r.pace()
+	return r, nil
+}
+
+// Loop is the loop that r holds. Only who has entered may touch it.
+func (r *Real) Loop() *Loop { return r.loop }
+
+// Now is the wall clock's instant, for anybody. It never goes back.
+func (r *Real) Now() Time { return r.base.Add(time.Since(r.begin)) }
+
+// Late is how late events ran.
+func (r *Real) Late() *Lateness { return &r.late }
+
+// Enter makes the caller the loop's owner, with everything run that is due and
+// the loop's clock at the wall's. It must not be called by the owner.
+func (r *Real) Enter() {
+	r.lock()
+	r.runDue()
+}
+
+// Leave runs what has become due, hands the loop back, and then calls the
+// flushers that asked for it.
+func (r *Real) Leave() {
+	for {
+		r.runDue()
+		r.watch()
+		var batch [flushBatch]Flusher
+		n := r.take(&batch)
+		r.arm()
+		r.mu.Unlock()
+		for _, f := range batch[:n] {
+			f.Flush()
+		}
+		if n < flushBatch {
+			return
+		}
+		r.lock()
+	}
+}
+
+// Do calls f as the loop's owner.
+func (r *Real) Do(f func()) {
+	r.Enter()
+	defer r.Leave()
+	f()
+}
+
+// AfterLeave has f called once, without the lock, by whoever leaves next. Only
+// for the owner. f may be called at the same time as for an earlier request.
+func (r *Real) AfterLeave(f Flusher) { r.flushers = append(r.flushers, f) }
+
+// RunWhile blocks until more, which is asked by each owner that leaves, reports
+// false. It is Loop.RunWhile for real time; it does not return for want of
+// timers, because a socket may bring some.
+func (r *Real) RunWhile(ctx context.Context, more func() bool) error {
+	w := &watcher{more: more, done: make(chan struct{})}
+	r.Do(func() { r.watchers = append(r.watchers, w) })
+	defer r.Do(func() { r.forget(w) })
+	select {
+	case <-w.done:
+		return nil
+	case <-r.stopped:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close stops the pacer. Timers run no more, except for those that are due when
+// somebody enters.
+func (r *Real) Close() error {
+	if r.closing.Swap(true) {
+		return nil
+	}
+	r.alarm.ring()
+	<-r.stopped
+	r.lock() // whoever rings holds it too
+	defer r.mu.Unlock()
+	return r.alarm.close()
+}
+
+func (r *Real) lock() {
+	for range lockSpins {
+		if r.mu.TryLock() {
+			return
+		}
+	}
+	r.mu.Lock()
+}
+
+// runDue runs all events up to the wall's instant and leaves the loop there.
+func (r *Real) runDue() {
+	l, wall := r.loop, r.Now()
+	for len(l.heap) > 0 && l.heap[0].when <= wall {
+		r.late.Observe(r.Now().Sub(l.heap[0].when))
+		l.Step()
+	}
+	l.catchUp(wall)
+}
+
+// catchUp moves the clock forward to now without running anything: what was due
+// by then has run.
+func (l *Loop) catchUp(now Time) {
+	if now > l.now {
+		l.now = now
+	}
+}
+
+// arm tells the pacer of the earliest deadline, and wakes it if it would sleep
+// beyond. The order of the two atomics pairs with that in sleep.
+func (r *Real) arm() {
+	next := int64(r.loop.Next())
+	r.armed.Store(next)
+	if s := r.sleeping.Load(); next < s && r.sleeping.CompareAndSwap(s, 0) && !r.closing.Load() {
+		r.alarm.ring()
+	}
+}
+
+func (r *Real) take(batch *[flushBatch]Flusher) int {
+	n := copy(batch[:], r.flushers)
+	rest := copy(r.flushers, r.flushers[n:])
+	clear(r.flushers[rest:])
+	r.flushers = r.flushers[:rest]
+	return n
+}
+
+func (r *Real) watch() {
+	for i := 0; i < len(r.watchers); i++ {
+		if w := r.watchers[i]; !w.more() {
+			close(w.done)
+			r.watchers = append(r.watchers[:i], r.watchers[i+1:]...)
+			i--
+		}
+	}
+}
+
+func (r *Real) forget(w *watcher) {
+	for i, v := range r.watchers {
+		if v == w {
+			r.watchers = append(r.watchers[:i], r.watchers[i+1:]...)
+			return
+		}
+	}
+}
+
+// pace is the pacer: it sleeps until shortly before the earliest deadline,
+// spins to it, and runs what is due.
+func (r *Real) pace() {
+	runtime.LockOSThread() // never unlocked: the thread ends with its timer slack
+	defer close(r.stopped)
+	r.alarm.sharpen()
+	for !r.closing.Load() {
+		switch left := Time(r.armed.Load()).Sub(r.Now()); {
+		case left > spinWindow:
+			r.sleep(left - spinWindow)
+		case left <= 0:
+			r.runIfDue()
+		}
+	}
+}
+
+func (r *Real) sleep(d Duration) {
+	until := r.armed.Load()
+	if Time(until).Sub(r.Now()) <= spinWindow {
+		return
+	}
+	r.sleeping.Store(until)
+	if r.armed.Load() == until && !r.closing.Load() {
+		r.alarm.wait(d)
+	}
+	r.sleeping.Store(0)
+}
+
+// runIfDue enters, unless somebody else ran the event while the pacer waited
+// for the lock.
+func (r *Real) runIfDue() {
+	for range lockSpins {
+		if r.mu.TryLock() {
+			r.Leave()
+			return
+		}
+		if Time(r.armed.Load()) > r.Now() {
+			return
+		}
+	}
+	r.mu.Lock()
+	r.Leave()
+}
+
+// lateBuckets is the number of powers of two that a Lateness tells apart: the
+// last is everything from 2^38 ns, four and a half minutes.
+const lateBuckets = 40
+
+// Lateness counts delays in buckets of powers of two nanoseconds. One
+// goroutine may observe while any read.
+type Lateness struct {
+	buckets [lateBuckets]atomic.Uint64
+	max     atomic.Int64
+}
+
+// Observe counts d; less than nothing is nothing.
+func (l *Lateness) Observe(d Duration) {
+	d = max(d, 0)
+	l.buckets[min(bits.Len64(uint64(d)), lateBuckets-1)].Add(1)
+	for {
+		m := l.max.Load()
+		if int64(d) <= m || l.max.CompareAndSwap(m, int64(d)) {
+			return
+		}
+	}
+}
+
+// Count is how many were observed.
+func (l *Lateness) Count() (n uint64) {
+	for i := range l.buckets {
+		n += l.buckets[i].Load()
+	}
+	return n
+}
+
+// Max is the greatest delay.
+func (l *Lateness) Max() Duration { return Duration(l.max.Load()) }
+
+// Quantile is the upper end of the bucket in which the fraction p of all
+// delays is reached, and so too high by a factor of two at most; 0 if there
+// are none.
+func (l *Lateness) Quantile(p float64) Duration {
+	n := l.Count()
+	if n == 0 {
+		return 0
+	}
+	var seen uint64
+	for i := range l.buckets {
+		seen += l.buckets[i].Load()
+		if float64(seen) >= p*float64(n) {
+			return min(Duration(1)<<i-1, l.Max())
+		}
+	}
+	return l.Max()
+}
+
+func (l *Lateness) String() string {
+	return fmt.Sprintf("n=%d p50<=%v p99<=%v max=%v", l.Count(), l.Quantile(.5), l.Quantile(.99), l.Max())
+}
