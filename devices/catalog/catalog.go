@@ -1,0 +1,164 @@
+package catalog
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"nbdbench/devices"
+	"nbdbench/devices/hdd"
+	"nbdbench/devices/ssd"
+	"nbdbench/internal/conf"
+	"nbdbench/internal/units"
+	"nbdbench/sim"
+)
+
+//go:embed profiles/*.yaml
+var profiles embed.FS
+
+// maxExtends is how long a chain of profiles that inherit may be.
+const maxExtends = 8
+
+// ErrUnknown is the error for a name that is no profile.
+var ErrUnknown = errors.New("unknown device")
+
+// Device is a simulated device: it serves, it counts, and its power can be cut.
+type Device interface {
+	devices.Device
+	Stats() devices.Stats
+	// Cut returns what a power cut at this moment would leave, chosen by seed.
+	Cut(seed sim.Seed) *devices.Cut
+}
+
+// List returns the embedded profiles' names, sorted.
+func List() []string {
+	files, err := fs.Glob(profiles, "profiles/*.yaml")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(f), ".yaml")
+	}
+	return files
+}
+
+// Load returns the profile of the given name, or of the file where name is a
+// path (it has a slash or ends in .yaml). An error in a file is a *conf.Error.
+func Load(name string) (*Profile, error) { return load(name, ".", maxExtends) }
+
+func load(name, dir string, depth int) (*Profile, error) {
+	file, data, err := read(name, dir)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := conf.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	var p Profile
+	if err := doc.Decode(&p); err != nil {
+		return nil, err
+	}
+	if p.Extends != "" {
+		if p, err = inherit(doc, p.Extends, filepath.Dir(file), depth); err != nil {
+			return nil, err
+		}
+	}
+	p.file = file
+	if err := p.Validate(); err != nil {
+		return nil, doc.Locate(err)
+	}
+	return &p, nil
+}
+
+// inherit decodes doc over the profile that it extends. The sources of the
+// parent stay, under those of the child.
+func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
+	if depth == 0 {
+		return Profile{}, doc.Errorf("extends", "expected a chain of at most %d profiles", maxExtends)
+	}
+	base, err := load(parent, dir, depth-1)
+	if err != nil {
+		return Profile{}, fmt.Errorf("%w (extended by %w)", err, doc.Errorf("extends", "%s", parent))
+	}
+	p := *base
+	old := p.Sources
+	if err := doc.Decode(&p); err != nil {
+		return Profile{}, err
+	}
+	merged := map[string]string{}
+	for _, m := range []map[string]string{old, p.Sources} {
+		for k, v := range m {
+			merged[k] = v
+		}
+	}
+	p.Sources = merged
+	return p, nil
+}
+
+// IsPath reports whether a device's name means a file.
+func IsPath(name string) bool {
+	return strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml")
+}
+
+func read(name, dir string) (file string, data []byte, err error) {
+	if IsPath(name) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		data, err = os.ReadFile(name)
+		if err != nil {
+			return name, nil, &conf.Error{File: name, Msg: fmt.Sprintf("expected a profile: %v", err)}
+		}
+		return name, data, nil
+	}
+	data, err = profiles.ReadFile("profiles/" + name + ".yaml")
+	if err != nil {
+		return name, nil, fmt.Errorf("%w %q: expected %s, or the path of a profile", ErrUnknown, name, strings.Join(List(), ", "))
+	}
+	return name + ".yaml", data, nil
+}
+
+// Options are what a device's opener decides.
+type Options struct {
+	Mode devices.Mode // how content is kept
+	Size uint64       // bytes; 0 is the profile's own
+	Seed sim.Seed     // of the spread of its times
+}
+
+// Open makes the device of the profile on loop.
+func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
+	q := *p
+	if o.Size != 0 {
+		q.Size = units.Size(o.Size)
+		if err := q.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	media := devices.NewMedia(o.Mode)
+	if q.Kind == "ram" {
+		return devices.NewRAM(loop, q.Info(), media), nil
+	}
+	c := devices.DriveConfig{
+		Info: q.Info(), Media: media,
+		Capacity: uint64(q.Cache.Capacity), HighWater: uint64(q.Cache.HighWater), LowWater: uint64(q.Cache.LowWater),
+		IdleDestage: q.Cache.IdleDestage,
+	}
+	if q.Kind == "hdd" {
+		return hdd.New(loop, q.hddConfig(), c), nil
+	}
+	return ssd.New(loop, q.ssdConfig(), c, o.Seed), nil
+}
+
+// Open loads the named profile and makes its device.
+func Open(name string, loop *sim.Loop, o Options) (Device, error) {
+	p, err := Load(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(loop, o)
+}

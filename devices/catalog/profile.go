@@ -1,0 +1,206 @@
+package catalog
+
+import (
+	"fmt"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/devices/hdd"
+	"nbdbench/devices/ssd"
+	"nbdbench/internal/conf"
+	"nbdbench/internal/units"
+)
+
+// Profile is a device as its file describes it.
+type Profile struct {
+	Extends    string `yaml:"extends"`
+	Name       string `yaml:"name"`
+	Title      string `yaml:"title"`
+	About      string `yaml:"about"`
+	Kind       string `yaml:"kind"`
+	Confidence string `yaml:"confidence"`
+
+	Size         units.Size `yaml:"size"`
+	LogicalBlock units.Size `yaml:"logical_block"`
+	AtomicUnit   units.Size `yaml:"atomic_unit"`
+	PreferredIO  units.Size `yaml:"preferred_io"`
+
+	Advertise Advertise `yaml:"advertise"`
+	Cache     Cache     `yaml:"cache"`
+	SSD       *SSD      `yaml:"ssd"`
+	HDD       *HDD      `yaml:"hdd"`
+
+	// Sources says for each parameter, by its path, where the figure is from.
+	Sources map[string]string `yaml:"sources"`
+
+	file string
+}
+
+// Advertise is what the device offers to whoever serves it.
+type Advertise struct {
+	Flush      bool   `yaml:"flush"`
+	FUA        string `yaml:"fua"` // native or none
+	Trim       bool   `yaml:"trim"`
+	Zero       bool   `yaml:"write_zeroes"`
+	Rotational bool   `yaml:"rotational"`
+}
+
+// Cache is the write cache.
+type Cache struct {
+	Mode        string        `yaml:"mode"` // volatile, protected or none
+	Capacity    units.Size    `yaml:"capacity"`
+	HighWater   units.Size    `yaml:"high_water"`
+	LowWater    units.Size    `yaml:"low_water"`
+	IdleDestage time.Duration `yaml:"idle_destage"`
+}
+
+// SSD has the parameters of package ssd.
+type SSD struct {
+	Serial         time.Duration   `yaml:"serial"`
+	SerialPer4K    time.Duration   `yaml:"serial_per_4k"`
+	Parallel       time.Duration   `yaml:"parallel"`
+	Bandwidth      units.Bandwidth `yaml:"bandwidth"`
+	ReadBase       time.Duration   `yaml:"read_base"`
+	ReadPage       time.Duration   `yaml:"read_page"`
+	Dies           int             `yaml:"dies"`
+	FlushClean     time.Duration   `yaml:"flush_clean"`
+	FlushBase      time.Duration   `yaml:"flush_base"`
+	FlushPerStripe time.Duration   `yaml:"flush_per_stripe"`
+	Stripe         units.Size      `yaml:"stripe"`
+	FUABase        time.Duration   `yaml:"fua_base"`
+	Servers        int             `yaml:"servers"`
+	Contention     float64         `yaml:"contention"`
+	Sigma          float64         `yaml:"sigma"`
+}
+
+// HDD has the parameters of package hdd.
+type HDD struct {
+	RPM            int             `yaml:"rpm"`
+	Heads          int             `yaml:"heads"`
+	Zones          int             `yaml:"zones"`
+	OuterTrack     int             `yaml:"outer_track"`
+	InnerTrack     int             `yaml:"inner_track"`
+	SeekA          time.Duration   `yaml:"seek_a"`
+	SeekB          time.Duration   `yaml:"seek_b"`
+	SeekKnee       float64         `yaml:"seek_knee"`
+	Settle         time.Duration   `yaml:"settle"`
+	HeadSwitch     time.Duration   `yaml:"head_switch"`
+	CylinderSwitch time.Duration   `yaml:"cylinder_switch"`
+	Ack            time.Duration   `yaml:"ack"`
+	Bandwidth      units.Bandwidth `yaml:"bandwidth"`
+	QueueDepth     int             `yaml:"queue_depth"`
+	Scheduler      string          `yaml:"scheduler"`
+}
+
+var cacheModes = map[string]devices.CacheMode{
+	"volatile": devices.CacheVolatile, "protected": devices.CacheProtected, "none": devices.CacheNone,
+}
+
+var fuaLevels = map[string]devices.FUASupport{"native": devices.FUANative, "none": devices.FUANone}
+
+var schedulers = map[string]hdd.Scheduler{"": hdd.SPTF, "sptf": hdd.SPTF, "c-look": hdd.CLook, "fifo": hdd.FIFO}
+
+// MaxSize is the largest device: 16 PiB, well inside NBD's 63 bits.
+const MaxSize = 16 << 50
+
+// Validate checks what no single field shows.
+func (p *Profile) Validate() error {
+	switch {
+	case p.Name == "":
+		return conf.At("name", "expected a name")
+	case p.Size < 1<<20 || p.Size > MaxSize || p.Size%4096 != 0:
+		return conf.At("size", "expected a multiple of 4KiB from 1MiB to 16PiB, got %v", p.Size)
+	case p.LogicalBlock != 512 && p.LogicalBlock != 4096:
+		return conf.At("logical_block", "expected 512 or 4KiB, got %v", p.LogicalBlock)
+	case p.AtomicUnit < 512 || p.AtomicUnit > 1<<20 || p.AtomicUnit&(p.AtomicUnit-1) != 0:
+		return conf.At("atomic_unit", "expected a power of two from 512 to 1MiB, got %v", p.AtomicUnit)
+	}
+	if _, ok := fuaLevels[p.Advertise.FUA]; !ok {
+		return conf.At("advertise.fua", "expected native or none, got %q", p.Advertise.FUA)
+	}
+	if err := p.Cache.validate(); err != nil {
+		return conf.Under("cache", err)
+	}
+	return p.validateModel()
+}
+
+func (c *Cache) validate() error {
+	mode, ok := cacheModes[c.Mode]
+	switch {
+	case !ok:
+		return conf.At("mode", "expected volatile, protected or none, got %q", c.Mode)
+	case mode != devices.CacheVolatile:
+		return nil
+	case c.Capacity < 64<<10:
+		return conf.At("capacity", "expected at least 64KiB for a volatile cache, got %v", c.Capacity)
+	case c.HighWater == 0 || c.HighWater > c.Capacity:
+		return conf.At("high_water", "expected more than 0 and at most the capacity of %v, got %v", c.Capacity, c.HighWater)
+	case c.LowWater > c.HighWater:
+		return conf.At("low_water", "expected at most high_water %v, got %v", c.HighWater, c.LowWater)
+	case c.IdleDestage < 0:
+		return conf.At("idle_destage", "expected at least 0, got %v", c.IdleDestage)
+	}
+	return nil
+}
+
+func (p *Profile) validateModel() error {
+	switch {
+	case p.Kind == "ram":
+		return nil
+	case p.Kind == "ssd" && p.SSD != nil:
+		c := p.ssdConfig()
+		if err := c.Validate(); err != nil {
+			return conf.At("ssd", "%v", err)
+		}
+		return nil
+	case p.Kind == "hdd" && p.HDD != nil:
+		if _, ok := schedulers[p.HDD.Scheduler]; !ok {
+			return conf.At("hdd.scheduler", "expected sptf, c-look or fifo, got %q", p.HDD.Scheduler)
+		}
+		c := p.hddConfig()
+		if err := c.Validate(); err != nil {
+			return conf.At("hdd", "%v", err)
+		}
+		return nil
+	case p.Kind == "ssd" || p.Kind == "hdd":
+		return conf.At("kind", "expected a section %q with the model's parameters", p.Kind)
+	}
+	return conf.At("kind", "expected ssd, hdd or ram, got %q", p.Kind)
+}
+
+// Info is what the device can do.
+func (p *Profile) Info() devices.Info {
+	return devices.Info{
+		Size: uint64(p.Size), LogicalBlock: uint32(p.LogicalBlock), AtomicUnit: uint32(p.AtomicUnit),
+		PreferredIO: uint32(max(p.PreferredIO, 4096)),
+		CanFlush:    p.Advertise.Flush, FUA: fuaLevels[p.Advertise.FUA],
+		CanTrim: p.Advertise.Trim, CanZero: p.Advertise.Zero,
+		Rotational: p.Advertise.Rotational,
+		MultiConn:  true, // one cache serves all connections
+		Cache:      cacheModes[p.Cache.Mode],
+	}
+}
+
+func (p *Profile) ssdConfig() ssd.Config {
+	s := p.SSD
+	return ssd.Config{
+		Serial: s.Serial, SerialPer4K: s.SerialPer4K, Parallel: s.Parallel, Bandwidth: float64(s.Bandwidth),
+		ReadBase: s.ReadBase, ReadPage: s.ReadPage, Dies: s.Dies,
+		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),
+		FUABase: s.FUABase, Servers: s.Servers, Contention: s.Contention, Sigma: s.Sigma,
+	}
+}
+
+func (p *Profile) hddConfig() hdd.Config {
+	h := p.HDD
+	return hdd.Config{
+		Size: uint64(p.Size), RPM: h.RPM, Heads: h.Heads, Zones: h.Zones,
+		OuterTrack: h.OuterTrack, InnerTrack: h.InnerTrack,
+		SeekA: h.SeekA, SeekB: h.SeekB, SeekKnee: h.SeekKnee, Settle: h.Settle,
+		HeadSwitch: h.HeadSwitch, CylinderSwitch: h.CylinderSwitch,
+		Ack: h.Ack, Bandwidth: float64(h.Bandwidth), QueueDepth: h.QueueDepth, Scheduler: schedulers[h.Scheduler],
+	}
+}
+
+// String names the profile and what it stands for.
+func (p *Profile) String() string { return fmt.Sprintf("%s (%s)", p.Name, p.Title) }
