@@ -26,7 +26,8 @@ type Config struct {
 	// first of the next.
 	CylinderSwitch sim.Duration
 
-	// Ack is the controller's time for a cached write, a hit or a clean FLUSH;
+	// Ack is the controller's time for any command: all that a cached write, a
+	// hit or a clean FLUSH takes, and what precedes the arm's work for others.
 	// Bandwidth is the interface's, in bytes per second.
 	Ack       sim.Duration
 	Bandwidth float64
@@ -187,9 +188,10 @@ func (d *Device) limit() uint64 {
 	return math.MaxUint64
 }
 
-// start puts the arm to work on n sectors from lba.
-func (d *Device) start(lba, n uint64, write bool) {
-	now := d.loop.Now()
+// start puts the arm to work on n sectors from lba, overhead from now: a host's
+// command has to be taken first, in which time the disk turns on.
+func (d *Device) start(lba, n uint64, write bool, overhead sim.Duration) {
+	now := d.loop.Now().Add(overhead)
 	p := d.geo.place(lba)
 	pos := d.position(p, now, write)
 	d.busy, d.began = true, now
@@ -262,7 +264,8 @@ func (d *Device) serveHost(r *devices.Request) {
 	r.Charge(devices.DeviceQueue, d.loop.Now())
 	d.job = r
 	first := r.Offset / devices.Sector
-	d.start(first, (r.End()+devices.Sector-1)/devices.Sector-first, devices.ForWrite(r))
+	d.start(first, (r.End()+devices.Sector-1)/devices.Sector-first, devices.ForWrite(r), d.cfg.Ack+d.busTime(r.Length))
+	r.Charge(devices.CacheStage, d.began)
 }
 
 // serveDestage writes the best run of dirty extents.
@@ -280,7 +283,7 @@ func (d *Device) serveDestage() {
 		e = c.From(end).Extent()
 	}
 	d.run = f
-	d.start(first/devices.Sector, (end+devices.Sector-1)/devices.Sector-first/devices.Sector, true)
+	d.start(first/devices.Sector, (end+devices.Sector-1)/devices.Sector-first/devices.Sector, true, 0)
 }
 
 // pickExtent chooses among the dirty extents with First up to limit. Only the
