@@ -131,6 +131,11 @@ func weight(n uint64, c Content) uint64 {
 // sequence number. The cache keeps content.Bytes.
 func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 	c.seq++
+	if e := c.index.at(c.index.seek(off)); e != nil && e.Off == off && e.End == off+n {
+		c.dirty += weight(n, content) - weight(n, e.Content)
+		e.Content, e.Txn = content, txn
+		return c.seq
+	}
 	first, at := c.carve(off, off+n)
 	e := c.newExtent()
 	e.Off, e.End, e.Content, e.Txn = off, off+n, content, txn

@@ -27,6 +27,7 @@ type Client struct {
 	table table
 	wait  devices.Queue // what the table has no slot for
 	err   error
+	shut  bool // the server is shutting down
 	tally tally
 }
 
@@ -73,7 +74,7 @@ func dataOp(op devices.Op) bool { return op == devices.OpRead || op == devices.O
 func (c *Client) check(r *devices.Request) devices.Errno {
 	f := c.info.Flags
 	switch {
-	case c.err != nil:
+	case c.err != nil || c.shut:
 		return devices.ESHUTDOWN
 	case r.Flags&devices.FUA != 0 && f&SendFUA == 0:
 		return devices.EINVAL
@@ -138,6 +139,7 @@ func (c *Client) Receive(e devices.Errno, cookie uint64, p devices.Payload) erro
 	if r.Op == devices.OpRead {
 		r.Stamp = p.Stamp
 	}
+	c.shut = c.shut || e == devices.ESHUTDOWN // MUST then send nothing but DISC
 	c.finish(r, devices.Wire, e)
 	c.sendWaiting()
 	return nil
@@ -146,10 +148,14 @@ func (c *Client) Receive(e devices.Errno, cookie uint64, p devices.Payload) erro
 func (c *Client) sendWaiting() {
 	for c.table.used < MaxClientInFlight && c.err == nil {
 		r := c.wait.Pop()
-		if r == nil {
+		switch {
+		case r == nil:
 			return
+		case c.shut:
+			c.finish(r, devices.ClientQueue, devices.ESHUTDOWN)
+		default:
+			c.send(r)
 		}
-		c.send(r)
 	}
 }
 

@@ -12,9 +12,8 @@ type Reply struct {
 	Data   uint32 // bytes of data on the wire
 	devices.Payload
 
-	buf    *buffer  // whose part Payload.Bytes is, if it is from the pool
-	parsed sim.Time // when the request came
-	asked  sim.Time // when the device completed it
+	buf *buffer  // whose part Payload.Bytes is, if it is from the pool
+	due sim.Time // when the request came, and the device's time after that
 }
 
 // Replies takes a server's replies on their way. It must not call back into
@@ -27,13 +26,13 @@ type Replies interface {
 // It is handed requests, submits them to a device, and hands out replies in
 // whatever order they complete. It belongs to the device's loop.
 type ServerConn struct {
-	loop *sim.Loop
-	dev  devices.Device
-	info ExportInfo
+	loop  *sim.Loop
+	dev   devices.Device
+	info  ExportInfo
 	under devices.Info // of the device, which an override may contradict
-	id   uint32
-	out  Replies
-	peer *table // the client's requests, if it is in this process
+	id    uint32
+	out   Replies
+	peer  *table // the client's requests, if it is in this process
 
 	inflight int
 	bytes    uint64
@@ -113,7 +112,7 @@ func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, arrived 
 		e = devices.ESHUTDOWN // "Error values": the server is shutting down
 	}
 	if e != devices.OK {
-		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Cookie: h.Cookie, buf: buf, parsed: arrived, asked: arrived})
+		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Cookie: h.Cookie, buf: buf, due: arrived})
 		return
 	}
 	r := s.take(h, p, buf, arrived)
@@ -177,7 +176,7 @@ func (s *ServerConn) answer(r *served) {
 		r.Charge(devices.ServerQueue, now)
 		r.client.Absorb(devices.Wire, r.began, &r.Request)
 	}
-	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Cookie: r.cookie, buf: r.buf, parsed: r.began, asked: now}
+	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Cookie: r.cookie, buf: r.buf, due: r.began.Add(now.Sub(r.Submitted))}
 	if r.Op == devices.OpRead && reply.Errno == devices.OK {
 		reply.Data, reply.Payload = r.data, r.Payload
 	}

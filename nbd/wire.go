@@ -34,7 +34,7 @@ const (
 // bandwidth. id is the connection's number, for the requests that reach the
 // device.
 func Connect(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link) (*Wire, error) {
-	client, server := NewClientHandshake(Go, e.Name), NewServerHandshake([]*Export{e}, ConnInfo{ID: id})
+	client, server := NewClientHandshake(OptGo, e.Name), NewServerHandshake([]*Export{e}, ConnInfo{ID: id})
 	if err := Negotiate(client, server); err != nil {
 		return nil, fmt.Errorf("connection %d: %w", id, err)
 	}

@@ -108,7 +108,9 @@ type PerRun struct {
 	Elapsed sim.Duration `json:"elapsed_ns"`
 	Partial bool         `json:"partial"`
 	Commit  *Latency     `json:"commit"`
-	Rates   *Rates       `json:"rates"`
+	// CommitSum is the sum of the commits' latencies, exactly.
+	CommitSum uint64 `json:"commit_sum_ns"`
+	Rates     *Rates `json:"rates"`
 }
 
 // CellConfig says what a cell is.
@@ -133,38 +135,38 @@ type CellConfig struct {
 // an element of the run document, and the runs' distributions beside it. Make
 // it with NewCell and fill it with Add; Run.Finish computes the rest.
 type Cell struct {
-	ID           string         `json:"id"`
-	Status       string         `json:"status"`
-	Reason       string         `json:"reason"`
-	Device       string         `json:"device"`
-	Workload     string         `json:"workload"`
-	Strategy     string         `json:"strategy"`
-	Durable      bool           `json:"durable"`
-	WhoDurable   string         `json:"who_durable"`
-	Clock        string         `json:"clock"`
-	Link         string         `json:"link"`
-	QueueDepth   int            `json:"queue_depth"`
-	Connections  int            `json:"connections"`
-	Runs         int            `json:"runs"`
-	Elapsed      sim.Duration   `json:"elapsed_ns"`
-	Advertised   *Advertised    `json:"advertised"`
-	Commit       *Latency       `json:"commit"`
-	CI95         *CI95          `json:"ci95"`
-	Ops          *Ops           `json:"ops"`
-	Lag          *Latency       `json:"lag"`
-	Lateness     *Latency       `json:"lateness"`
-	Rates        *Rates         `json:"rates"`
-	Wire         *Wire          `json:"wire"`
-	Errors       *Errors        `json:"errors"`
-	Stats        *devices.Stats `json:"device_stats"`
-	BreakdownNS  *Breakdown     `json:"breakdown_ns"`
-	Durability   *Durability    `json:"durability"`
-	PerRun       []PerRun       `json:"per_run"`
-	Warnings     []string       `json:"warnings"`
+	ID          string         `json:"id"`
+	Status      string         `json:"status"`
+	Reason      string         `json:"reason"`
+	Device      string         `json:"device"`
+	Workload    string         `json:"workload"`
+	Strategy    string         `json:"strategy"`
+	Durable     bool           `json:"durable"`
+	WhoDurable  string         `json:"who_durable"`
+	Clock       string         `json:"clock"`
+	Link        string         `json:"link"`
+	QueueDepth  int            `json:"queue_depth"`
+	Connections int            `json:"connections"`
+	Runs        int            `json:"runs"`
+	Elapsed     sim.Duration   `json:"elapsed_ns"`
+	Advertised  *Advertised    `json:"advertised"`
+	Commit      *Latency       `json:"commit"`
+	CI95        *CI95          `json:"ci95"`
+	Ops         *Ops           `json:"ops"`
+	Lag         *Latency       `json:"lag"`
+	Lateness    *Latency       `json:"lateness"`
+	Rates       *Rates         `json:"rates"`
+	Wire        *Wire          `json:"wire"`
+	Errors      *Errors        `json:"errors"`
+	Stats       *devices.Stats `json:"device_stats"`
+	BreakdownNS *Breakdown     `json:"breakdown_ns"`
+	Durability  *Durability    `json:"durability"`
+	PerRun      []PerRun       `json:"per_run"`
+	Warnings    []string       `json:"warnings"`
 
 	planned int
 	runs    []*RunResult
-	boot    *bootstrap
+	sample  *sample
 }
 
 // NewCell returns a cell without runs.
@@ -225,7 +227,7 @@ func (c *Cell) summarise() {
 	for _, r := range c.runs {
 		c.PerRun = append(c.PerRun, PerRun{
 			Seed: r.Seed, Elapsed: r.Elapsed, Partial: r.Partial,
-			Commit: r.Commit.Latency(), Rates: ratesOf(r.Commit.Count(), r.Wire, r.Bytes, r.Elapsed),
+			Commit: r.Commit.Latency(), CommitSum: r.Commit.Sum(), Rates: ratesOf(r.Commit.Count(), r.Wire, r.Bytes, r.Elapsed),
 		})
 	}
 	c.markPartial()

@@ -206,9 +206,9 @@ func TestPositions(t *testing.T) {
 		{"regions.data", 14, 9, true},
 		{"regions.none", 12, 1, false},
 		{"inner.steps[1].size", 19, 14, true},
-		{"inner.steps[0].kind", 18, 11, false},
+		{"inner.steps[0].kind", 18, 7, false},
 		{"inner.steps[7].size", 17, 3, false},
-		{"nowhere", 2, 5, false},
+		{"nowhere", 2, 1, false},
 	} {
 		line, column := doc.Pos(c.path)
 		if line != c.line || column != c.column || doc.Has(c.path) != c.has {

@@ -129,7 +129,7 @@ func (d *Doc) walk(path string, n ast.Node, depth int) error {
 		return nil
 	}
 	if _, known := d.index[path]; !known {
-		d.index[path] = place(n.GetToken())
+		d.index[path] = place(first(n))
 	}
 	if depth > MaxDepth {
 		return d.errorAt(n.GetToken(), fmt.Sprintf("expected at most %d values within one another", MaxDepth))
@@ -175,6 +175,15 @@ func isScalar(n ast.Node) bool {
 		return false
 	}
 	return true
+}
+
+// first is the token with which a value begins. The parser gives a mapping in
+// block style the token of its first colon.
+func first(n ast.Node) *token.Token {
+	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		return m.Values[0].Key.GetToken()
+	}
+	return n.GetToken()
 }
 
 func place(t *token.Token) position {

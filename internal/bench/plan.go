@@ -1,0 +1,270 @@
+package bench
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/layer"
+	"nbdbench/internal/conf"
+	"nbdbench/internal/units"
+	"nbdbench/sim"
+	"nbdbench/workloads"
+)
+
+// The bounds of a plan.
+const (
+	MaxCells       = 4096
+	MaxRuns        = 1000
+	MaxCuts        = 100_000
+	MaxConnections = 1024
+)
+
+// Plan is a benchmark. Its zero value is not one: see Default.
+type Plan struct {
+	Devices     []string        `yaml:"devices" json:"devices,omitempty"`
+	Workloads   []workloads.Ref `yaml:"workloads" json:"-"`
+	Strategies  []string        `yaml:"strategies" json:"strategies"`
+	Clock       string          `yaml:"clock" json:"clock"` // virtual or real
+	Link        Link            `yaml:"link" json:"link"`
+	Target      string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
+	QueueDepth  uint32          `yaml:"queue_depth" json:"queue_depth,omitempty"`
+	Connections uint32          `yaml:"connections" json:"connections"`
+	Rate        units.Rate      `yaml:"rate" json:"rate,omitempty"`
+	Arrival     string          `yaml:"arrival" json:"arrival,omitempty"`
+	Commits     uint64          `yaml:"commits" json:"commits,omitempty"`
+	// Duration is how long commits may become due; Warmup comes before it.
+	Duration time.Duration `yaml:"duration" json:"duration_ns,omitempty"`
+	Warmup   time.Duration `yaml:"warmup" json:"warmup_ns,omitempty"`
+	Runs     int           `yaml:"runs" json:"runs"`
+	Seed     uint64        `yaml:"seed" json:"seed"`
+	Cuts     int           `yaml:"cuts" json:"cuts"` // power cuts a run; 0 is none
+
+	// Jobs is how many runs go on side by side; it changes no result.
+	Jobs int `yaml:"jobs" json:"-"`
+
+	// WorkloadNames is what Workloads says, for the document.
+	WorkloadNames []string `yaml:"-" json:"workloads"`
+}
+
+// MaxVirtual bounds one run in virtual time where the plan has no duration: a
+// plan that counts commits must not take forever on a slow device.
+const MaxVirtual = 15 * time.Minute
+
+// Default is the plan of a run without arguments.
+func Default() Plan {
+	return Plan{
+		Devices:    []string{"nvme-990pro", "nvme-pm963", "hdd-7200"},
+		Workloads:  []workloads.Ref{{Name: "sync-4k"}, {Name: "wal-noisy"}},
+		Strategies: []string{"native", "emulate", "none", "none-unsafe"},
+		Clock:      "virtual", Link: links["unix"], Connections: 1,
+		Commits: 2000, Runs: 12, Seed: 1, Cuts: 50,
+	}
+}
+
+// Load reads a plan file over the defaults.
+func Load(file string) (Plan, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Plan{}, &conf.Error{File: file, Msg: fmt.Sprintf("expected a plan: %v", err)}
+	}
+	doc, err := conf.Parse(file, data)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Default()
+	if err := doc.Decode(&p); err != nil {
+		return Plan{}, err
+	}
+	if doc.Has("target") && !doc.Has("devices") {
+		p.Devices = nil
+	}
+	if doc.Has("target") && !doc.Has("strategies") {
+		p.Strategies = TargetStrategies()
+	}
+	if doc.Has("duration") && !doc.Has("commits") {
+		p.Commits = 0
+	}
+	if err := p.Validate(); err != nil {
+		return Plan{}, doc.Locate(err)
+	}
+	return p, nil
+}
+
+// TargetStrategies are what is compared on a server that is not ours: what FUA
+// costs there, however the server serves it, and what the client can do without.
+func TargetStrategies() []string { return []string{"pass", "none", "none-unsafe"} }
+
+// Validate checks the plan against itself; devices and workloads are opened by
+// Cells.
+func (p *Plan) Validate() error {
+	switch {
+	case len(p.Devices) == 0 && p.Target == "":
+		return conf.At("devices", "expected at least one device, or a target")
+	case len(p.Devices) > 0 && p.Target != "":
+		return conf.At("target", "expected devices or a target, got both")
+	case len(p.Workloads) == 0:
+		return conf.At("workloads", "expected at least one workload")
+	case len(p.Strategies) == 0:
+		return conf.At("strategies", "expected at least one strategy")
+	case p.Clock != "virtual" && p.Clock != "real":
+		return conf.At("clock", "expected virtual or real, got %q", p.Clock)
+	case p.Clock == "virtual" && p.Target != "":
+		return conf.At("clock", "expected real for a target, got virtual")
+	case p.Runs < 1 || p.Runs > MaxRuns:
+		return conf.At("runs", "expected 1 to %d, got %d", MaxRuns, p.Runs)
+	case p.Cuts < 0 || p.Cuts > MaxCuts:
+		return conf.At("cuts", "expected 0 to %d, got %d", MaxCuts, p.Cuts)
+	case p.Connections < 1 || p.Connections > MaxConnections:
+		return conf.At("connections", "expected 1 to %d, got %d", MaxConnections, p.Connections)
+	case p.Commits == 0 && p.Duration == 0:
+		return conf.At("commits", "expected a number of commits, or a duration")
+	case p.Commits > workloads.MaxCommits:
+		return conf.At("commits", "expected at most %d, got %d", uint64(workloads.MaxCommits), p.Commits)
+	case p.Duration < 0:
+		return conf.At("duration", "expected at least 0, got %v", p.Duration)
+	case p.Warmup < 0:
+		return conf.At("warmup", "expected at least 0, got %v", p.Warmup)
+	}
+	return p.validateNames()
+}
+
+func (p *Plan) validateNames() error {
+	for i, s := range p.Strategies {
+		if _, ok := layer.Lookup(s); !ok {
+			return conf.At(fmt.Sprintf("strategies[%d]", i), "expected one of %s, got %q", strings.Join(StrategyNames(), ", "), s)
+		}
+	}
+	for path, names := range map[string][]string{"devices": p.Devices, "strategies": p.Strategies} {
+		seen := map[string]bool{}
+		for i, n := range names {
+			if seen[n] {
+				return conf.At(fmt.Sprintf("%s[%d]", path, i), "expected each once, got %q again", n)
+			}
+			seen[n] = true
+		}
+	}
+	switch workloads.Arrival(p.Arrival) {
+	case "", workloads.ArrivalClosed, workloads.ArrivalConstant, workloads.ArrivalPoisson:
+	default:
+		return conf.At("arrival", "expected closed, constant or poisson, got %q", p.Arrival)
+	}
+	return nil
+}
+
+// StrategyNames are all strategies there are.
+func StrategyNames() []string {
+	var names []string
+	for _, s := range layer.Strategies() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// Cell is one element of the matrix.
+type Cell struct {
+	ID       string
+	Device   string           // name in the tables
+	Profile  *catalog.Profile // nil for a target
+	Workload workloads.Profile
+	Name     string // the workload's name in the tables
+	Strategy layer.Strategy
+}
+
+// Cells opens what the plan names and returns its matrix in order: device,
+// workload, strategy.
+func (p *Plan) Cells() ([]Cell, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	profiles, err := p.profiles()
+	if err != nil {
+		return nil, err
+	}
+	loads, names, err := p.loads()
+	if err != nil {
+		return nil, err
+	}
+	p.WorkloadNames = names
+	var cells []Cell
+	for _, prof := range profiles {
+		device := "target"
+		if prof != nil {
+			device = prof.Name
+		}
+		for i, w := range loads {
+			for _, s := range p.Strategies {
+				strategy, _ := layer.Lookup(s)
+				id := device + "/" + names[i] + "/" + s
+				cells = append(cells, Cell{id, device, prof, w, names[i], strategy})
+			}
+		}
+	}
+	if len(cells) > MaxCells {
+		return nil, fmt.Errorf("the plan has %d cells: expected at most %d", len(cells), MaxCells)
+	}
+	return cells, nil
+}
+
+// profiles opens the plan's devices; a target is one nil profile.
+func (p *Plan) profiles() ([]*catalog.Profile, error) {
+	if p.Target != "" {
+		return []*catalog.Profile{nil}, nil
+	}
+	var out []*catalog.Profile
+	seen := map[string]bool{}
+	for _, name := range p.Devices {
+		prof, err := catalog.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		if seen[prof.Name] {
+			return nil, fmt.Errorf("devices: two profiles are called %q: expected different names", prof.Name)
+		}
+		seen[prof.Name] = true
+		out = append(out, prof)
+	}
+	return out, nil
+}
+
+// loads opens the plan's workloads. One that is there twice under different
+// loads gets a name that says so.
+func (p *Plan) loads() ([]workloads.Profile, []string, error) {
+	var profiles []workloads.Profile
+	var names []string
+	seen := map[string]bool{}
+	for _, ref := range p.Workloads {
+		w, err := ref.Resolve()
+		if err != nil {
+			return nil, nil, err
+		}
+		w = w.With(workloads.Override{QueueDepth: p.QueueDepth, Arrival: workloads.Arrival(p.Arrival), Rate: p.Rate})
+		if err := w.Validate(); err != nil {
+			return nil, nil, fmt.Errorf("workload %s: %w", ref.Name, err)
+		}
+		name := w.Name
+		if seen[name] {
+			name = fmt.Sprintf("%s@%d", w.Name, max(w.QueueDepth, 1))
+		}
+		if seen[name] {
+			return nil, nil, fmt.Errorf("workloads: %q is there twice: expected different loads", name)
+		}
+		seen[name] = true
+		profiles, names = append(profiles, w), append(names, name)
+	}
+	return profiles, names, nil
+}
+
+// JSON is the plan as the run document holds it: all that the results depend on.
+func (p *Plan) JSON() (json.RawMessage, error) { return json.Marshal(p) }
+
+// seedOf is the seed of run n: the same for every cell, so that what strategies
+// and devices meet is the same.
+func (p *Plan) seedOf(run int) sim.Seed { return sim.Seed(p.Seed).Sub("run", uint64(run)) }
+
+// ErrInvalid is for measurements that must not be used.
+var ErrInvalid = errors.New("measurement invalid")

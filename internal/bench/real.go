@@ -1,0 +1,222 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/layer"
+	"nbdbench/nbd"
+	"nbdbench/results"
+	"nbdbench/sim"
+	"nbdbench/workloads"
+)
+
+// host describes this machine.
+func host() *results.Host {
+	h := &results.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Started: time.Now().UTC().Format(time.RFC3339)}
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		h.Kernel = strings.TrimSpace(string(b))
+	}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+				h.CPU = strings.TrimSpace(v)
+				break
+			}
+		}
+	}
+	return h
+}
+
+// socket is the server half of a run in real time: a device behind a real
+// socket, on a loop of its own.
+type socket struct {
+	real   *sim.Real
+	model  catalog.Device
+	server *nbd.Server
+	dir    string
+	uri    nbd.URI
+	served chan error
+}
+
+// listen opens the cell's device, puts the strategy's server half around it
+// and serves it on a Unix socket in a directory of its own.
+func listen(c *Cell, seed sim.Seed) (*socket, error) {
+	loop := sim.NewLoop()
+	model, err := c.Profile.Open(loop, catalog.Options{Mode: devices.RealBytes, Seed: seed})
+	if err != nil {
+		return nil, err
+	}
+	served, err := c.Strategy.Server(model, layer.Options{Loop: loop})
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{model: model, served: make(chan error, 1)}
+	if s.dir, err = os.MkdirTemp("", "nbdbench"); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.dir, "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	if s.real, err = sim.NewReal(loop); err != nil {
+		return nil, errors.Join(err, l.Close(), os.RemoveAll(s.dir))
+	}
+	s.server = nbd.NewServer(s.real, &nbd.Export{Device: served})
+	if s.uri, err = nbd.ParseURI("nbd+unix:///?socket=" + url.QueryEscape(path)); err != nil {
+		return nil, errors.Join(err, l.Close(), s.close())
+	}
+	go func() { s.served <- s.server.Serve(l) }()
+	return s, nil
+}
+
+// stats are the model's counters so far.
+func (s *socket) stats() (d devices.Stats) {
+	s.real.Do(func() { d = s.model.Stats() })
+	return d
+}
+
+func (s *socket) close() error {
+	return errors.Join(s.server.Close(), s.real.Close(), os.RemoveAll(s.dir))
+}
+
+// runReal is one task in real time.
+func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
+	o := outcome{task: t}
+	seed := p.seedOf(t.run)
+	if c.Profile == nil {
+		if !clientOnly(c.Strategy.Name) {
+			o.err = &layer.Unsupported{Reason: "how FUA is served is the target's choice: compare pass, none and none-unsafe"}
+			return o
+		}
+		o.drive(ctx, p, c, seed, nil)
+		return o
+	}
+	s, err := listen(c, seed)
+	if err != nil {
+		o.err = err
+		return o
+	}
+	o.drive(ctx, p, c, seed, s)
+	o.late = s.server.Lateness()
+	o.err = errors.Join(o.err, s.close())
+	return o
+}
+
+// drive is the client half: it connects to the socket, or to the plan's target,
+// and runs the workload.
+func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket) {
+	uri, err := nbd.ParseURI(p.Target)
+	if s != nil {
+		uri, err = s.uri, nil
+	}
+	if err != nil {
+		o.err = err
+		return
+	}
+	real, err := sim.NewReal(sim.NewLoop())
+	if err != nil {
+		o.err = err
+		return
+	}
+	dialed, err := nbd.DialAll(ctx, uri, real, int(p.Connections))
+	if err != nil {
+		o.err = errors.Join(err, real.Close())
+		return
+	}
+	if c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn {
+		o.err = &layer.Unsupported{Reason: "the target does not advertise multi-conn: a FLUSH would not cover other connections"}
+	} else {
+		o.measure(ctx, p, c, seed, s, real, dialed)
+	}
+	o.err = errors.Join(o.err, dialed.Close(), real.Close())
+}
+
+// drainTimeout is how long a run that was stopped waits for what is in flight.
+const drainTimeout = 10 * time.Second
+
+// measure runs the workload on the connections.
+func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, real *sim.Real, d *nbd.Dialed) {
+	loop := real.Loop()
+	o.export = advertised(d.Info())
+	recorder := results.NewRecorder(results.RecorderConfig{NoStages: true})
+	top, err := c.Strategy.Client(newObserve(d.Multi, loop, recorder), layer.Options{Loop: loop})
+	if err != nil {
+		o.err = err
+		return
+	}
+	runner, err := workloads.NewRunner(loop, top, runnerConfig(p, c, seed, commitsOnly{recorder}))
+	if err != nil {
+		o.err = err
+		return
+	}
+	var before devices.Stats
+	if s != nil {
+		before = s.stats()
+	}
+	var start sim.Time
+	real.Do(func() {
+		start = loop.Now().Add(p.Warmup)
+		recorder.SetWindow(start, 0)
+		runner.Start()
+	})
+	o.wait(ctx, real, runner)
+	real.Do(func() {
+		if e := runner.Err(); e != nil {
+			o.err = fmt.Errorf("%w: %w", ErrInvalid, e)
+		}
+		o.result = recorder.Result(seed, max(loop.Now().Sub(start), 0))
+	})
+	o.result.Partial = ctx.Err() != nil
+	if s != nil {
+		stats := s.stats().Sub(before)
+		o.result.Device = &stats
+	}
+}
+
+// wait returns when the run is over; if ctx ends first, once it has drained.
+func (o *outcome) wait(ctx context.Context, real *sim.Real, r *workloads.Runner) {
+	running := func() bool { return !r.Finished() }
+	if err := real.RunWhile(ctx, running); err == nil {
+		return
+	}
+	real.Do(r.Stop)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := real.RunWhile(drain, running); err != nil {
+		o.err = fmt.Errorf("%w: requests were still in flight %v after the run was stopped", ErrInvalid, drainTimeout)
+	}
+}
+
+// clientOnly reports whether a strategy can be had against a server that is not
+// ours: its server half must be nobody's business.
+func clientOnly(name string) bool { return name == "pass" || strings.HasPrefix(name, "none") }
+
+// RoundTrip measures the socket's own round trip: the median latency of single
+// 4 KiB FUA writes to a device that takes no time, over the same kind of socket
+// that a run in real time uses.
+func RoundTrip(ctx context.Context) (time.Duration, error) {
+	p := Default()
+	p.Clock, p.Devices, p.Runs, p.Cuts, p.Commits = "real", []string{"ram"}, 1, 0, 4000
+	p.Workloads, p.Strategies = []workloads.Ref{{Name: "sync-4k"}}, []string{"native"}
+	cells, err := p.Cells()
+	if err != nil {
+		return 0, err
+	}
+	o := runReal(ctx, &p, &cells[0], task{})
+	if o.err != nil {
+		return 0, fmt.Errorf("measuring the socket's round trip: %w", o.err)
+	}
+	return o.result.Commit.At(results.P50), nil
+}

@@ -1,0 +1,227 @@
+package nbd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// ClientConn is a Client and its socket: a device whose medium is in another
+// process. A goroutine of its own reads the replies.
+//
+// A WRITE without bytes goes out as sectors that each begin with the version
+// stamp, big endian, and are zero after that; a READ with Versions takes them
+// from there.
+type ClientConn struct {
+	*Client // the loop's
+
+	conn    net.Conn
+	real    *sim.Real
+	in      *intake
+	out     *outQueue
+	closing chan struct{} // the writer is to end
+	ended   chan struct{} // the reader has
+}
+
+// Dial connects to the export that u names. The client is a device on real's
+// loop.
+func Dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
+	conn, err := connect(ctx, u)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %v: %w", u, err)
+	}
+	h := NewClientHandshake(OptGo, u.Export)
+	rest, err := shake(conn, h, func(f func()) { f() })
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("negotiate with %v: %w", u, err)
+	}
+	c := &ClientConn{conn: conn, real: real, in: newIntake(conn, rest), closing: make(chan struct{}), ended: make(chan struct{})}
+	c.out = newOutQueue(conn, nil)
+	c.Client = NewClient(real.Loop(), h.Export(), c)
+	go c.out.writer(c.closing)
+	go c.read()
+	return c, nil
+}
+
+// Dialed is several connections to one export.
+type Dialed struct {
+	Multi // the loop's
+	Conns []*ClientConn
+}
+
+// DialAll makes n connections to the export that u names. More than one to a
+// server that does not advertise multi-conn is allowed, and Info says so.
+func DialAll(ctx context.Context, u URI, real *sim.Real, n int) (*Dialed, error) {
+	d := &Dialed{}
+	for range n {
+		c, err := Dial(ctx, u, real)
+		if err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		d.Conns, d.Multi = append(d.Conns, c), append(d.Multi, c.Client)
+	}
+	return d, nil
+}
+
+// Close closes all connections.
+func (d *Dialed) Close() error {
+	var errs []error
+	for _, c := range d.Conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ask negotiates with the server that u names for information alone: by INFO
+// about u's export, or by LIST for the names of all.
+func Ask(ctx context.Context, u URI, question Option) (ExportInfo, []string, error) {
+	conn, err := connect(ctx, u)
+	if err != nil {
+		return ExportInfo{}, nil, fmt.Errorf("connect to %v: %w", u, err)
+	}
+	defer conn.Close()
+	h := NewClientHandshake(question, u.Export)
+	if _, err := shake(conn, h, func(f func()) { f() }); err != nil {
+		return ExportInfo{}, nil, fmt.Errorf("ask %v: %w", u, err)
+	}
+	return h.Export(), h.Names(), nil
+}
+
+// Close tells the server that the client goes, and closes the socket. What is
+// in flight fails with ESHUTDOWN. Not for the loop's owner.
+func (c *ClientConn) Close() error {
+	c.real.Do(func() {
+		if c.Err() == nil {
+			c.push(Header{Op: cmdDisc}, nil, nil)
+		}
+	})
+	err := c.conn.Close()
+	<-c.ended
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// SendRequest queues a request. It is for the Client to call.
+func (c *ClientConn) SendRequest(h Header, p devices.Payload) {
+	data, buf := p.Bytes, (*buffer)(nil)
+	if n := int(h.payload()); n > 0 && data == nil {
+		buf = getBuffer(n)
+		data = buf.data[:n]
+		putStamps(data, p.Stamp)
+	}
+	c.push(h, data, buf)
+}
+
+func (c *ClientConn) push(h Header, data []byte, buf *buffer) {
+	m := message{size: RequestSize, data: data, buf: buf}
+	EncodeHeader(&m.header, &h)
+	c.out.push(m, c.real)
+}
+
+// read takes replies until the connection ends.
+func (c *ClientConn) read() {
+	defer close(c.ended)
+	var err error
+	for err == nil {
+		if err = c.in.need(ReplySize); err == nil {
+			err = c.replies()
+		}
+	}
+	_ = c.conn.Close()
+	close(c.closing)
+	c.real.Do(func() { c.Fail(err) })
+}
+
+// replies completes, with the loop entered once, all requests of which the
+// reply has come. Data that is still to come is read outside.
+func (c *ClientConn) replies() error {
+	r, reply, err := c.complete()
+	if err != nil || r == nil {
+		return err
+	}
+	buf, dst := place(r)
+	defer buf.release()
+	if err := c.in.full(dst); err != nil {
+		return err
+	}
+	c.real.Enter()
+	defer c.real.Leave()
+	getStamps(r, dst)
+	return c.Receive(reply.Errno, reply.Cookie, devices.Payload{})
+}
+
+// complete does so, up to the reply of which the data has not all come: it
+// returns that one and the request it answers.
+func (c *ClientConn) complete() (*devices.Request, Reply, error) {
+	c.real.Enter()
+	defer c.real.Leave()
+	for len(c.in.have()) >= ReplySize {
+		r, reply, err := c.header()
+		if err != nil {
+			return nil, reply, err
+		}
+		if uint64(reply.Data) > uint64(len(c.in.have())) {
+			return r, reply, nil
+		}
+		if reply.Data > 0 {
+			data := c.in.have()[:reply.Data]
+			copy(r.Bytes, data)
+			getStamps(r, data)
+			c.in.take(len(data))
+		}
+		if err := c.Receive(reply.Errno, reply.Cookie, devices.Payload{}); err != nil {
+			return nil, reply, err
+		}
+	}
+	return nil, Reply{}, nil
+}
+
+// header takes a reply's header and finds the request that it answers, which is
+// nil if there is none.
+func (c *ClientConn) header() (*devices.Request, Reply, error) {
+	var b [RequestSize]byte
+	copy(b[:], c.in.have()[:ReplySize])
+	e, cookie, err := DecodeReply(&b)
+	reply := Reply{Errno: e, Cookie: cookie}
+	if err != nil {
+		return nil, reply, err
+	}
+	c.in.take(ReplySize)
+	r := c.Expect(cookie)
+	if r != nil && r.Op == devices.OpRead && e == devices.OK {
+		reply.Data = uint32(r.Length)
+	}
+	return r, reply, nil
+}
+
+// place is where a READ's data goes: what the request brought, or a buffer.
+func place(r *devices.Request) (*buffer, []byte) {
+	if r.Bytes != nil {
+		return nil, r.Bytes
+	}
+	b := getBuffer(int(r.Length))
+	return b, b.data[:r.Length]
+}
+
+func putStamps(data []byte, s devices.Stamp) {
+	clear(data)
+	for ; len(data) >= devices.Sector; data = data[devices.Sector:] {
+		binary.BigEndian.PutUint64(data, uint64(s))
+	}
+}
+
+func getStamps(r *devices.Request, data []byte) {
+	for i := range r.Versions {
+		if at := i * devices.Sector; at+8 <= len(data) {
+			r.Versions[i] = devices.Stamp(binary.BigEndian.Uint64(data[at:]))
+		}
+	}
+}

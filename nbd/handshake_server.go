@@ -1,0 +1,310 @@
+package nbd
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"unicode/utf8"
+
+	"nbdbench/devices"
+)
+
+// ServerHandshake is the server's end of the fixed newstyle negotiation. It
+// offers plain replies only: what belongs to structured replies, extended
+// headers and TLS is refused as the protocol says that it may be.
+type ServerHandshake struct {
+	handshake
+	exports []*Export
+	conn    ConnInfo
+
+	greeted  bool // the client's flags have come
+	fixed    bool // it speaks fixed newstyle
+	noZeroes bool
+	options  int
+	skip     uint32 // bytes of an option's data yet to be skipped
+	opened   map[string]opened
+	chosen   *Export
+	dev      devices.Device
+}
+
+// opened is an export that was opened for this connection, so that INFO and GO
+// get the same answer.
+type opened struct {
+	dev devices.Device
+	err error
+}
+
+// NewServerHandshake begins by greeting the client: take its Output. The first
+// export is also the default one, unless one has the empty name.
+func NewServerHandshake(exports []*Export, conn ConnInfo) *ServerHandshake {
+	h := &ServerHandshake{exports: exports, conn: conn}
+	h.put64(magicInit)
+	h.put64(magicOption)
+	h.put16(flagFixedNewstyle | flagNoZeroes)
+	return h
+}
+
+// Chosen is the export that the client chose, and its device.
+func (h *ServerHandshake) Chosen() (*Export, devices.Device) { return h.chosen, h.dev }
+
+// Feed takes what the client sent.
+func (h *ServerHandshake) Feed(b []byte) {
+	h.in = append(h.in, b...)
+	for !h.done && h.step() {
+	}
+}
+
+// step consumes one message, or reports that it has not come.
+func (h *ServerHandshake) step() bool {
+	if h.skip > 0 {
+		n := min(int64(h.skip), int64(len(h.in)))
+		h.in = h.in[n:]
+		h.skip -= uint32(n)
+		return h.skip == 0
+	}
+	if !h.greeted {
+		return h.flags()
+	}
+	if len(h.in) < optionHeaderSize {
+		return false
+	}
+	opt, n := Option(binary.BigEndian.Uint32(h.in[8:])), binary.BigEndian.Uint32(h.in[12:])
+	if err := h.admit(opt, n); err != nil {
+		h.end(err)
+		return true
+	}
+	if n > maxOptionData {
+		h.in = h.in[optionHeaderSize:]
+		h.tooLong(opt, n)
+		return true
+	}
+	msg, ok := h.take(optionHeaderSize + int(n))
+	if ok {
+		h.options++
+		h.option(opt, msg[optionHeaderSize:])
+	}
+	return ok
+}
+
+// flags: "Newstyle negotiation": an unknown client flag MUST end the connection.
+func (h *ServerHandshake) flags() bool {
+	b, ok := h.take(clientFlagsSize)
+	if !ok {
+		return false
+	}
+	f := binary.BigEndian.Uint32(b)
+	h.greeted, h.fixed, h.noZeroes = true, f&flagFixedNewstyle != 0, f&flagNoZeroes != 0
+	if f&^(flagFixedNewstyle|flagNoZeroes) != 0 {
+		h.end(violation("client flags are among those offered", "%#x", f))
+	}
+	return true
+}
+
+// admit says whether the option may be haggled over at all.
+func (h *ServerHandshake) admit(opt Option, n uint32) error {
+	switch m := binary.BigEndian.Uint64(h.in); {
+	case m != magicOption:
+		return violation("an option begins with its magic", "%#x", m)
+	case n > maxOptionSkip:
+		return violation("an option's data is of reasonable length", "%d bytes", n)
+	case h.options == MaxOptions+len(h.exports):
+		return violation("a client comes to an end of its options", "more than %d", h.options)
+	case !h.fixed && opt != OptExportName:
+		return violation("without fixed newstyle there is only EXPORT_NAME", "%v", opt)
+	}
+	return nil
+}
+
+// tooLong answers an option of which the data is longer than any that makes
+// sense, and has the data skipped.
+func (h *ServerHandshake) tooLong(opt Option, n uint32) {
+	h.options++
+	h.skip = n
+	switch opt {
+	case OptExportName:
+		h.end(violation("an export's name is at most 4096 bytes", "%d", n))
+	case OptAbort, OptList, OptInfo, OptGo:
+		h.refuse(opt, RepErrTooBig, "the option's data is too long")
+	default:
+		h.option(opt, nil)
+	}
+}
+
+func (h *ServerHandshake) option(opt Option, data []byte) {
+	switch opt {
+	case OptExportName:
+		h.exportName(string(data))
+	case OptAbort:
+		h.reply(opt, RepAck, nil)
+		h.end(errEnded)
+	case OptList:
+		h.list(data)
+	case OptInfo, OptGo:
+		h.info(opt, data)
+	case OptStartTLS:
+		h.refuse(opt, RepErrPolicy, "this server has no TLS")
+	default:
+		h.refuse(opt, RepErrUnsup, "")
+	}
+}
+
+// exportName: "Option types", EXPORT_NAME: a failure MUST end the session.
+func (h *ServerHandshake) exportName(name string) {
+	e, dev, err := h.open(name)
+	if err != nil {
+		h.end(err)
+		return
+	}
+	info := dev.Info()
+	x := e.describe(&info)
+	h.put64(x.Size)
+	h.put16(uint16(x.Flags))
+	if !h.noZeroes {
+		h.out = append(h.out, make([]byte, exportZeroes)...)
+	}
+	h.begin(e, dev)
+}
+
+func (h *ServerHandshake) begin(e *Export, dev devices.Device) {
+	h.chosen, h.dev = e, dev
+	h.end(nil)
+}
+
+// list: "Option types", LIST: one SERVER for each export, then ACK; data SHOULD
+// be answered with ERR_INVALID.
+func (h *ServerHandshake) list(data []byte) {
+	if len(data) > 0 {
+		h.refuse(OptList, RepErrInvalid, "LIST has no data")
+		return
+	}
+	for _, e := range h.exports {
+		b := binary.BigEndian.AppendUint32(nil, uint32(len(e.Name)))
+		h.reply(OptList, RepServer, append(b, e.Name...))
+	}
+	h.reply(OptList, RepAck, nil)
+}
+
+// info: "Option types", INFO and GO.
+func (h *ServerHandshake) info(opt Option, data []byte) {
+	name, asked, ok := parseInfoRequest(data)
+	if !ok {
+		h.refuse(opt, RepErrInvalid, "malformed name or information requests")
+		return
+	}
+	e, dev, err := h.open(name)
+	if err != nil {
+		h.refuse(opt, RepErrUnknown, err.Error())
+		return
+	}
+	info := dev.Info()
+	x := e.describe(&info)
+	if x.constrained() && !slices.Contains(asked, infoBlockSize) {
+		h.refuse(opt, RepErrBlockSizeReqd, "")
+		return
+	}
+	h.describe(opt, &x, asked)
+	h.reply(opt, RepAck, nil)
+	if opt == OptGo {
+		h.begin(e, dev)
+	}
+}
+
+// constrained reports whether a client that was not told the block sizes would
+// send what is refused ("Block size constraints").
+func (x *ExportInfo) constrained() bool {
+	return x.MinBlock > 1 || x.MaxPayload < DefaultMaxPayload
+}
+
+// describe answers what was asked; EXPORT MUST be sent unasked.
+func (h *ServerHandshake) describe(opt Option, x *ExportInfo, asked []uint16) {
+	be := binary.BigEndian
+	b := be.AppendUint64(be.AppendUint16(nil, infoExport), x.Size)
+	h.reply(opt, RepInfo, be.AppendUint16(b, uint16(x.Flags)))
+	if slices.Contains(asked, infoName) {
+		h.reply(opt, RepInfo, append(be.AppendUint16(nil, infoName), x.Name...))
+	}
+	if slices.Contains(asked, infoDescription) && x.Description != "" {
+		h.reply(opt, RepInfo, append(be.AppendUint16(nil, infoDescription), x.Description...))
+	}
+	if slices.Contains(asked, infoBlockSize) {
+		b := be.AppendUint32(be.AppendUint16(nil, infoBlockSize), x.MinBlock)
+		h.reply(opt, RepInfo, be.AppendUint32(be.AppendUint32(b, x.PreferredBlock), x.MaxPayload))
+	}
+}
+
+// parseInfoRequest takes the data of INFO and GO apart: the name's length, the
+// name, the number of requests, the requests.
+func parseInfoRequest(b []byte) (name string, asked []uint16, ok bool) {
+	if len(b) < 6 {
+		return "", nil, false
+	}
+	n := uint64(binary.BigEndian.Uint32(b))
+	if n > uint64(len(b)-6) {
+		return "", nil, false
+	}
+	name, b = string(b[4:4+n]), b[4+n:]
+	count := int(binary.BigEndian.Uint16(b))
+	if b = b[2:]; len(b) != 2*count || !validString(name) {
+		return "", nil, false
+	}
+	for ; len(b) > 0; b = b[2:] {
+		asked = append(asked, binary.BigEndian.Uint16(b))
+	}
+	return name, asked, true
+}
+
+// validString: "Values": strings are UTF-8 without NUL, of at most 4096 bytes.
+func validString(s string) bool {
+	return len(s) <= MaxString && utf8.ValidString(s) && !slices.Contains([]byte(s), 0)
+}
+
+var (
+	errNoExport = errors.New("there is no such export")
+	errBadName  = errors.New("not a valid export name")
+)
+
+// open finds the export and opens its device, once for the connection.
+func (h *ServerHandshake) open(name string) (*Export, devices.Device, error) {
+	if !validString(name) {
+		return nil, nil, errBadName
+	}
+	e := h.find(name)
+	if e == nil {
+		return nil, nil, errNoExport
+	}
+	o, ok := h.opened[e.Name]
+	if !ok {
+		conn := h.conn
+		conn.Export = name
+		o.dev, o.err = e.open(conn)
+		if h.opened == nil {
+			h.opened = map[string]opened{}
+		}
+		h.opened[e.Name] = o
+	}
+	return e, o.dev, o.err
+}
+
+func (h *ServerHandshake) find(name string) *Export {
+	for _, e := range h.exports {
+		if e.Name == name {
+			return e
+		}
+	}
+	if name == "" && len(h.exports) > 0 {
+		return h.exports[0]
+	}
+	return nil
+}
+
+func (h *ServerHandshake) refuse(opt Option, r OptionReply, message string) {
+	h.reply(opt, r, []byte(message[:min(len(message), MaxString)]))
+}
+
+func (h *ServerHandshake) reply(opt Option, r OptionReply, data []byte) {
+	h.put64(magicOptionReply)
+	h.put32(uint32(opt))
+	h.put32(uint32(r))
+	h.put32(uint32(len(data)))
+	h.out = append(h.out, data...)
+}

@@ -1,0 +1,313 @@
+package nbd
+
+import (
+	"errors"
+	"fmt"
+
+	"nbdbench/devices"
+)
+
+// Answer is what a backend's can_* callback returns, or that there is none.
+type Answer uint8
+
+// The answers. For can_fua and can_zero, No, Yes and Native are NBDKIT_FUA_NONE,
+// _EMULATE and _NATIVE, and Other is any number beyond.
+const (
+	Absent Answer = iota // there is no such callback
+	No
+	Yes
+	Native
+	Other
+	Failed // -1
+)
+
+// Emulate is what Yes means for can_fua and can_zero.
+const Emulate = Yes
+
+// Backend is what an nbdkit plugin declares: the input of the decision which
+// durability its clients are promised.
+type Backend struct {
+	API      int    // 1 or 2
+	Flush    bool   // .flush exists
+	Trim     bool   // .trim exists
+	Zero     bool   // .zero exists
+	CanFlush Answer // absent: whether .flush exists
+	CanFUA   Answer // absent: emulate if .flush exists, else none
+	CanWrite Answer // absent: it can
+	CanTrim  Answer // absent: whether .trim exists
+	CanZero  Answer // absent: native if .zero exists, else emulate
+}
+
+// FUAMode is what nbdkit's fua filter is told to do.
+type FUAMode uint8
+
+// The modes. ModeAbsent is no filter.
+const (
+	ModeAbsent FUAMode = iota
+	ModeNone
+	ModeEmulate
+	ModeNative
+	ModeForce
+	ModePass
+	ModeDiscard
+)
+
+// ParseFUAMode reads a mode's name. nbdkit refuses an explicit "none" for want
+// of an else (filters/fua/fua.c), though its manual lists it; here it is taken.
+func ParseFUAMode(s string) (FUAMode, error) {
+	for m, name := range map[FUAMode]string{
+		ModeNone: "none", ModeEmulate: "emulate", ModeNative: "native",
+		ModeForce: "force", ModePass: "pass", ModeDiscard: "discard",
+	} {
+		if s == name {
+			return m, nil
+		}
+	}
+	return ModeAbsent, fmt.Errorf("unknown fuamode %q", s)
+}
+
+// Call is one call of a backend.
+type Call uint8
+
+// The calls.
+const (
+	CallWrite Call = iota
+	CallWriteFUA
+	CallTrim
+	CallTrimFUA
+	CallZero
+	CallZeroFUA
+	CallFlush
+)
+
+// fua is the same call with FUA.
+func (c Call) fua() Call { return c + 1 }
+
+// Action is what becomes of a client's request: calls, one after another for as
+// long as they succeed, and then the errno. Without calls nothing is done and
+// the errno is the answer.
+type Action struct {
+	Calls []Call
+	Errno devices.Errno
+}
+
+// Resolution is what one connection is promised and what becomes of its
+// requests.
+type Resolution struct {
+	ReadOnly, Flush, FUA, Trim, Zero bool // as advertised
+
+	Write, WriteFUA Action
+	TrimFUA         Action
+	FlushAction     Action
+
+	fua     devices.FUASupport // what writes and trims get below the filter
+	force   bool
+	discard bool
+	flush   bool // .flush exists
+	zero    Answer
+}
+
+// Resolve decides. It is a pure function: the decision that nbdkit makes in
+// server/plugins.c, server/backend.c and filters/fua/fua.c when a connection is
+// opened. An error refuses the connection.
+func Resolve(b Backend, mode FUAMode, readOnly bool) (Resolution, error) {
+	canFlush, err := b.canFlush()
+	if err != nil {
+		return Resolution{}, err
+	}
+	writable, err := b.writable(readOnly)
+	if err != nil {
+		return Resolution{}, err
+	}
+	fua := devices.FUANone
+	if writable { // can_fua is not even asked otherwise
+		if fua, err = b.canFUA(); err != nil {
+			return Resolution{}, err
+		}
+		if err := mode.prepare(canFlush, fua); err != nil {
+			return Resolution{}, err
+		}
+	}
+	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush}
+	if err := r.discards(b, writable); err != nil {
+		return Resolution{}, err
+	}
+	r.FUA = writable && mode.advertisesFUA(fua)
+	r.fua, r.force, r.discard = mode.below(fua), mode == ModeForce, mode == ModeDiscard
+	r.actions(writable, mode, canFlush)
+	return r, nil
+}
+
+func (b Backend) canFlush() (bool, error) {
+	switch b.CanFlush {
+	case Absent:
+		return b.Flush, nil
+	case Failed:
+		return false, errors.New("can_flush failed")
+	default:
+		return b.CanFlush != No, nil
+	}
+}
+
+func (b Backend) writable(readOnly bool) (bool, error) {
+	switch {
+	case readOnly:
+		return false, nil
+	case b.CanWrite == Failed:
+		return false, errors.New("can_write failed")
+	default:
+		return b.CanWrite != No, nil
+	}
+}
+
+// canFUA: server/plugins.c, plugin_can_fua. Native is clamped for API version
+// 1, whose callbacks have no flags; a number that is none of the three is
+// treated as emulate.
+func (b Backend) canFUA() (devices.FUASupport, error) {
+	switch {
+	case b.CanFUA == Failed:
+		return 0, errors.New("can_fua failed")
+	case b.CanFUA == No, b.CanFUA == Absent && !b.Flush:
+		return devices.FUANone, nil
+	case b.CanFUA == Native && b.API != 1:
+		return devices.FUANative, nil
+	default:
+		return devices.FUAEmulate, nil
+	}
+}
+
+// prepare is what the filter insists on.
+func (m FUAMode) prepare(canFlush bool, fua devices.FUASupport) error {
+	switch {
+	case m == ModeEmulate && !canFlush:
+		return errors.New("fuamode emulate requires a backend that can flush")
+	case m == ModeNative && fua == devices.FUANone:
+		return errors.New("fuamode native requires a backend that can do FUA")
+	case m == ModeForce && fua == devices.FUANone:
+		return errors.New("fuamode force requires a backend that can do FUA")
+	}
+	return nil
+}
+
+// fakesFlush: the modes in which FLUSH is advertised and does nothing.
+func (m FUAMode) fakesFlush() bool { return m == ModeForce || m == ModeDiscard }
+
+func (m FUAMode) advertisesFUA(below devices.FUASupport) bool {
+	switch m {
+	case ModeNone:
+		return false
+	case ModeAbsent, ModePass:
+		return below != devices.FUANone
+	default:
+		return true
+	}
+}
+
+// below is how FUA is served under the filter.
+func (m FUAMode) below(fua devices.FUASupport) devices.FUASupport {
+	if m == ModeEmulate {
+		return devices.FUAEmulate
+	}
+	return fua
+}
+
+// discards resolves trim and zero, which a read-only connection never has.
+func (r *Resolution) discards(b Backend, writable bool) error {
+	r.zero = b.CanZero
+	if r.zero == Absent {
+		r.zero = Emulate
+		if b.Zero {
+			r.zero = Native
+		}
+	}
+	if !writable {
+		return nil
+	}
+	if b.CanTrim == Failed || r.zero == Failed {
+		return errors.New("can_trim or can_zero failed")
+	}
+	r.Trim = b.CanTrim == Absent && b.Trim || b.CanTrim != Absent && b.CanTrim != No
+	if r.zero == No {
+		r.Zero = false
+		return nil
+	}
+	r.Zero = true
+	return nil
+}
+
+func (r *Resolution) actions(writable bool, mode FUAMode, canFlush bool) {
+	r.Write, r.WriteFUA = Action{Calls: []Call{CallWrite}}, r.durable(CallWrite)
+	r.TrimFUA = r.durable(CallTrim)
+	switch {
+	case !writable:
+		refused := Action{Errno: devices.EPERM} // this check comes first
+		r.Write, r.WriteFUA, r.TrimFUA = refused, refused, refused
+	case r.force:
+		r.Write = r.durable(CallWrite)
+	}
+	switch {
+	case mode.fakesFlush():
+		r.FlushAction = Action{}
+	case canFlush && r.flush:
+		r.FlushAction = Action{Calls: []Call{CallFlush}}
+	default:
+		r.FlushAction = Action{Errno: devices.EINVAL}
+	}
+}
+
+// durable is what becomes of a write command with FUA: one call with FUA, or
+// one without and a flush. Without .flush the flush fails once the data has
+// been written.
+func (r *Resolution) durable(c Call) Action {
+	switch {
+	case !r.FUA:
+		return Action{Errno: devices.EINVAL}
+	case r.discard:
+		return Action{Calls: []Call{c}}
+	case r.fua == devices.FUANative:
+		return Action{Calls: []Call{c.fua()}}
+	case !r.flush:
+		return Action{Calls: []Call{c}, Errno: devices.EINVAL}
+	default:
+		return Action{Calls: []Call{c, CallFlush}}
+	}
+}
+
+// ZeroChunk is the most that a fallback of WRITE_ZEROES writes in one call.
+const ZeroChunk = 64 << 20
+
+// WriteZeroesFUA is what becomes of a WRITE_ZEROES with FUA of length bytes,
+// where .zero answers result; fast is FAST_ZERO. The fallback writes chunk after
+// chunk: with native FUA each is durable by itself, otherwise one flush follows
+// the last. (nbdkit's own loop in server/plugins.c forgets to advance.)
+func (r *Resolution) WriteZeroesFUA(length uint64, result devices.Errno, fast bool) Action {
+	if r.ReadOnly {
+		return Action{Errno: devices.EPERM}
+	}
+	if !r.FUA || !r.Zero {
+		return Action{Errno: devices.EINVAL}
+	}
+	tried := r.zero == Native
+	if tried && result != devices.ENOTSUP {
+		a := r.durable(CallZero)
+		if result != devices.OK {
+			a = Action{Calls: a.Calls[:1], Errno: result}
+		}
+		return a
+	}
+	if fast {
+		return Action{Errno: devices.ENOTSUP}
+	}
+	return r.zeroByWriting(int((length + ZeroChunk - 1) / ZeroChunk))
+}
+
+func (r *Resolution) zeroByWriting(chunks int) Action {
+	last := r.durable(CallWrite)
+	first := last.Calls[0]
+	var a Action
+	for range chunks - 1 {
+		a.Calls = append(a.Calls, first)
+	}
+	a.Calls, a.Errno = append(a.Calls, last.Calls...), last.Errno
+	return a
+}

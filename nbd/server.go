@@ -1,0 +1,426 @@
+package nbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// MaxConnections is how many connections a server has at a time. Those beyond
+// are closed at once.
+const MaxConnections = 1024
+
+// maxParsed is how many requests are parsed before the loop is entered.
+const maxParsed = 64
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("nbd: the server is closed")
+
+// Server serves exports to sockets in real time. All connections share one
+// loop; each has a goroutine that reads, and one that writes when the peer does
+// not read fast enough.
+type Server struct {
+	exports []*Export
+	real    *sim.Real
+	late    sim.Lateness
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	nextID    uint32
+	listeners map[net.Listener]bool
+	conns     map[*serverSocket]bool
+	closed    bool
+	past      Counts // of connections that have ended
+}
+
+// NewServer returns a server of these exports, of which all devices are on
+// real's loop. It panics if there are more than MaxExports.
+func NewServer(real *sim.Real, exports ...*Export) *Server {
+	if len(exports) > MaxExports {
+		panic(fmt.Sprintf("nbd: %d exports, at most %d", len(exports), MaxExports))
+	}
+	s := &Server{exports: exports, real: real, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Lateness is by how much replies were written later than the request's arrival
+// and the device's time together ask for: what the host adds to the model.
+func (s *Server) Lateness() *sim.Lateness { return &s.late }
+
+// Counts are the commands of all connections so far.
+func (s *Server) Counts() (sum Counts) {
+	s.real.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		sum = s.past
+		for c := range s.conns {
+			if c.sc != nil {
+				sum.Add(c.sc.Counts())
+			}
+		}
+	})
+	return sum
+}
+
+// Serve accepts connections from l until Shutdown or Close, and then returns
+// ErrServerClosed. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if !s.track(l) {
+		return ErrServerClosed
+	}
+	for {
+		c, err := l.Accept()
+		if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return ErrServerClosed
+		}
+		if err != nil {
+			return err
+		}
+		go func() { _ = s.ServeConn(c) }()
+	}
+}
+
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.listeners[l] = true
+	return true
+}
+
+// ServeConn serves one connection until it ends, and closes it. The error is
+// nil if the client disconnected as the protocol asks.
+func (s *Server) ServeConn(c net.Conn) error {
+	defer c.Close()
+	k := &serverSocket{server: s, conn: c, done: make(chan struct{}), room: make(chan struct{}, 1)}
+	k.out = newOutQueue(c, k.written)
+	if !s.add(k) {
+		return ErrServerClosed
+	}
+	defer s.remove(k)
+	return k.serve()
+}
+
+func (s *Server) add(k *serverSocket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) == MaxConnections {
+		return false
+	}
+	s.nextID++
+	k.id = s.nextID - 1
+	s.conns[k] = true
+	s.wg.Add(1)
+	return true
+}
+
+func (s *Server) remove(k *serverSocket) {
+	close(k.done)
+	s.real.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, k)
+		if k.sc != nil {
+			s.past.Add(k.sc.Counts())
+		}
+	})
+	s.wg.Done()
+}
+
+// Shutdown drains: it accepts nothing more, answers new requests with
+// ESHUTDOWN, lets those in flight finish, and closes the connections. If ctx
+// ends first it closes them as they are and returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	conns := s.stop()
+	s.real.Do(func() {
+		for _, k := range conns {
+			if k.draining = true; k.sc != nil {
+				k.sc.Drain()
+			}
+		}
+	})
+	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
+	for _, k := range conns {
+		_ = k.conn.SetReadDeadline(time.Now()) // ends its reader, which then finishes
+	}
+	if err == nil {
+		err = s.wait(ctx)
+	}
+	return errors.Join(err, s.Close())
+}
+
+func busy(conns []*serverSocket) bool {
+	for _, k := range conns {
+		if k.sc != nil && k.sc.InFlight() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// stop closes the listeners and returns the connections there are.
+func (s *Server) stop() []*serverSocket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	clear(s.listeners)
+	conns := make([]*serverSocket, 0, len(s.conns))
+	for k := range s.conns {
+		conns = append(conns, k)
+	}
+	return conns
+}
+
+func (s *Server) wait(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends all connections at once. What devices have in flight still
+// completes there, and nobody is told.
+func (s *Server) Close() error {
+	conns := s.stop()
+	s.cancel()
+	for _, k := range conns {
+		_ = k.conn.Close()
+	}
+	return nil
+}
+
+// serverSocket is a ServerConn and its socket.
+type serverSocket struct {
+	server *Server
+	conn   net.Conn
+	id     uint32
+	out    *outQueue
+	in     *intake
+	done   chan struct{}
+
+	sc       *ServerConn // nil until negotiated; the loop's, like draining
+	draining bool
+	info     ExportInfo // the reader's copy
+
+	waiting atomic.Bool   // the reader waits for room
+	room    chan struct{} // there may be some
+	parsed  []parsed
+}
+
+// parsed is a request that was read but not yet received.
+type parsed struct {
+	Header
+	buf *buffer  // a WRITE's data
+	at  sim.Time // when all of it had come
+}
+
+func (k *serverSocket) serve() error {
+	real := k.server.real
+	h := NewServerHandshake(k.server.exports, ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
+	rest, err := shake(k.conn, h, real.Do)
+	if err != nil {
+		return err
+	}
+	real.Do(func() {
+		e, dev := h.Chosen()
+		k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
+		if k.info = k.sc.Info(); k.draining {
+			k.sc.Drain()
+		}
+	})
+	k.in = newIntake(k.conn, rest)
+	go k.out.writer(k.done)
+	err = k.read()
+	k.finish()
+	return err
+}
+
+// finish lets what is in flight complete, and its replies go out.
+func (k *serverSocket) finish() {
+	_ = k.server.real.RunWhile(k.server.ctx, func() bool { return k.sc.InFlight() > 0 })
+	k.out.drain()
+}
+
+// read parses as many requests as have come with one system call, before it
+// enters the loop with all of them.
+func (k *serverSocket) read() error {
+	for {
+		if err := k.in.need(RequestSize); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		err := k.parse()
+		disc := k.receive()
+		if disc || err != nil {
+			return err
+		}
+	}
+}
+
+// parse reads requests with their data until what has come is used up.
+func (k *serverSocket) parse() error {
+	now := k.server.real.Now()
+	k.parsed = k.parsed[:0]
+	for len(k.in.have()) >= RequestSize && len(k.parsed) < maxParsed {
+		p := parsed{at: now}
+		if err := DecodeHeader((*[RequestSize]byte)(k.in.have()), &p.Header); err != nil {
+			return err
+		}
+		whole := int(p.payload()) <= len(k.in.have())-RequestSize
+		if !whole && len(k.parsed) > 0 {
+			return nil // first what has all come
+		}
+		k.in.take(RequestSize)
+		if err := k.data(&p); err != nil {
+			p.buf.release()
+			return err
+		}
+		if !whole {
+			p.at = k.server.real.Now()
+		}
+		k.parsed = append(k.parsed, p)
+	}
+	return nil
+}
+
+// data reads a WRITE's data, or throws away that of one that will be refused.
+func (k *serverSocket) data(p *parsed) error {
+	refused := k.info.validate(&p.Header) != devices.OK
+	n := p.payload()
+	switch {
+	case refused && n > maxSkip:
+		return violation("a payload is of reasonable length", "%d bytes", n)
+	case refused:
+		return k.in.discard(uint64(n))
+	case p.Op == devices.OpWrite:
+		p.buf = getBuffer(int(n))
+		return k.in.full(p.buf.data[:n])
+	}
+	return nil
+}
+
+// receive hands the parsed requests to the engine. It reports whether the
+// client has disconnected.
+func (k *serverSocket) receive() (disc bool) {
+	if len(k.parsed) == 0 {
+		return false
+	}
+	real := k.server.real
+	real.Enter()
+	defer real.Leave()
+	for i := range k.parsed {
+		p := &k.parsed[i]
+		if !k.await(&p.Header) {
+			release(k.parsed[i:])
+			return true
+		}
+		k.submit(p)
+	}
+	return k.sc.Disconnected()
+}
+
+func release(ps []parsed) {
+	for i := range ps {
+		ps[i].buf.release()
+	}
+}
+
+// submit hands one request to the engine, a READ with a place for its data.
+func (k *serverSocket) submit(p *parsed) {
+	if p.Op == devices.OpRead && k.info.validate(&p.Header) == devices.OK {
+		p.buf = getBuffer(int(p.Length))
+	}
+	var data devices.Payload
+	if p.buf != nil {
+		data.Bytes = p.buf.data[:p.Length]
+	}
+	k.sc.receive(&p.Header, data, p.buf, p.at)
+}
+
+// await leaves the loop until the connection has room for h, which counts
+// replies that the peer has not taken. It reports whether it came to that.
+func (k *serverSocket) await(h *Header) bool {
+	for !k.hasRoom(h) {
+		k.waiting.Store(true)
+		if k.hasRoom(h) {
+			return true
+		}
+		k.server.real.Leave()
+		ok := k.sleep()
+		k.server.real.Enter()
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (k *serverSocket) hasRoom(h *Header) bool {
+	backlog := k.out.backlog.Load()
+	return k.sc.Room(h) && (backlog == 0 || backlog+int64(dataLength(h)) <= MaxInFlightBytes)
+}
+
+func (k *serverSocket) sleep() bool {
+	select {
+	case <-k.room:
+		return true
+	case <-k.server.ctx.Done():
+		return false
+	}
+}
+
+// tell wakes the reader if it waits for room.
+func (k *serverSocket) tell() {
+	if k.waiting.Load() && k.waiting.Swap(false) {
+		select {
+		case k.room <- struct{}{}:
+		default: // it has been told
+		}
+	}
+}
+
+// SendReply queues a reply. It is for the ServerConn to call.
+func (k *serverSocket) SendReply(r Reply) {
+	m := message{size: ReplySize, buf: r.buf, due: r.due}
+	EncodeReply(&m.header, r.Errno, r.Cookie)
+	if r.Data > 0 {
+		m.data = r.Bytes
+	}
+	k.out.push(m, k.server.real)
+	k.tell()
+}
+
+func (k *serverSocket) written(batch []message) {
+	now := k.server.real.Now()
+	for i := range batch {
+		k.server.late.Observe(now.Sub(batch[i].due))
+	}
+	k.tell()
+}

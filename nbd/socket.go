@@ -1,0 +1,160 @@
+package nbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// NegotiationTimeout is how long the whole handshake may take, at either end.
+// A client that dawdles longer is disconnected.
+const NegotiationTimeout = 30 * time.Second
+
+// readBuffer is how much a socket's reader takes by one system call: some 60
+// writes of 4 KiB or thousands of headers.
+const readBuffer = 256 << 10
+
+// Listen listens where u says, and returns u with the port that was taken if it
+// asked for port 0. The socket file of a server that is gone is replaced.
+func Listen(u URI) (net.Listener, URI, error) {
+	if u.TLS {
+		return nil, u, ErrNoTLS
+	}
+	l, err := net.Listen(u.Network, u.Address)
+	if errors.Is(err, syscall.EADDRINUSE) && u.Network == "unix" && abandoned(u.Address) {
+		if err = os.Remove(u.Address); err == nil {
+			l, err = net.Listen(u.Network, u.Address)
+		}
+	}
+	if err != nil {
+		return nil, u, fmt.Errorf("listen on %v: %w", u, err)
+	}
+	if u.Network == "tcp" {
+		u.Address = l.Addr().String()
+	}
+	return l, u, nil
+}
+
+// abandoned reports whether path is a socket at which nobody listens.
+func abandoned(path string) bool {
+	if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		_ = c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func connect(ctx context.Context, u URI) (net.Conn, error) {
+	if u.TLS {
+		return nil, ErrNoTLS
+	}
+	var d net.Dialer // it sets TCP_NODELAY
+	return d.DialContext(ctx, u.Network, u.Address)
+}
+
+// engine is either end of the negotiation.
+type engine interface {
+	Feed(b []byte)
+	Output() []byte
+	Done() bool
+	Err() error
+	Rest() []byte
+}
+
+// shake runs a handshake over a socket. own runs what touches a device.
+func shake(c net.Conn, h engine, own func(func())) (rest []byte, err error) {
+	_ = c.SetDeadline(time.Now().Add(NegotiationTimeout))
+	b := make([]byte, 4096)
+	for {
+		if out := h.Output(); len(out) > 0 {
+			if _, err := c.Write(out); err != nil {
+				return nil, err
+			}
+		}
+		if h.Done() {
+			break
+		}
+		n, err := c.Read(b)
+		if err != nil {
+			return nil, unexpected(err)
+		}
+		own(func() { h.Feed(b[:n]) })
+	}
+	_ = c.SetDeadline(time.Time{})
+	return h.Rest(), h.Err()
+}
+
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// intake is a socket's buffered input.
+type intake struct {
+	c    io.Reader
+	buf  []byte
+	r, w int
+}
+
+func newIntake(c io.Reader, rest []byte) *intake {
+	in := &intake{c: c, buf: make([]byte, max(readBuffer, len(rest)))}
+	in.w = copy(in.buf, rest)
+	return in
+}
+
+// have is what has been read and not yet taken.
+func (in *intake) have() []byte { return in.buf[in.r:in.w] }
+
+func (in *intake) take(n int) { in.r += n }
+
+// need reads until at least n bytes are there. n is a header's size. io.EOF
+// means that the peer closed between messages.
+func (in *intake) need(n int) error {
+	for in.w-in.r < n {
+		if in.r > 0 {
+			in.w = copy(in.buf, in.buf[in.r:in.w])
+			in.r = 0
+		}
+		k, err := in.c.Read(in.buf[in.w:])
+		in.w += k
+		if err != nil && in.w < n {
+			if in.w > 0 {
+				err = unexpected(err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// full fills dst, first from what is there.
+func (in *intake) full(dst []byte) error {
+	n := copy(dst, in.have())
+	in.take(n)
+	_, err := io.ReadFull(in.c, dst[n:])
+	return unexpected(err)
+}
+
+// discard throws n bytes away.
+func (in *intake) discard(n uint64) error {
+	for n > 0 {
+		k := min(n, uint64(in.w-in.r))
+		in.take(int(k))
+		if n -= k; n > 0 {
+			if err := in.need(1); err != nil {
+				return unexpected(err)
+			}
+		}
+	}
+	return nil
+}

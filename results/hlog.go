@@ -1,0 +1,177 @@
+package results
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// The operations that a latency log has besides those at the wire.
+const (
+	logCommit   = "commit"
+	logLag      = "lag"
+	logLateness = "lateness"
+)
+
+// tag names a histogram in the log: cell/run/operation, run counted from 0.
+// Commas and white space would end a tag, so they become underscores.
+func tag(cell string, run int, operation string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r == ',' || r <= ' ' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, cell)
+	return fmt.Sprintf("%s/%d/%s", clean, run, operation)
+}
+
+// logged are the distributions of a run by the name of their operation.
+func (r *RunResult) logged() (names []string, parts []**Distribution) {
+	names = []string{logCommit, logLag, logLateness}
+	parts = []**Distribution{&r.Commit, &r.Lag, &r.Lateness}
+	for i := range r.ops {
+		names, parts = append(names, operationNames[i]), append(parts, &r.ops[i])
+	}
+	return names, parts
+}
+
+// WriteLog writes every run's histograms in HdrHistogram's log format 1.3, one
+// interval each, tagged cell/run/operation, in nanoseconds. Times are those of
+// the run's window, from 0. Empty histograms are left out.
+func (r *Run) WriteLog(w io.Writer) error {
+	log := hdrhistogram.NewHistogramLogWriter(w)
+	head := []func() error{
+		log.OutputLogFormatVersion,
+		func() error { return log.OutputComment("values in nanoseconds; Interval_Max in milliseconds") },
+		func() error { return log.OutputStartTime(0) },
+		log.OutputLegend,
+	}
+	for _, write := range head {
+		if err := write(); err != nil {
+			return fmt.Errorf("latency log: %w", err)
+		}
+	}
+	h := NewHistogram().hdr
+	for _, c := range r.Cells {
+		for i, run := range c.runs {
+			if err := run.writeLog(log, h, c.ID, i); err != nil {
+				return fmt.Errorf("latency log: cell %s, run %d: %w", c.ID, i, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *RunResult) writeLog(log *hdrhistogram.HistogramLogWriter, h *hdrhistogram.Histogram, cell string, run int) error {
+	names, parts := r.logged()
+	for i, p := range parts {
+		if (*p).Count() == 0 {
+			continue
+		}
+		if err := (*p).hdrInto(h); err != nil {
+			return err
+		}
+		h.SetTag(tag(cell, run, names[i]))
+		h.SetStartTimeMs(0)
+		h.SetEndTimeMs(r.Elapsed.Milliseconds())
+		if err := log.OutputIntervalHistogram(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLog attaches the histograms of a log to the document's runs. What
+// buckets cannot say exactly comes from the document.
+func (r *Run) readLog(in io.Reader) error {
+	found, err := decodeLog(in)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Cells {
+		c.runs = nil
+		for i := range c.PerRun {
+			p := &c.PerRun[i]
+			run := &RunResult{Seed: p.Seed, Elapsed: p.Elapsed, Partial: p.Partial}
+			names, parts := run.logged()
+			for k := range parts {
+				t := tag(c.ID, i, names[k])
+				*parts[k] = found[t]
+				delete(found, t)
+			}
+			if run.Commit, err = p.exactly(run.Commit); err != nil {
+				return fmt.Errorf("tag %s: %w", tag(c.ID, i, logCommit), err)
+			}
+			c.runs = append(c.runs, run)
+		}
+	}
+	for _, t := range slices.Sorted(maps.Keys(found)) {
+		return fmt.Errorf("tag %s: no such run in run.json", t)
+	}
+	return nil
+}
+
+// exactly restores a run's exact moments.
+func (p *PerRun) exactly(d *Distribution) (*Distribution, error) {
+	if d.Count() != p.Commit.Count {
+		return nil, fmt.Errorf("holds %d commits where run.json says %d", d.Count(), p.Commit.Count)
+	}
+	if d == nil {
+		return new(Distribution), nil
+	}
+	out := *d
+	out.min, out.max = *p.Commit.Min, *p.Commit.Max
+	out.sum, out.overflow = p.CommitSum, p.Commit.Overflow
+	return &out, nil
+}
+
+// decodeLog reads all histograms of a log by their tags.
+func decodeLog(in io.Reader) (map[string]*Distribution, error) {
+	log := hdrhistogram.NewHistogramLogReader(in)
+	out := map[string]*Distribution{}
+	for {
+		h, err := log.NextIntervalHistogram()
+		if err != nil {
+			return nil, fmt.Errorf("histogram %d: %w", len(out)+1, err)
+		}
+		if h == nil {
+			return out, nil
+		}
+		if out[h.Tag()] != nil {
+			return nil, fmt.Errorf("tag %s: twice", h.Tag())
+		}
+		out[h.Tag()] = distributionOf(h)
+	}
+}
+
+// distributionOf takes a histogram of the library for what it is: moments as
+// near as its buckets tell.
+func distributionOf(h *hdrhistogram.Histogram) *Distribution {
+	d := new(Distribution)
+	for _, bar := range h.Distribution() {
+		if bar.Count == 0 {
+			continue
+		}
+		if d.n == 0 {
+			d.min = bar.From
+		}
+		d.n += bar.Count
+		d.max = bar.To
+		d.sum += uint64(bar.Count) * uint64((bar.From+bar.To)/2)
+		d.buckets = append(d.buckets, bucket{value: bar.To, count: bar.Count})
+	}
+	return d
+}
+
+// Commits is the distribution of the cell's commits over all its runs, as far
+// as they are at hand: of a document read without its latency log, nil.
+func (c *Cell) Commits() *Distribution {
+	if len(c.runs) == 0 {
+		return nil
+	}
+	return c.pool(func(r *RunResult) *Distribution { return r.Commit })
+}

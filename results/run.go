@@ -1,0 +1,80 @@
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"nbdbench/sim"
+)
+
+// Schema names the run document's format.
+const Schema = "nbdbench/run/v1"
+
+// Tool says what made a document.
+type Tool struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+}
+
+// Host describes the machine, where a real clock makes it matter.
+type Host struct {
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+	Kernel  string `json:"kernel"`
+	CPU     string `json:"cpu"`
+	CPUs    int    `json:"cpus"`
+	Started string `json:"started"` // RFC 3339, UTC
+}
+
+// Run is the document of one benchmark: what run.json holds. Make it with
+// NewRun, Add its cells in the plan's order, then Finish.
+type Run struct {
+	Schema      string          `json:"schema"`
+	Tool        Tool            `json:"tool"`
+	Host        *Host           `json:"host"`
+	Plan        json.RawMessage `json:"plan"`
+	Seed        sim.Seed        `json:"seed"`
+	Partial     bool            `json:"partial"` // interrupted: some cell has fewer runs than planned
+	Cells       []*Cell         `json:"cells"`
+	Comparisons []Comparison    `json:"comparisons"`
+	Verdicts    []Verdict       `json:"verdicts"`
+}
+
+// NewRun returns a document without cells. Plan is any JSON value.
+func NewRun(tool Tool, plan json.RawMessage, seed sim.Seed) *Run {
+	if plan == nil {
+		plan = json.RawMessage("{}")
+	}
+	return &Run{Schema: Schema, Tool: tool, Plan: plan, Seed: seed, Cells: []*Cell{}}
+}
+
+// Add appends a cell.
+func (r *Run) Add(c *Cell) { r.Cells = append(r.Cells, c) }
+
+// Finish computes everything that follows from the cells' runs: figures,
+// intervals, comparisons and verdicts. It is called once, after the last Add.
+func (r *Run) Finish() {
+	f := newInference(r.Seed)
+	for _, c := range r.Cells {
+		c.summarise()
+		f.intervals(c)
+		r.Partial = r.Partial || c.Status == StatusPartial
+	}
+	r.compareAll(f)
+	r.judge(f)
+}
+
+// WriteJSON writes the document as run.json holds it.
+func (r *Run) WriteJSON(w io.Writer) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(r); err != nil {
+		return fmt.Errorf("run document: %w", err)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

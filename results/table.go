@@ -1,0 +1,307 @@
+package results
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/tw"
+)
+
+// Width is how wide a text table may be.
+const Width = 120
+
+// Place is where a column is shown.
+type Place uint8
+
+// The places.
+const (
+	InText Place = 1 << iota // a terminal's table
+	InPage                   // Markdown and HTML
+	InData                   // CSV and JSON
+)
+
+// Column is one column of a table.
+type Column struct {
+	Key     string // in CSV and JSON
+	Title   string
+	Right   bool // numbers
+	Shorten bool // where room is short, cells end before their first colon or comma
+	Drop    int  // where room is still short, columns go in rising order; 0 stays
+	Place   Place
+}
+
+// Value is one cell of a table: as people read it and as machines do.
+type Value struct {
+	Text string
+	Data any // nil where there is none
+}
+
+// Row is one row. Rows of one group follow each other.
+type Row struct {
+	Group  string
+	Values []Value
+}
+
+// Table is a table of any format, with what stands above and below it.
+type Table struct {
+	Head    []string
+	Columns []Column
+	Rows    []Row
+	Notes   []string // wrapped when they are printed; an empty one is a gap
+}
+
+// view is the columns of a table that are shown, by their index.
+type view struct {
+	*Table
+	columns []int
+	short   bool
+}
+
+func (t *Table) at(p Place) view {
+	v := view{Table: t}
+	for i, c := range t.Columns {
+		if c.Place&p != 0 {
+			v.columns = append(v.columns, i)
+		}
+	}
+	return v
+}
+
+// text is what the view shows of a cell.
+func (v *view) text(row Row, column int) string {
+	s := row.Values[column].Text
+	if v.short && v.Columns[column].Shorten {
+		if i := strings.IndexAny(s, ":,"); i > 0 {
+			s = s[:i]
+		}
+	}
+	return s
+}
+
+func (v *view) width(column int) int {
+	w := runes(v.Columns[column].Title)
+	for _, r := range v.Rows {
+		w = max(w, runes(v.text(r, column)))
+	}
+	return w
+}
+
+// gap is between two columns.
+const gap = 2
+
+func (v *view) total() int {
+	sum := -gap
+	for _, c := range v.columns {
+		sum += v.width(c) + gap
+	}
+	return sum
+}
+
+// fit makes the view narrower until it fits: first by shortening, then by
+// leaving out columns.
+func (v *view) fit(width int) {
+	if v.total() > width {
+		v.short = true
+	}
+	for v.total() > width {
+		next := -1
+		for i, c := range v.columns {
+			if d := v.Columns[c].Drop; d > 0 && (next < 0 || d < v.Columns[v.columns[next]].Drop) {
+				next = i
+			}
+		}
+		if next < 0 {
+			return
+		}
+		v.columns = slices.Delete(v.columns, next, next+1)
+	}
+}
+
+// Text writes the table for a terminal of the given width, at most Width.
+func (t *Table) Text(w io.Writer, width int) error {
+	if width <= 0 || width > Width {
+		width = Width
+	}
+	v := t.at(InText)
+	v.fit(width)
+	grid, err := v.grid()
+	if err != nil {
+		return err
+	}
+	var out []string
+	for _, l := range t.Head {
+		out = append(out, wrap(l, width, "  ")...)
+	}
+	out = append(append(out, ""), v.grouped(grid)...)
+	if len(t.Notes) > 0 {
+		out = append(out, "")
+	}
+	for _, n := range t.Notes {
+		out = append(out, wrap(n, width, "  ")...)
+	}
+	for i, l := range out {
+		out[i] = truncate(strings.TrimRight(l, " "), width)
+	}
+	_, err = io.WriteString(w, strings.Join(out, "\n")+"\n")
+	return err
+}
+
+func truncate(s string, width int) string {
+	if r := []rune(s); len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return s
+}
+
+// grid is the header, its rule and one line for each row.
+func (v *view) grid() ([]string, error) {
+	var b bytes.Buffer
+	align := make(tw.Alignment, len(v.columns))
+	header := make([]any, len(v.columns))
+	for i, c := range v.columns {
+		header[i], align[i] = v.Columns[c].Title, tw.AlignLeft
+		if v.Columns[c].Right {
+			align[i] = tw.AlignRight
+		}
+	}
+	t := newGrid(&b, align)
+	t.Header(header...)
+	for _, r := range v.Rows {
+		line := make([]any, len(v.columns))
+		for i, c := range v.columns {
+			line[i] = v.text(r, c)
+		}
+		if err := t.Append(line...); err != nil {
+			return nil, fmt.Errorf("table: %w", err)
+		}
+	}
+	if err := t.Render(); err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	if len(lines) != len(v.Rows)+2 {
+		return nil, fmt.Errorf("table: %d lines for %d rows", len(lines), len(v.Rows))
+	}
+	return lines, nil
+}
+
+// newGrid is a table with a rule below its header and nothing else drawn.
+func newGrid(w io.Writer, align tw.Alignment) *tablewriter.Table {
+	columns := tw.CellAlignment{PerColumn: align}
+	padding := tw.Padding{Right: strings.Repeat(" ", gap), Overwrite: true}
+	return tablewriter.NewTable(
+		w,
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithTrimSpace(tw.Off),
+		tablewriter.WithHeaderAutoWrap(tw.WrapNone), tablewriter.WithRowAutoWrap(tw.WrapNone),
+		tablewriter.WithHeaderAlignmentConfig(columns), tablewriter.WithRowAlignmentConfig(columns),
+		tablewriter.WithPadding(padding),
+		tablewriter.WithRendition(tw.Rendition{
+			Borders: tw.BorderNone, Symbols: tw.NewSymbols(tw.StyleLight),
+			Settings: tw.Settings{Separators: tw.Separators{BetweenColumns: tw.Off, BetweenRows: tw.Off}},
+		}),
+	)
+}
+
+// grouped puts each group's name above its rows.
+func (v *view) grouped(grid []string) []string {
+	out := slices.Clone(grid[:2])
+	for i, l := range grid[2:] {
+		if g := v.Rows[i].Group; i == 0 || g != v.Rows[i-1].Group {
+			if i > 0 {
+				out = append(out, "")
+			}
+			if g != "" {
+				out = append(out, g)
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+var markdownEscape = strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;", "\n", " ")
+
+// Markdown writes the table in GitHub's dialect.
+func (t *Table) Markdown(w io.Writer) error {
+	var b strings.Builder
+	for _, l := range t.Head {
+		b.WriteString(markdownEscape.Replace(l) + "  \n")
+	}
+	v := t.at(InPage)
+	b.WriteString("\n|")
+	for _, c := range v.columns {
+		b.WriteString(" " + markdownEscape.Replace(t.Columns[c].Title) + " |")
+	}
+	b.WriteString("\n|")
+	for _, c := range v.columns {
+		b.WriteString(map[bool]string{true: " ---: |", false: " --- |"}[t.Columns[c].Right])
+	}
+	b.WriteString("\n")
+	for _, r := range t.Rows {
+		b.WriteString("|")
+		for _, c := range v.columns {
+			b.WriteString(" " + markdownEscape.Replace(r.Values[c].Text) + " |")
+		}
+		b.WriteString("\n")
+	}
+	for _, n := range t.Notes {
+		if n == "" {
+			continue
+		}
+		b.WriteString("\n" + markdownEscape.Replace(n) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// CSV writes the table's data with a header of keys; what is not observable is
+// empty.
+func (t *Table) CSV(w io.Writer) error {
+	v, out := t.at(InData), csv.NewWriter(w)
+	line := make([]string, len(v.columns))
+	for i, c := range v.columns {
+		line[i] = t.Columns[c].Key
+	}
+	rows := [][]string{slices.Clone(line)}
+	for _, r := range t.Rows {
+		for i, c := range v.columns {
+			line[i] = ""
+			if d := r.Values[c].Data; d != nil {
+				line[i] = fmt.Sprint(d)
+			}
+		}
+		rows = append(rows, slices.Clone(line))
+	}
+	return out.WriteAll(rows)
+}
+
+// JSON writes the table's data as an array of objects, keys in column order.
+func (t *Table) JSON(w io.Writer) error {
+	v := t.at(InData)
+	var b bytes.Buffer
+	b.WriteString("[")
+	for i, r := range t.Rows {
+		b.WriteString(map[bool]string{true: "\n {", false: ",\n {"}[i == 0])
+		for k, c := range v.columns {
+			value, err := json.Marshal(r.Values[c].Data)
+			if err != nil {
+				return fmt.Errorf("table: column %s: %w", t.Columns[c].Key, err)
+			}
+			if k > 0 {
+				b.WriteString(",")
+			}
+			fmt.Fprintf(&b, "%q:%s", t.Columns[c].Key, value)
+		}
+		b.WriteString("}")
+	}
+	b.WriteString("\n]\n")
+	_, err := w.Write(b.Bytes())
+	return err
+}

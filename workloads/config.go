@@ -1,0 +1,78 @@
+package workloads
+
+import (
+	"fmt"
+
+	"nbdbench/devices"
+	"nbdbench/internal/units"
+	"nbdbench/sim"
+)
+
+// Config is one run of a profile.
+type Config struct {
+	Profile Profile
+	// QueueDepth replaces the profile's; 0 does not.
+	QueueDepth uint32
+	// Connections is how many connections share the slots: slot s uses
+	// connection s modulo Connections. 0 is 1.
+	Connections uint32
+	Seed        sim.Seed
+	// Commits is how many measured transactions to begin; 0 is no bound but
+	// MaxCommits. Those that are due within Warmup come on top.
+	Commits uint64
+	// Duration is how long transactions may become due, after Warmup; 0 is no
+	// bound. One of Commits and Duration must be given. On a device that takes
+	// no time at all, only Commits ends a closed loop.
+	Duration sim.Duration
+	// Warmup is how long from the start on nothing is measured; see
+	// Runner.Measured. The Observer is told of everything all the same.
+	Warmup  sim.Duration
+	Content Content
+	// Observer may be nil.
+	Observer Observer
+}
+
+// MaxCommits bounds a run that has only a Duration.
+const MaxCommits = 1 << 40
+
+// Validate checks the run against the device it is meant for.
+func (c *Config) Validate(info devices.Info) error {
+	p := c.Profile.With(Override{QueueDepth: c.QueueDepth})
+	if err := p.Fits(info); err != nil {
+		return fmt.Errorf("workload %s: %w", p.Name, err)
+	}
+	switch {
+	case c.Commits == 0 && c.Duration == 0:
+		return fmt.Errorf("workload %s: expected a number of commits or a duration", p.Name)
+	case c.Commits > MaxCommits:
+		return fmt.Errorf("workload %s: commits: expected at most %d, got %d", p.Name, uint64(MaxCommits), c.Commits)
+	case c.Duration < 0 || c.Warmup < 0:
+		return fmt.Errorf("workload %s: expected no negative duration or warm-up, got %v and %v", p.Name, c.Duration, c.Warmup)
+	case c.Connections > MaxConnections:
+		return fmt.Errorf("workload %s: connections: expected at most %d, got %d", p.Name, MaxConnections, c.Connections)
+	}
+	return c.validateMemory(&p)
+}
+
+// validateMemory bounds what a run keeps in flight.
+func (c *Config) validateMemory(p *Profile) error {
+	width, bytes := uint64(1), uint64(0)
+	for _, steps := range [][]Step{p.Transaction, p.Between} {
+		for i := range steps {
+			together := uint64(1)
+			if steps[i].Parallel {
+				together = uint64(steps[i].count())
+			}
+			width = max(width, together)
+			bytes = max(bytes, steps[i].longest()*together)
+		}
+	}
+	depth := uint64(p.depth())
+	if depth*width > MaxInFlight {
+		return fmt.Errorf("workload %s: expected at most %d requests in flight, got %d times %d", p.Name, MaxInFlight, depth, width)
+	}
+	if c.Content == Bytes && depth*bytes > MaxBuffers {
+		return fmt.Errorf("workload %s: expected at most %v of payload in flight, got %d times %v", p.Name, units.Size(MaxBuffers), depth, units.Size(bytes))
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package workloads
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Describe is the profile as text, for people: what it is, where it comes
+// from, and its steps in order. The last line ends in a newline.
+func (p *Profile) Describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", p.Name)
+	for _, text := range []string{p.Description, p.Source} {
+		if text = strings.TrimSpace(text); text != "" {
+			fmt.Fprintf(&b, "\n%s\n", wrap(text))
+		}
+	}
+	fmt.Fprintf(&b, "\nload: %s\n", p.Load)
+	for i := range p.Regions {
+		fmt.Fprintf(&b, "region: %s\n", &p.Regions[i])
+	}
+	describeSteps(&b, "a commit, from when it is due until its last reply", p.Transaction)
+	if len(p.Between) > 0 {
+		describeSteps(&b, "between two commits, not part of their latency", p.Between)
+	}
+	if !p.Durable() {
+		b.WriteString("\nA commit does not ask for all that it wrote to be durable.\n")
+	}
+	return b.String()
+}
+
+func describeSteps(b *strings.Builder, title string, steps []Step) {
+	fmt.Fprintf(b, "\n%s:\n", title)
+	for i := range steps {
+		fmt.Fprintf(b, "  %d. %s\n", i+1, &steps[i])
+	}
+}
+
+// String is the load in one line.
+func (l Load) String() string {
+	at := fmt.Sprintf("at most %d transactions in progress", l.depth())
+	if l.depth() == 1 {
+		at = "one transaction at a time"
+	}
+	switch {
+	case l.open():
+		return fmt.Sprintf("open loop, %s arrivals, %v, %s", l.Arrival, l.Rate, at)
+	case l.Think > 0:
+		return fmt.Sprintf("closed loop, %s, %v between two", at, l.Think)
+	}
+	return "closed loop, " + at
+}
+
+func (r *Region) String() string {
+	size := "all that follows"
+	if r.Size != nil {
+		size = r.Size.String()
+	}
+	if r.AtMost != 0 {
+		size += fmt.Sprintf(", at most %v", r.AtMost)
+	}
+	return fmt.Sprintf("%s, %s from %v", r.Name, size, r.Offset)
+}
+
+// String is the step in one line.
+func (s *Step) String() string {
+	if s.Op == ActionFlush {
+		return strings.Repeat("flush, ", int(s.count())-1) + "flush"
+	}
+	out := string(s.Op)
+	if s.Durable {
+		out = "durable " + out
+	}
+	if s.count() > 1 {
+		out = fmt.Sprintf("%d times %s", s.count(), out)
+	}
+	out += fmt.Sprintf(" of %v", s.Size)
+	if s.pattern() == PatternAppend {
+		out += fmt.Sprintf(" blocks that hold a record of %d bytes", uint64(s.Record))
+	}
+	where := "the whole device"
+	if s.Region != "" {
+		where = s.Region
+	}
+	out += fmt.Sprintf(", %s in %s", s.pattern(), where)
+	if s.Parallel && s.count() > 1 {
+		out += ", all in flight together"
+	}
+	return out
+}
+
+// lineWidth is how wide a description is wrapped.
+const lineWidth = 80
+
+// wrap breaks text into lines between words.
+func wrap(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > lineWidth:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}

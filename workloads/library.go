@@ -1,0 +1,107 @@
+package workloads
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"nbdbench/internal/conf"
+)
+
+//go:embed profiles/*.yaml
+var shipped embed.FS
+
+// List returns the names of the profiles that come with the package, sorted.
+func List() []string {
+	entries, err := shipped.ReadDir("profiles")
+	if err != nil {
+		panic("workloads: " + err.Error())
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	return names
+}
+
+// Get returns a profile that comes with the package.
+func Get(name string) (Profile, error) {
+	file := path.Join("profiles", name+".yaml")
+	data, err := shipped.ReadFile(file)
+	if err != nil || strings.ContainsAny(name, "/\\") {
+		return Profile{}, fmt.Errorf("workload %q: expected one of %s, or the path of a YAML file", name, strings.Join(List(), ", "))
+	}
+	return Parse(file, data)
+}
+
+// LoadFile reads a profile from a file.
+func LoadFile(file string) (Profile, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Profile{}, fmt.Errorf("workload: %w", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, conf.MaxBytes+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return Profile{}, fmt.Errorf("workload: %w", err)
+	}
+	return Parse(file, data)
+}
+
+// Parse reads a profile from YAML and validates it; file is for errors, which
+// are *conf.Error.
+func Parse(file string, data []byte) (Profile, error) {
+	doc, err := conf.Parse(file, data)
+	if err != nil {
+		return Profile{}, err
+	}
+	var p Profile
+	if err := doc.Decode(&p); err != nil {
+		return Profile{}, err
+	}
+	return p, doc.Locate(p.Validate())
+}
+
+// Open takes a shipped profile's name, or the path of a file: what has a slash
+// or ends in .yaml or .yml.
+func Open(nameOrPath string) (Profile, error) {
+	if strings.ContainsRune(nameOrPath, '/') || strings.HasSuffix(nameOrPath, ".yaml") || strings.HasSuffix(nameOrPath, ".yml") {
+		return LoadFile(nameOrPath)
+	}
+	return Get(nameOrPath)
+}
+
+// Ref names a profile in a plan, where it is either a name alone or a mapping
+// of the name and what it overrides: {name: sync-4k, queue_depth: 8}.
+type Ref struct {
+	Name     string `yaml:"name"`
+	Override `yaml:",inline"`
+}
+
+// UnmarshalNode reads either spelling.
+func (r *Ref) UnmarshalNode(n conf.Node) error {
+	switch n.Kind() {
+	case conf.Scalar:
+		return n.Decode(&r.Name)
+	case conf.Mapping:
+		type spelledOut Ref
+		return n.Decode((*spelledOut)(r))
+	}
+	return fmt.Errorf("expected a workload's name, or a mapping with name and overrides, got %v", n.Kind())
+}
+
+// Resolve opens the profile and applies the override.
+func (r Ref) Resolve() (Profile, error) {
+	p, err := Open(r.Name)
+	if err != nil {
+		return p, err
+	}
+	p = p.With(r.Override)
+	if err := p.Validate(); err != nil {
+		return p, fmt.Errorf("workload %s: %w", r.Name, err)
+	}
+	return p, nil
+}

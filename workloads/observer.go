@@ -1,0 +1,41 @@
+package workloads
+
+import "nbdbench/devices"
+
+// Observer is told what a Runner does. All its methods run on the loop, in the
+// order of events; what they are given is theirs only until they return.
+type Observer interface {
+	// Submit is called just before each request is submitted, complete with
+	// Stamp, Txn and instants.
+	Submit(r *devices.Request)
+	// Op is called for each request when it is done, as the application issued
+	// it: Errno, Completed and Stages are those that the application saw.
+	Op(r *devices.Request)
+	// Commit is called for each transaction of StreamCommit when it is done,
+	// after the Op of its last request. Errno is that of its first failed request.
+	Commit(c *devices.Commit)
+}
+
+// Observers tells each of several, in order.
+type Observers []Observer
+
+// Submit tells each.
+func (o Observers) Submit(r *devices.Request) {
+	for _, each := range o {
+		each.Submit(r)
+	}
+}
+
+// Op tells each.
+func (o Observers) Op(r *devices.Request) {
+	for _, each := range o {
+		each.Op(r)
+	}
+}
+
+// Commit tells each.
+func (o Observers) Commit(c *devices.Commit) {
+	for _, each := range o {
+		each.Commit(c)
+	}
+}

@@ -1,0 +1,176 @@
+package workloads
+
+import (
+	"nbdbench/internal/units"
+)
+
+// Profile says what is asked of a device. The zero value of each field has a
+// meaning, so a profile names only what matters to it.
+type Profile struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	Source      string `yaml:"source"` // where the pattern comes from
+
+	Load `yaml:",inline"`
+
+	Regions     []Region `yaml:"regions"`
+	Transaction []Step   `yaml:"transaction"` // its latency is the commit's
+	Between     []Step   `yaml:"between"`     // run by each slot between two commits
+}
+
+// Load says how often transactions begin.
+type Load struct {
+	// QueueDepth is how many transactions are in progress at most; 0 is 1.
+	QueueDepth uint32 `yaml:"queue_depth"`
+	// Arrival is ArrivalClosed if empty.
+	Arrival Arrival `yaml:"arrival"`
+	// Rate is how often transactions become due, for the open arrivals alone.
+	Rate units.Rate `yaml:"rate"`
+	// Think is the pause between two transactions of one slot, for
+	// ArrivalClosed alone.
+	Think units.Duration `yaml:"think"`
+}
+
+// Arrival is what makes the next transaction due.
+type Arrival string
+
+// The arrivals.
+const (
+	ArrivalClosed   Arrival = "closed"   // the end of the one before it
+	ArrivalConstant Arrival = "constant" // the clock, at even intervals
+	ArrivalPoisson  Arrival = "poisson"  // the clock, as independent users do
+)
+
+// Region is a part of the device that steps refer to by name.
+type Region struct {
+	Name   string     `yaml:"name"`
+	Offset Amount     `yaml:"offset"`
+	Size   *Amount    `yaml:"size"`    // nil is all from Offset to the end
+	AtMost units.Size `yaml:"at_most"` // a bound on Size; 0 is none
+}
+
+// Action is what a step asks for.
+type Action string
+
+// The actions.
+const (
+	ActionWrite       Action = "write"
+	ActionRead        Action = "read"
+	ActionFlush       Action = "flush"
+	ActionTrim        Action = "trim"
+	ActionWriteZeroes Action = "write_zeroes"
+)
+
+// Pattern is how a step chooses where.
+type Pattern string
+
+// The patterns.
+const (
+	// PatternSequential goes through its region block after block, and begins
+	// again when the next transaction would not fit. The steps of a stream that
+	// share a region share its position.
+	PatternSequential Pattern = "sequential"
+	// PatternRandom takes any block of the region, all alike.
+	PatternRandom Pattern = "random"
+	// PatternZipf takes some blocks of the region far more often than others.
+	PatternZipf Pattern = "zipf"
+	// PatternAppend writes the blocks that hold a record of Record bytes, which
+	// follows the record before it; the block that both touch is written again.
+	PatternAppend Pattern = "append"
+)
+
+// Step is one request, or Count of them.
+type Step struct {
+	Op      Action     `yaml:"op"`
+	Durable bool       `yaml:"durable"` // done only once the data is durable: FUA
+	Size    units.Size `yaml:"size"`    // bytes of one request
+	Count   uint32     `yaml:"count"`   // how many; 0 is 1
+	// Parallel puts all Count requests in flight together. Without it, each
+	// waits for the one before it.
+	Parallel bool       `yaml:"parallel"`
+	Region   string     `yaml:"region"`  // empty is the whole device
+	Pattern  Pattern    `yaml:"pattern"` // empty is PatternSequential
+	Record   units.Size `yaml:"record"`  // bytes of one record, for PatternAppend
+	Theta    float64    `yaml:"theta"`   // the skew of PatternZipf, between 0 and 1; 0 is 0.99
+}
+
+// Override replaces parts of a profile's Load; zero fields replace nothing.
+type Override = Load
+
+// With returns the profile under another load. An override with a rate makes a
+// closed profile open, with constant arrivals unless it says which; one that
+// makes an open profile closed drops its rate.
+func (p Profile) With(o Override) Profile {
+	if o.QueueDepth != 0 {
+		p.QueueDepth = o.QueueDepth
+	}
+	if o.Arrival == "" && o.Rate != 0 && !p.open() {
+		o.Arrival = ArrivalConstant
+	}
+	if o.Arrival != "" {
+		p.Arrival = o.Arrival
+		if p.open() {
+			p.Think = 0
+		} else {
+			p.Rate = 0
+		}
+	}
+	if o.Rate != 0 {
+		p.Rate = o.Rate
+	}
+	if o.Think != 0 {
+		p.Think = o.Think
+	}
+	return p
+}
+
+// Durable reports whether a transaction, once done, has asked for all that it
+// wrote to be durable: each write is durable itself or a later step flushes.
+func (p *Profile) Durable() bool {
+	pending, wrote := false, false
+	for i := range p.Transaction {
+		switch s := &p.Transaction[i]; {
+		case s.Op == ActionFlush:
+			pending = false
+		case s.modifies():
+			pending = pending || !s.Durable
+			wrote = true
+		}
+	}
+	return wrote && !pending
+}
+
+func (l Load) open() bool { return l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson }
+
+func (l Load) depth() uint32 { return max(l.QueueDepth, 1) }
+
+func (s *Step) count() uint32 { return max(s.Count, 1) }
+
+func (s *Step) pattern() Pattern {
+	if s.Pattern == "" {
+		return PatternSequential
+	}
+	return s.Pattern
+}
+
+func (s *Step) theta() float64 {
+	if s.Theta == 0 {
+		return defaultTheta
+	}
+	return s.Theta
+}
+
+// defaultTheta is that of YCSB (Cooper et al. 2010).
+const defaultTheta = 0.99
+
+func (s *Step) modifies() bool {
+	return s.Op == ActionWrite || s.Op == ActionTrim || s.Op == ActionWriteZeroes
+}
+
+// longest is the length of the step's longest request.
+func (s *Step) longest() uint64 {
+	if s.pattern() != PatternAppend {
+		return uint64(s.Size)
+	}
+	return recordSpan(uint64(s.Record), uint64(s.Size))
+}

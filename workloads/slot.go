@@ -1,0 +1,155 @@
+package workloads
+
+import (
+	"fmt"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// slot is one of the queue depth's places: one transaction at a time, with all
+// the requests it may have in flight.
+type slot struct {
+	r     *Runner
+	index uint32
+	conn  uint32
+	timer sim.Timer
+
+	commit  devices.Commit // of the transaction in progress
+	n       uint64         // its number in its stream
+	phase   int
+	waiting int // requests of the phase that are not done
+
+	requests []devices.Request
+	buffers  [][]byte          // per request, for content Bytes
+	versions [][]devices.Stamp // per request, for reads of content Stamps
+}
+
+func (s *slot) init(r *Runner, index, connections uint32) {
+	s.r, s.index, s.conn = r, index, index%connections
+	width := max(r.streams[StreamCommit].width, r.streams[StreamBetween].width)
+	s.requests = make([]devices.Request, width)
+	s.buffers = make([][]byte, width)
+	s.versions = make([][]devices.Stamp, width)
+	for i := range width {
+		longest, read := r.longest(i)
+		if r.cfg.Content == Bytes {
+			s.buffers[i] = make([]byte, longest)
+		} else {
+			s.versions[i] = make([]devices.Stamp, read/devices.Sector)
+		}
+	}
+}
+
+// longest is the longest payload that request i of any phase has, and the
+// longest READ.
+func (r *Runner) longest(i int) (payload, read uint64) {
+	for _, stream := range r.streams {
+		for _, phase := range stream.phases {
+			if i >= len(phase) {
+				continue
+			}
+			switch o := &phase[i]; o.command {
+			case devices.OpRead:
+				read = max(read, o.longest)
+				payload = max(payload, o.longest)
+			case devices.OpWrite:
+				payload = max(payload, o.longest)
+			}
+		}
+	}
+	return payload, read
+}
+
+// begin starts the stream's next transaction, which was due at that instant.
+func (s *slot) begin(stream uint32, due sim.Time) {
+	s.r.txn++
+	s.n = s.r.begun[stream]
+	s.r.begun[stream]++
+	s.commit = devices.Commit{Stream: stream, Txn: s.r.txn, Intended: due, Started: s.r.loop.Now()}
+	s.phase = 0
+	s.submit(due)
+}
+
+// submit puts all requests of the present phase in flight.
+func (s *slot) submit(due sim.Time) {
+	phase := s.r.streams[s.commit.Stream].phases[s.phase]
+	s.waiting = len(phase)
+	for i := range phase {
+		q := s.fill(i, &phase[i], due)
+		s.r.observer.Submit(q)
+		s.r.dev.Submit(q)
+	}
+}
+
+// fill makes request i.
+func (s *slot) fill(i int, o *op, due sim.Time) *devices.Request {
+	q := &s.requests[i]
+	q.Reset()
+	q.Op, q.Flags, q.Step = o.command, o.flags, o.step
+	q.Offset, q.Length = o.place.at(s.n, o.step)
+	q.Conn, q.Stream, q.Txn = s.conn, s.commit.Stream, s.commit.Txn
+	q.Slot, q.Completer = s.index, s
+	q.Intended, q.Submitted = due, s.r.loop.Now()
+	q.Begin(due)
+	q.Charge(devices.ClientQueue, q.Submitted)
+	if o.command.Modifies() {
+		s.r.stamp++
+		q.Stamp = s.r.stamp
+	}
+	s.attach(q, i)
+	return q
+}
+
+// attach gives a request its payload.
+func (s *slot) attach(q *devices.Request, i int) {
+	switch {
+	case q.Op != devices.OpRead && q.Op != devices.OpWrite:
+	case s.r.cfg.Content == Bytes:
+		q.Bytes = s.buffers[i][:q.Length]
+		if q.Op == devices.OpWrite {
+			Label{s.r.cfg.Seed, q.Offset, q.Stamp, q.Txn}.Fill(q.Bytes)
+		}
+	case q.Op == devices.OpRead:
+		q.Versions = s.versions[i][:q.Length/devices.Sector]
+	}
+}
+
+// Done is told that one of the requests is done.
+func (s *slot) Done(q *devices.Request) {
+	now := s.r.loop.Now()
+	q.Completed = now
+	q.Charge(devices.ClientQueue, now)
+	if q.Stages.Total() != now.Sub(q.Intended) {
+		panic(fmt.Sprintf("workloads: %v took %v, but %v of it is charged: %v", q, now.Sub(q.Intended), q.Stages.Total(), q.Stages))
+	}
+	if s.commit.Errno == devices.OK {
+		s.commit.Errno = q.Errno
+	}
+	s.r.observer.Op(q)
+	s.waiting--
+	if s.waiting == 0 {
+		s.commit.Stages.Add(&q.Stages) // q was the last: the critical path
+		s.next(now)
+	}
+}
+
+// next goes on to the next phase, or ends the transaction: after its last phase,
+// or after one in which a request failed.
+func (s *slot) next(now sim.Time) {
+	s.phase++
+	if s.commit.Errno == devices.OK && s.phase < len(s.r.streams[s.commit.Stream].phases) {
+		s.submit(now)
+		return
+	}
+	s.r.ended(s)
+}
+
+// Fire ends the slot's pause.
+func (s *slot) Fire(t *sim.Timer) {
+	if s.r.more(t.When()) {
+		s.r.begin(s, t.When())
+		return
+	}
+	s.r.pace.freed(s)
+}

@@ -1,0 +1,239 @@
+package workloads
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"nbdbench/devices"
+	"nbdbench/internal/conf"
+	"nbdbench/internal/units"
+)
+
+// The bounds of a profile and of a run.
+const (
+	MaxRegions     = 64
+	MaxSteps       = 256       // of one stream
+	MaxOps         = 4096      // requests of one transaction
+	MaxQueueDepth  = 1 << 14   // transactions in progress
+	MaxInFlight    = 1 << 18   // requests that a run may have in flight
+	MaxConnections = 1 << 10   // connections to one device
+	MaxTransfer    = 32 << 20  // bytes of one read or write: NBD's customary bound
+	MaxBuffers     = 1 << 30   // bytes of all payloads in flight
+	MaxExtent      = 1<<32 - 1 // bytes of one trim or write_zeroes: 32 bits on the wire
+)
+
+var (
+	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson}
+	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes}
+	patterns = []Pattern{PatternSequential, PatternRandom, PatternZipf, PatternAppend}
+)
+
+// Validate checks the profile by itself. The error is a *conf.FieldError.
+func (p *Profile) Validate() error {
+	if p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n") {
+		return conf.At("name", "expected a name without blanks or slashes, got %q", p.Name)
+	}
+	if err := p.Load.Validate(); err != nil {
+		return err
+	}
+	if err := p.validateRegions(); err != nil {
+		return err
+	}
+	if len(p.Transaction) == 0 {
+		return conf.At("transaction", "expected at least one step")
+	}
+	if err := p.validateSteps(p.Transaction); err != nil {
+		return conf.Under("transaction", err)
+	}
+	return conf.Under("between", p.validateSteps(p.Between))
+}
+
+// Validate checks the load by itself. The error is a *conf.FieldError.
+func (l Load) Validate() error {
+	switch {
+	case l.QueueDepth > MaxQueueDepth:
+		return conf.At("queue_depth", "expected at most %d, got %d", MaxQueueDepth, l.QueueDepth)
+	case l.Arrival != "" && !slices.Contains(arrivals, l.Arrival):
+		return conf.At("arrival", "expected %s, got %q", oneOf(arrivals), l.Arrival)
+	case l.open() && !(l.Rate > 0 && l.Rate <= units.MaxRate):
+		return conf.At("rate", "expected a rate above 0 and at most %v with %s arrivals, got %v", units.MaxRate, l.Arrival, l.Rate)
+	case !l.open() && l.Rate != 0:
+		return conf.At("rate", "expected none in a closed loop; say arrival: constant or poisson, or drop it")
+	case l.open() && l.Think != 0:
+		return conf.At("think", "expected none with %s arrivals, which do not wait for replies", l.Arrival)
+	case l.Think < 0:
+		return conf.At("think", "expected no negative pause, got %v", l.Think)
+	}
+	return nil
+}
+
+func (p *Profile) validateRegions() error {
+	if len(p.Regions) > MaxRegions {
+		return conf.At("regions", "expected at most %d, got %d", MaxRegions, len(p.Regions))
+	}
+	for i := range p.Regions {
+		r, at := &p.Regions[i], fmt.Sprintf("regions[%d]", i)
+		if r.Name == "" || p.region(r.Name) != r {
+			return conf.At(at+".name", "expected a name of its own for each region, got %q", r.Name)
+		}
+		if r.Offset.Bytes%devices.Sector != 0 {
+			return conf.At(at+".offset", "expected a multiple of %d bytes, got %v", devices.Sector, r.Offset)
+		}
+		if r.Size != nil && (r.Size.Bytes%devices.Sector != 0 || *r.Size == Amount{}) {
+			return conf.At(at+".size", "expected a multiple of %d bytes, above 0, got %v", devices.Sector, r.Size)
+		}
+		if r.AtMost%devices.Sector != 0 {
+			return conf.At(at+".at_most", "expected a multiple of %d bytes, got %v", devices.Sector, r.AtMost)
+		}
+	}
+	return nil
+}
+
+// region finds a region by name, or nil.
+func (p *Profile) region(name string) *Region {
+	for i := range p.Regions {
+		if p.Regions[i].Name == name {
+			return &p.Regions[i]
+		}
+	}
+	return nil
+}
+
+func (p *Profile) validateSteps(steps []Step) error {
+	if len(steps) > MaxSteps {
+		return conf.At("", "expected at most %d steps, got %d", MaxSteps, len(steps))
+	}
+	ops := uint64(0)
+	for i := range steps {
+		s := &steps[i]
+		if ops += uint64(s.count()); ops > MaxOps {
+			return conf.At(fmt.Sprintf("[%d].count", i), "expected at most %d requests in a transaction", MaxOps)
+		}
+		if s.Region != "" && p.region(s.Region) == nil {
+			return conf.At(fmt.Sprintf("[%d].region", i), "expected one of the profile's regions, got %q", s.Region)
+		}
+		if err := s.validate(); err != nil {
+			return conf.Under(fmt.Sprintf("[%d]", i), err)
+		}
+	}
+	return nil
+}
+
+func (s *Step) validate() error {
+	switch {
+	case !slices.Contains(actions, s.Op):
+		return conf.At("op", "expected %s, got %q", oneOf(actions), s.Op)
+	case s.Op == ActionFlush:
+		return s.validateFlush()
+	case s.Durable && !s.modifies():
+		return conf.At("durable", "expected only on write, trim and write_zeroes, got it on %s", s.Op)
+	case !slices.Contains(patterns, s.pattern()):
+		return conf.At("pattern", "expected %s, got %q", oneOf(patterns), s.Pattern)
+	case s.Size == 0 || s.Size%devices.Sector != 0:
+		return conf.At("size", "expected a multiple of %d bytes, above 0, got %v", devices.Sector, s.Size)
+	case uint64(s.Size) > s.bound() || uint64(s.Record) > s.bound() || s.longest() > s.bound():
+		return conf.At("size", "expected at most %v in one %s", units.Size(s.bound()), s.Op)
+	case (s.pattern() == PatternAppend) != (s.Record != 0):
+		return conf.At("record", "expected with pattern append, and only there")
+	case s.Theta != 0 && (s.pattern() != PatternZipf || !(s.Theta > 0 && s.Theta < 1)):
+		return conf.At("theta", "expected between 0 and 1, and only with pattern zipf, got %v", s.Theta)
+	}
+	return nil
+}
+
+// validateFlush checks that a flush, which is about the whole device, has no
+// place and no size.
+func (s *Step) validateFlush() error {
+	if (*s != Step{Op: ActionFlush, Count: s.Count}) {
+		return conf.At("op", "expected flush alone, without durable, size, parallel, region or pattern")
+	}
+	return nil
+}
+
+// bound is the length that one request of the step may have.
+func (s *Step) bound() uint64 {
+	if s.Op == ActionTrim || s.Op == ActionWriteZeroes {
+		return MaxExtent
+	}
+	return MaxTransfer
+}
+
+// Fits checks that the profile can run on a device: that it is valid, that its
+// regions lie within the device and hold a transaction, and that the device
+// has the commands. The error is a *conf.FieldError.
+func (p *Profile) Fits(info devices.Info) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	for i := range p.Regions {
+		s := p.Regions[i].on(info.Size)
+		if s.length == 0 || s.length > info.Size || s.start > info.Size-s.length {
+			return conf.At(fmt.Sprintf("regions[%d]", i), "expected within the device's %v, got %v at %v",
+				units.Size(info.Size), units.Size(s.length), units.Size(s.start))
+		}
+	}
+	if err := p.stepsFit(p.Transaction, info); err != nil {
+		return conf.Under("transaction", err)
+	}
+	return conf.Under("between", p.stepsFit(p.Between, info))
+}
+
+func (p *Profile) stepsFit(steps []Step, info devices.Info) error {
+	for i := range steps {
+		if err := p.stepFits(steps, &steps[i], info); err != nil {
+			return conf.Under(fmt.Sprintf("[%d]", i), err)
+		}
+	}
+	return nil
+}
+
+func (p *Profile) stepFits(steps []Step, s *Step, info devices.Info) error {
+	payload := s.Op == ActionRead || s.Op == ActionWrite
+	switch {
+	case s.Op == ActionFlush:
+		return nil
+	case s.modifies() && info.ReadOnly:
+		return conf.At("op", "expected a device that can be written, got one that is read-only")
+	case s.Op == ActionTrim && !info.CanTrim, s.Op == ActionWriteZeroes && !info.CanZero:
+		return conf.At("op", "expected a device with %s, got one without", s.Op)
+	case payload && info.MaxPayload != 0 && s.longest() > uint64(info.MaxPayload):
+		return conf.At("size", "expected at most the device's %v in one request", units.Size(info.MaxPayload))
+	}
+	need := s.longest()
+	if s.pattern() == PatternSequential {
+		need = sequentialBytes(steps, s.Region)
+	}
+	if room := p.spanOf(s.Region, info.Size).length; need > room {
+		return conf.At("region", "expected room for %v, got %v", units.Size(need), units.Size(room))
+	}
+	return nil
+}
+
+// spanOf is where a step's region lies.
+func (p *Profile) spanOf(name string, size uint64) span {
+	if r := p.region(name); r != nil {
+		return r.on(size)
+	}
+	return span{0, size / devices.Sector * devices.Sector}
+}
+
+// sequentialBytes is how far one transaction advances through a region.
+func sequentialBytes(steps []Step, region string) (sum uint64) {
+	for i := range steps {
+		if s := &steps[i]; s.Op != ActionFlush && s.pattern() == PatternSequential && s.Region == region {
+			sum += uint64(s.Size) * uint64(s.count())
+		}
+	}
+	return sum
+}
+
+// oneOf joins the values of an enumeration as prose.
+func oneOf[T ~string](values []T) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = string(v)
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
