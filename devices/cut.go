@@ -28,20 +28,20 @@ func (k *Cut) ExposedBytes() uint64 {
 	return k.cache.dirty + k.cache.flying
 }
 
-// Exposed visits the ranges whose newest acknowledged version may be lost:
-// what is dirty, in order of address, then what is in flight. A range may come
-// twice.
-func (k *Cut) Exposed(visit func(off, end uint64)) {
+// Exposed visits the ranges whose newest acknowledged version may be lost and
+// that share a byte with [from, to): what is dirty, in order of address, then
+// what is in flight. A range may come twice, and is not clipped.
+func (k *Cut) Exposed(from, to uint64, visit func(off, end uint64)) {
 	if k.cache == nil {
 		return
 	}
 	x := &k.cache.index
-	for cur := (cursor{}); x.at(cur) != nil; cur = x.next(cur) {
+	for cur := x.seek(from); x.at(cur) != nil && x.at(cur).Off < to; cur = x.next(cur) {
 		visit(x.at(cur).Off, x.at(cur).End)
 	}
 	for f := k.cache.flights; f != nil; f = f.next {
 		for i := range f.pieces {
-			if p := &f.pieces[i]; p.end > p.off {
+			if p := &f.pieces[i]; p.end > p.off && p.off < to && p.end > from {
 				visit(p.off, p.end)
 			}
 		}

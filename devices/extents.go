@@ -12,7 +12,19 @@ type Extent struct {
 	First uint64
 	Txn   uint64 // whose write it was; 0 is not known
 
+	// Where is for the mechanism: where on the medium the extent begins. It is
+	// zero until the mechanism sets it, and again when Off changes.
+	Where Where
+
 	older, newer *Extent // in order of First
+}
+
+// Where is a place on a medium, in the mechanism's terms.
+type Where struct {
+	Known    bool
+	Head     int32
+	Cylinder int64
+	Angle    int64
 }
 
 // Len is the extent's length in bytes.
@@ -174,7 +186,7 @@ func (x *extents) shrink(e *Extent, off uint64) {
 	c := x.seek(e.Off)
 	x.leaves[c.leaf].keys[c.i] = off
 	e.Content = e.Content.slice(off-e.Off, e.End-off)
-	e.Off = off
+	e.Off, e.Where = off, Where{}
 }
 
 // ageList orders extents by First, oldest at the head.

@@ -42,7 +42,7 @@ func Dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
 		return nil, fmt.Errorf("negotiate with %v: %w", u, err)
 	}
 	c := &ClientConn{conn: conn, real: real, in: newIntake(conn, rest), closing: make(chan struct{}), ended: make(chan struct{})}
-	c.out = newOutQueue(conn, nil)
+	c.out = newOutQueue(conn)
 	c.Client = NewClient(real.Loop(), h.Export(), c)
 	go c.out.writer(c.closing)
 	go c.read()

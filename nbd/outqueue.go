@@ -33,7 +33,8 @@ func (m *message) bytes() int { return m.size + len(m.data) }
 type outQueue struct {
 	conn    net.Conn
 	raw     syscall.RawConn
-	written func(batch []message) // called for what was written, by who wrote it
+	before  func()                // called before each attempt to write
+	written func(batch []message) // called after a batch was written
 
 	mu      sync.Mutex
 	pending []message
@@ -52,8 +53,8 @@ type outQueue struct {
 	result  error
 }
 
-func newOutQueue(c net.Conn, written func([]message)) *outQueue {
-	q := &outQueue{conn: c, written: written, wake: make(chan struct{}, 1), headers: make([]byte, 0, maxBatch*RequestSize)}
+func newOutQueue(c net.Conn) *outQueue {
+	q := &outQueue{conn: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1), headers: make([]byte, 0, maxBatch*RequestSize)}
 	if s, ok := c.(syscall.Conn); ok {
 		q.raw, _ = s.SyscallConn()
 	}
@@ -124,6 +125,7 @@ func (q *outQueue) drain() {
 // would block, which it reports as not done.
 func (q *outQueue) write(by func() error) (done bool) {
 	for len(q.rest) > 0 || q.gather() {
+		q.before()
 		err := by()
 		if errors.Is(err, syscall.EAGAIN) {
 			return false
@@ -171,9 +173,7 @@ func (q *outQueue) settle() {
 		q.batch[i].buf.release()
 	}
 	q.backlog.Add(-sum)
-	if q.written != nil && len(q.batch) > 0 {
-		q.written(q.batch)
-	}
+	q.written(q.batch)
 	clear(q.batch)
 	q.batch, q.rest = q.batch[:0], nil
 }

@@ -55,7 +55,7 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	return s
 }
 
-// Lateness is by how much replies were written later than the request's arrival
+// Lateness is by how much replies began to be written later than the request's arrival
 // and the device's time together ask for: what the host adds to the model.
 func (s *Server) Lateness() *sim.Lateness { return &s.late }
 
@@ -108,7 +108,8 @@ func (s *Server) track(l net.Listener) bool {
 func (s *Server) ServeConn(c net.Conn) error {
 	defer c.Close()
 	k := &serverSocket{server: s, conn: c, done: make(chan struct{}), room: make(chan struct{}, 1)}
-	k.out = newOutQueue(c, k.written)
+	k.out = newOutQueue(c)
+	k.out.before, k.out.written = k.writes, k.written
 	if !s.add(k) {
 		return ErrServerClosed
 	}
@@ -227,6 +228,7 @@ type serverSocket struct {
 	draining bool
 	info     ExportInfo // the reader's copy
 
+	began   sim.Time      // the last write; its writer's
 	waiting atomic.Bool   // the reader waits for room
 	room    chan struct{} // there may be some
 	parsed  []parsed
@@ -417,10 +419,13 @@ func (k *serverSocket) SendReply(r Reply) {
 	k.tell()
 }
 
+// writes notes when a write begins: in the system call the kernel may well run
+// the peer before it returns.
+func (k *serverSocket) writes() { k.began = k.server.real.Now() }
+
 func (k *serverSocket) written(batch []message) {
-	now := k.server.real.Now()
 	for i := range batch {
-		k.server.late.Observe(now.Sub(batch[i].due))
+		k.server.late.Observe(k.began.Sub(batch[i].due))
 	}
 	k.tell()
 }

@@ -222,16 +222,20 @@ func (r *Real) pace() {
 	for !r.closing.Load() {
 		switch left := Time(r.armed.Load()).Sub(r.Now()); {
 		case left > spinWindow:
-			r.sleep(left - spinWindow)
+			r.sleep()
 		case left <= 0:
 			r.runIfDue()
 		}
 	}
 }
 
-func (r *Real) sleep(d Duration) {
+// sleep waits until shortly before the earliest deadline, or until it moves.
+// How long is computed from the deadline that sleeping shows to others: from an
+// older one it would be slept through.
+func (r *Real) sleep() {
 	until := r.armed.Load()
-	if Time(until).Sub(r.Now()) <= spinWindow {
+	d := Time(until).Sub(r.Now()) - spinWindow
+	if d <= 0 {
 		return
 	}
 	r.sleeping.Store(until)

@@ -41,9 +41,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // sectors; l.Offset is that of the first. The filler differs from write to
 // write and does not compress.
 func (l Label) Fill(b []byte) {
-	for ; len(b) >= devices.Sector; b = b[devices.Sector:] {
-		l.fillSector(b[:devices.Sector])
-		l.Offset += devices.Sector
+	sector := l
+	for i := 0; i+devices.Sector <= len(b); i += devices.Sector {
+		sector.Offset = l.Offset + uint64(i)
+		sector.fillSector(b[i : i+devices.Sector])
 	}
 }
 

@@ -200,12 +200,15 @@ func (p *Profile) stepFits(steps []Step, s *Step, info devices.Info) error {
 	case payload && info.MaxPayload != 0 && s.longest() > uint64(info.MaxPayload):
 		return conf.At("size", "expected at most the device's %v in one request", units.Size(info.MaxPayload))
 	}
-	need := s.longest()
+	need, room := s.longest(), p.spanOf(s.Region, info.Size)
 	if s.pattern() == PatternSequential {
 		need = sequentialBytes(steps, s.Region)
 	}
-	if room := p.spanOf(s.Region, info.Size).length; need > room {
-		return conf.At("region", "expected room for %v, got %v", units.Size(need), units.Size(room))
+	if need > room.length {
+		return conf.At("region", "expected room for %v, got %v", units.Size(need), units.Size(room.length))
+	}
+	if least := uint64(max(info.MinIO, 1)); uint64(s.Size)%least != 0 || room.start%least != 0 {
+		return conf.At("size", "expected multiples of the device's smallest request, %d bytes, got %v from %v on", least, s.Size, units.Size(room.start))
 	}
 	return nil
 }

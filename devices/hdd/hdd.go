@@ -202,21 +202,22 @@ func (d *Device) start(lba, n uint64, write bool, overhead sim.Duration) {
 
 // position is the time until the head is at p: seek, settle, wait.
 func (d *Device) position(p place, now sim.Time, write bool) sim.Duration {
-	s := d.seek(p)
+	s := d.seekTo(p.cylinder, p.head)
 	if write && s > 0 {
 		s += d.cfg.Settle
 	}
 	return s + d.geo.wait(p.angle, now.Add(s))
 }
 
-func (d *Device) seek(p place) sim.Duration {
-	if p.cylinder == d.at.cylinder {
-		if p.head == d.at.head {
+// seekTo is the time until the arm is at a track.
+func (d *Device) seekTo(cylinder, head int64) sim.Duration {
+	if cylinder == d.at.cylinder {
+		if head == d.at.head {
 			return 0
 		}
 		return d.cfg.HeadSwitch
 	}
-	return d.seekTime(p.cylinder - d.at.cylinder)
+	return d.seekTime(cylinder - d.at.cylinder)
 }
 
 func (d *Device) seekTime(cylinders int64) sim.Duration {
@@ -310,51 +311,94 @@ func (d *Device) nextUp(limit uint64) *devices.Extent {
 	return nil
 }
 
+// Window is how many dirty extents on each side of the arm the order is chosen
+// among. Those farther away could be better only if all of these lie badly.
+const Window = 32
+
 // nearest is the candidate with the shortest positioning time. It looks
 // outwards from the arm and stops where the seek alone is longer than the best.
 func (d *Device) nearest(limit uint64) *devices.Extent {
 	s := search{d: d, now: d.loop.Now(), limit: limit}
 	from := d.Cache().From(d.lba * devices.Sector)
-	for w := from; w.Extent() != nil && s.consider(w); w = w.Next() {
+	s.before, _ = from.Prev()
+	for w := from; w.Extent() != nil && s.up(w.Extent()); w = w.Next() {
 	}
-	for w, ok := from.Prev(); ok && s.consider(w); w, ok = w.Prev() {
+	s.seen = 0
+	for w, ok := from.Prev(); ok; {
+		before, more := w.Prev()
+		if !s.down(w.Extent(), before, more) {
+			break
+		}
+		w, ok = before, more
 	}
 	return s.best
 }
 
 type search struct {
-	d     *Device
-	now   sim.Time
-	limit uint64
-	best  *devices.Extent
-	least sim.Duration
+	d      *Device
+	now    sim.Time
+	limit  uint64
+	best   *devices.Extent
+	least  sim.Duration
+	seen   int
+	before devices.Walk
+	end    uint64 // where the candidate before ended, on the way up
 }
 
-// consider weighs the extent at w and reports whether one farther away could
+// up weighs e, met in rising order, and reports whether one farther away could
 // still be better.
-func (s *search) consider(w devices.Walk) bool {
-	e := w.Extent()
-	p := s.d.geo.place(e.Off / devices.Sector)
-	if s.best != nil && p.cylinder != s.d.at.cylinder && s.d.seekTime(p.cylinder-s.d.at.cylinder) >= s.least {
+func (s *search) up(e *devices.Extent) bool {
+	follows := e.Off == s.end && s.seen > 0
+	if s.seen == 0 {
+		if b := s.before.Extent(); b != nil && b != e {
+			follows = b.End == e.Off && b.First <= s.limit
+		}
+	}
+	s.end = 0
+	if e.First <= s.limit {
+		s.end = e.End
+	}
+	return s.consider(e, follows)
+}
+
+// down weighs e, met in falling order; before is the extent below it.
+func (s *search) down(e *devices.Extent, before devices.Walk, ok bool) bool {
+	follows := false
+	if ok {
+		b := before.Extent()
+		follows = b.End == e.Off && b.First <= s.limit
+	}
+	return s.consider(e, follows)
+}
+
+// consider weighs extent e unless it only continues another candidate's run.
+func (s *search) consider(e *devices.Extent, follows bool) bool {
+	s.seen++
+	p := s.d.where(e)
+	seek := s.d.seekTo(p.Cylinder, int64(p.Head))
+	if s.best != nil && (seek >= s.least || s.seen > Window) {
 		return false
 	}
-	if e.First > s.limit || s.continues(w, e) {
+	if e.First > s.limit || follows {
 		return true
 	}
-	if cost := s.d.position(p, s.now, true); s.best == nil || cost < s.least {
+	if seek > 0 {
+		seek += s.d.cfg.Settle
+	}
+	if cost := seek + s.d.geo.wait(sim.Duration(p.Angle), s.now.Add(seek)); s.best == nil || cost < s.least {
 		s.best, s.least = e, cost
 	}
 	return true
 }
 
-// continues reports whether e follows directly on another candidate.
-func (s *search) continues(w devices.Walk, e *devices.Extent) bool {
-	before, ok := w.Prev()
-	if !ok {
-		return false
+// where is where e begins, which does not change while e stays as it is.
+func (d *Device) where(e *devices.Extent) *devices.Where {
+	if w := &e.Where; w.Known {
+		return w
 	}
-	b := before.Extent()
-	return b.End == e.Off && b.First <= s.limit
+	p := d.geo.place(e.Off / devices.Sector)
+	e.Where = devices.Where{Known: true, Head: int32(p.head), Cylinder: p.cylinder, Angle: int64(p.angle)}
+	return &e.Where
 }
 
 // Fire ends the arm's job and gives it the next one.

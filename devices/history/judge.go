@@ -13,6 +13,10 @@ const MaxStamp devices.Stamp = 1 << 28
 // says which versions of a sector a power cut may leave. It is a Sink.
 type Judge struct {
 	multiConn bool
+	anyFlush  bool   // a FLUSH has succeeded
+
+	promisedOnly bool // see PromisedOnly
+
 	atomic    uint64 // sectors of an atomic unit, 1 to pageSectors
 	longest   uint64 // see bulkLength
 
@@ -102,6 +106,9 @@ func (j *Judge) submitted(e *Event) {
 		return
 	}
 	plain := e.plain()
+	if !plain && j.promisedOnly {
+		return
+	}
 	for first < end {
 		var cells []cell
 		cells, first = j.cells.cells(first, end)
@@ -205,6 +212,7 @@ func (c *cell) raise(w write, covered uint64, byFlush bool) {
 
 // flushed promises all that was replied to before the FLUSH was received.
 func (j *Judge) flushed(e *Event) {
+	j.anyFlush = true
 	q := j.queue(e.Conn)
 	for q.head < len(q.items) && q.items[q.head].ack < e.Of {
 		j.promise(q.items[q.head], e.Seq, true)

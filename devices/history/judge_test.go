@@ -288,3 +288,27 @@ func TestCheckImageFindsShornUnits(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckImageLooksAtEachUnitOfAPage(t *testing.T) {
+	h := newTale(t, devices.Info{AtomicUnit: 2048}).write("a", 1, 0, 1).done("a").write("b", 2, 0, 1).done("b")
+	image := []devices.Stamp{2, 2, 2, 2, 1, 1, 1, 2}
+	var got []Violation
+	h.j.CheckImage(func(s uint64) devices.Stamp { return image[s] }, func(v Violation) { got = append(got, v) })
+	if want := (Violation{Class: Shorn, Sector: 7, Found: 2, Expected: 1}); len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestALongCommandCountsAmongThePromised(t *testing.T) {
+	zero := Event{Op: devices.OpWriteZeroes, Flags: devices.FUA, Length: 1 << 45}
+	last := func(h *tale) *tale { return h.fua("c", 3, 0, 1).done("c") }
+	first := func() *tale { return newTale(t, multiConn).write("a", 1, 0, 1).done("a") }
+	for name, h := range map[string]*tale{
+		"the latest":         first().fua("b", 2, 0, 1).done("b").submit("z", zero).done("z"),
+		"the latest but one": last(first().submit("z", zero).done("z")),
+	} {
+		if v, _ := h.j.Check(0, 1); v.Class != Regressed {
+			t.Errorf("%s: %v", name, v)
+		}
+	}
+}

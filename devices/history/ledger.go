@@ -28,8 +28,9 @@ type Ledger struct {
 	chains  grid[chain]
 	links   []link // 0 is unused
 	bulks   []span
-	byTxn   map[uint64]uint32
-	commits []commit // 0 is unused
+	byTxn   []uint32          // the commit of a transaction below denseTxns
+	others  map[uint64]uint32 // ... of any other
+	commits []commit          // 0 is unused
 	acked   int
 	epoch   uint32
 }
@@ -86,7 +87,7 @@ func NewLedger() *Ledger {
 	return &Ledger{
 		longest: bulkLength,
 		ops:     make([]op, 1), links: make([]link, 1), commits: make([]commit, 1),
-		chains: newGrid[chain](), byTxn: make(map[uint64]uint32),
+		chains: newGrid[chain](), others: make(map[uint64]uint32),
 	}
 }
 
@@ -147,17 +148,35 @@ func (l *Ledger) add(c *chain, r *devices.Request, id uint32) {
 	c.head = uint32(len(l.links) - 1)
 }
 
+// denseTxns bounds the transactions that are found by a table of them all, as
+// they are numbered from 1 on in a run; a map finds the others.
+const denseTxns = 1 << 24
+
+// commitOf finds or makes the commit of a transaction; that of 0 is 0.
 func (l *Ledger) commitOf(txn uint64) uint32 {
 	if txn == 0 {
 		return 0
 	}
-	i, ok := l.byTxn[txn]
-	if !ok {
-		i = uint32(len(l.commits))
-		l.byTxn[txn] = i
-		l.commits = append(l.commits, commit{txn: txn})
+	if txn >= denseTxns {
+		i, ok := l.others[txn]
+		if !ok {
+			i = l.newCommit(txn)
+			l.others[txn] = i
+		}
+		return i
 	}
-	return i
+	for uint64(len(l.byTxn)) <= txn {
+		l.byTxn = append(l.byTxn, 0)
+	}
+	if l.byTxn[txn] == 0 {
+		l.byTxn[txn] = l.newCommit(txn)
+	}
+	return l.byTxn[txn]
+}
+
+func (l *Ledger) newCommit(txn uint64) uint32 {
+	l.commits = append(l.commits, commit{txn: txn})
+	return uint32(len(l.commits) - 1)
 }
 
 // Op takes down that the application's request r is done, well or not.

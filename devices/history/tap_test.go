@@ -112,7 +112,7 @@ func newOverwrite(pages, rounds int) (round func(), j *Judge, l *Ledger) {
 	j.versions = make([]version, 0, n+1)
 	l.ops, l.byStamp = append(make([]op, 0, n+1), op{}), make([]uint32, 0, n+1)
 	l.links, l.commits = append(make([]link, 0, n+1), link{}), append(make([]commit, 0, n+1), commit{})
-	l.byTxn = make(map[uint64]uint32, n)
+	l.byTxn = make([]uint32, 0, n+1)
 	tap := NewTap(&slow{loop}, loop, j)
 	requests := make([]devices.Request, pages+1)
 	b := &book{l}

@@ -195,6 +195,23 @@ complete 3
 `)
 }
 
+func TestBlkFlushC3CountsFromTheFirstThatWaits(t *testing.T) {
+	newScript(t, flushOnly, made(BlkFlush, ClientSide)).run(`
+write a fua
+	device 1: write 4096+4096 stamp=1 conn=0 txn=1
+at 1s
+flush b
+at 5s
+flush c
+at 5999ms
+at 6s
+	device 2: flush 0+0 stamp=0 conn=0 txn=2
+complete 2
+	b: OK
+	c: OK
+`)
+}
+
 func TestBlkFlushLeavesNoTimerBehind(t *testing.T) {
 	s := newScript(t, flushOnly, made(BlkFlush, ClientSide))
 	s.run(`

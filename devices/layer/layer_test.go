@@ -111,6 +111,48 @@ complete 3
 `)
 }
 
+func TestDepthChargesTheWaitAndForgetsIdleConnections(t *testing.T) {
+	loop := sim.NewLoop()
+	f := &fake{loop: loop, info: flushOnly, say: func(string, ...any) {}}
+	d := Depth(f, loop, ServerSide, 1)
+	var end collector
+	a, b := durableWrite(&end), durableWrite(&end)
+	d.Submit(a)
+	d.Submit(b)
+	loop.Run(10)
+	f.complete(1, devices.OK)
+	loop.Run(25)
+	f.complete(2, devices.OK)
+	want := devices.Stages{}
+	want[devices.ServerQueue], want[devices.CacheStage] = 10, 15
+	if b.Stages != want || len(end) != 2 {
+		t.Errorf("%d ended, stages %v, want %v", len(end), b.Stages, want)
+	}
+	if n := len(d.(*depth).conns); n != 0 {
+		t.Errorf("%d connections are remembered", n)
+	}
+}
+
+func TestTimeBeforeALayerIsChargedToItsQueue(t *testing.T) {
+	loop := sim.NewLoop()
+	f := &fake{loop: loop, info: flushOnly, say: func(string, ...any) {}}
+	e := made(Emulate, ClientSide)(f, loop)
+	var end collector
+	r := durableWrite(&end)
+	r.Begin(0)
+	loop.Run(7)
+	e.Submit(r)
+	loop.Run(10)
+	f.complete(1, devices.OK)
+	loop.Run(30)
+	f.complete(2, devices.OK)
+	want := devices.Stages{}
+	want[devices.ClientQueue], want[devices.CacheStage] = 7, 23
+	if r.Stages != want {
+		t.Errorf("got %v, want %v", r.Stages, want)
+	}
+}
+
 func TestHideFUARefusesIt(t *testing.T) {
 	newScript(t, withFUA, made(HideFUA, ServerSide)).run(`
 write a fua

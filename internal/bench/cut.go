@@ -22,7 +22,11 @@ type cutter struct {
 	seed   sim.Seed
 	ledger *history.Ledger
 	wire   *history.Judge
-	grain  uint64
+	grain  uint64 // how far apart sectors may be judged
+	// off and end bound what commits write. Where nothing else writes there, the
+	// ledger is spared everything else.
+	off, end uint64
+	alone    bool
 
 	at         []moment // still to come, first one first
 	next       int      // index of the next cut, for its seed
@@ -37,18 +41,20 @@ type moment struct {
 	part    float64 // of the last commit's time has passed since
 }
 
-func newCutter(w *world, p *Plan, seed sim.Seed) *cutter {
+func newCutter(w *world, p *Plan, load *workloads.Profile, seed sim.Seed) *cutter {
 	info := w.model.Info()
 	c := &cutter{
-		w: w, seed: seed.Sub("cuts", 0),
+		w: w, seed: seed.Sub("cuts", 0), grain: grainOf(load, info),
 		ledger: history.NewLedger(), wire: history.NewJudge(info),
 	}
+	c.wire.PromisedOnly()
+	c.off, c.end, c.alone = load.Footprint(info.Size)
 	draw := seed.Stream("cut moments")
 	span := p.Commits
 	if span == 0 {
 		span = 1000
 	}
-	for i := range uint64(p.Cuts) {
+	for i := range uint64(p.Cuts - 1) { // the last cut is at the end
 		c.at = append(c.at, moment{draw.Below(span, i, 0), draw.Float64(i, 1)})
 	}
 	slices.SortFunc(c.at, func(a, b moment) int {
@@ -63,29 +69,36 @@ func newCutter(w *world, p *Plan, seed sim.Seed) *cutter {
 	return c
 }
 
-// setGrain says how far apart sectors may be judged: if all writes are whole,
+// grainOf says how far apart sectors may be judged: if all writes are whole,
 // aligned pages and pages survive whole, the sectors of a page agree.
-func (c *cutter) setGrain(p *workloads.Profile) {
+func grainOf(p *workloads.Profile, info devices.Info) uint64 {
 	const page = 4096
-	c.grain = devices.Sector
-	if c.w.model.Info().AtomicUnit < page {
-		return
+	if info.AtomicUnit < page {
+		return devices.Sector
 	}
 	for _, steps := range [][]workloads.Step{p.Transaction, p.Between} {
 		for i := range steps {
 			if uint64(steps[i].Size)%page != 0 {
-				return
+				return devices.Sector
 			}
 		}
 	}
-	c.grain = page
+	return page
 }
 
-// Submit and Op feed the ledger; see workloads.Observer.
-func (c *cutter) Submit(r *devices.Request) { c.ledger.Submit(r) }
+// Submit feeds the ledger; see workloads.Observer.
+func (c *cutter) Submit(r *devices.Request) {
+	if r.Stream == workloads.StreamCommit || !c.alone {
+		c.ledger.Submit(r)
+	}
+}
 
-// Op is part of workloads.Observer.
-func (c *cutter) Op(r *devices.Request) { c.ledger.Op(r) }
+// Op feeds the ledger; see workloads.Observer.
+func (c *cutter) Op(r *devices.Request) {
+	if r.Stream == workloads.StreamCommit || !c.alone {
+		c.ledger.Op(r)
+	}
+}
 
 // Commit feeds the ledger and sets the timer for the cuts that come before the
 // next commit.
@@ -117,40 +130,59 @@ func (c *cutter) Fire(t *sim.Timer) {
 func (c *cutter) judge() results.Cut {
 	cut := c.w.model.Cut(c.seed.Sub("cut", uint64(c.next)))
 	c.next++
-	exposed := func(visit func(off, end uint64)) {
-		cut.Exposed(func(off, end uint64) {
-			for at := off / c.grain * c.grain; at < end; at += c.grain {
-				visit(at, at+devices.Sector)
-			}
-		})
-	}
-	lost := c.ledger.Lost(exposed, cut.Stamp)
-	risk := c.ledger.Lost(exposed, cut.Durable)
-	k := results.Cut{
-		Acked: int64(c.ledger.Acked()), Lost: int64(lost.Commits), AtRisk: int64(risk.Commits),
-		AtRiskBytes: int64(cut.ExposedBytes()),
-	}
-	if lost.Commits > 0 {
-		k.LostWindow = c.w.loop.Now().Sub(lost.OldestAck)
-	}
-	exposed(func(off, _ uint64) {
-		if sector := off / devices.Sector; !c.wire.Legal(sector, cut.Stamp(sector)) {
-			k.Violations++
-		}
-	})
+	ours := func(visit func(off, end uint64)) { c.exposed(cut, c.off, c.end, visit) }
+	k := c.verdict(cut, c.ledger.Lost(ours, cut.Stamp))
+	k.AtRisk = int64(c.ledger.Lost(ours, cut.Durable).Commits)
+	from, to := c.promised()
+	c.exposed(cut, from, to, func(off, _ uint64) { k.Violations += c.broken(cut, off) })
 	return k
 }
 
-// judgeAll judges all that was ever written, once, at the end of a run: what a
-// drive does not show as exposed must be there.
-func (c *cutter) judgeAll() {
-	cut := c.w.model.Cut(c.seed.Sub("cut", uint64(c.next)))
-	c.next++
-	lost := c.ledger.Lost(c.ledger.Written, cut.Stamp)
-	k := results.Cut{Acked: int64(c.ledger.Acked()), Lost: int64(lost.Commits), AtRisk: int64(lost.Commits), AtRiskBytes: int64(cut.ExposedBytes())}
+// promised is the range in which anything can be promised at the wire: what
+// commits write, as long as nobody has flushed what others wrote.
+func (c *cutter) promised() (from, to uint64) {
+	if c.alone && !c.wire.Flushed() {
+		return c.off, c.end
+	}
+	return 0, c.w.model.Info().Size
+}
+
+// broken is 1 if the sector at off breaks a promise after the cut, else 0.
+func (c *cutter) broken(cut *devices.Cut, off uint64) int64 {
+	if sector := off / devices.Sector; !c.wire.Legal(sector, cut.Stamp(sector)) {
+		return 1
+	}
+	return 0
+}
+
+// exposed visits one sector of each grain that the cut exposes.
+func (c *cutter) exposed(cut *devices.Cut, from, to uint64, visit func(off, end uint64)) {
+	cut.Exposed(from, to, func(off, end uint64) {
+		for at := off / c.grain * c.grain; at < end; at += c.grain {
+			visit(at, at+devices.Sector)
+		}
+	})
+}
+
+func (c *cutter) verdict(cut *devices.Cut, lost history.Loss) results.Cut {
+	k := results.Cut{Acked: int64(c.ledger.Acked()), Lost: int64(lost.Commits), AtRiskBytes: int64(cut.ExposedBytes())}
 	if lost.Commits > 0 {
 		k.LostWindow = c.w.loop.Now().Sub(lost.OldestAck)
 	}
-	c.wire.CheckImage(cut.Stamp, func(history.Violation) { k.Violations++ })
+	return k
+}
+
+// finish is the last cut, at the end of the run. It judges all that was ever
+// written: what a drive does not show as exposed has to be there.
+func (c *cutter) finish() {
+	cut := c.w.model.Cut(c.seed.Sub("cut", uint64(c.next)))
+	k := c.verdict(cut, c.ledger.Lost(c.ledger.Written, cut.Stamp))
+	k.AtRisk = int64(c.ledger.Lost(c.ledger.Written, cut.Durable).Commits)
+	from, to := c.promised()
+	c.wire.Written(func(off, end uint64) {
+		for ; off < end && off >= from && off < to; off += c.grain {
+			k.Violations += c.broken(cut, off)
+		}
+	})
 	c.durability.Add(k)
 }

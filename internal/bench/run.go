@@ -186,7 +186,7 @@ func runVirtual(p *Plan, c *Cell, t task, stop func() bool) outcome {
 	}
 	partial := w.run(stop)
 	if w.cutter != nil && !partial {
-		w.cutter.judgeAll()
+		w.cutter.finish()
 	}
 	o.result, o.err = w.result(seed, p.Warmup, partial)
 	o.export = advertised(w.export.Info())

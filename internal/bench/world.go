@@ -40,8 +40,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed) (*world, error) {
 		return nil, err
 	}
 	if p.Cuts > 0 {
-		w.cutter = newCutter(w, p, seed)
-		w.cutter.setGrain(&c.Workload)
+		w.cutter = newCutter(w, p, &c.Workload, seed)
 		served = history.NewTap(served, w.loop, w.cutter.wire)
 	}
 	client, wires, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: served}, int(p.Connections), p.Link.one(), p.Link.one())

@@ -1,0 +1,47 @@
+package tidy
+
+// House are the rules of this module.
+var House = Rules{
+	Module: "nbdbench",
+	Ranks: map[string]int{
+		"sim":              0,
+		"internal/units":   0,
+		"internal/conf":    1,
+		"devices":          2,
+		"devices/fault":    3,
+		"devices/hdd":      3,
+		"devices/history":  3,
+		"devices/layer":    3,
+		"devices/ssd":      3,
+		"devices/volume":   3,
+		"devices/catalog":  4,
+		"nbd":              5,
+		"results":          5,
+		"workloads":        5,
+		"nbd/kernel":       6,
+		"internal/bench":   7,
+		"cmd/nbdbench":     8,
+		"internal/interop": 8,
+		"internal/simtest": 8,
+		"internal/tidy":    8,
+	},
+	Reserved: map[string]string{
+		"devices/hdd":    "devices/catalog",
+		"devices/ssd":    "devices/catalog",
+		"devices/volume": "devices/catalog",
+	},
+	Shells: map[string]string{
+		"sim/":                   "owns the clock",
+		"cmd/nbdbench/":          "signals, progress and the host's clock",
+		"internal/interop/":      "drives other programs",
+		"nbd/kernel/":            "blocking system calls on worker threads",
+		"nbd/dial.go":            "socket shell of the client",
+		"nbd/outqueue.go":        "socket shell: the bounded output queue and its writer",
+		"nbd/server.go":          "socket shell of the server",
+		"nbd/socket.go":          "socket shell: deadlines of a connection",
+		"internal/bench/pool.go": "independent runs on many cores",
+		"internal/bench/real.go": "runs in real time",
+	},
+	MaxFunction: 70,
+	Long:        map[string]int{},
+}

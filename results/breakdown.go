@@ -1,0 +1,140 @@
+package results
+
+import (
+	"fmt"
+	"image/color"
+	"slices"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"nbdbench/devices"
+)
+
+// stageNames and stageColors are in the order of devices.Stage.
+var (
+	stageNames = [devices.NumStages]string{
+		"client queue", "link", "server", "device queue", "cache", "media (own data)", "flush of others' data",
+	}
+	stageColors = [devices.NumStages]color.RGBA{orange, sky, green, yellow, blue, purple, vermilion}
+)
+
+const (
+	barRow   = 24
+	barTitle = 40
+)
+
+// breakdown is the figure of one device: for each workload where a commit's
+// time goes, as time and as shares.
+func (r *Run) breakdown(device string, groups []*group) *Chart {
+	rows := 0
+	var shown []*group
+	for _, g := range groups {
+		seen := slices.DeleteFunc(slices.Clone(g.cells), func(c *Cell) bool { return c.BreakdownNS == nil || *c.Commit.Mean == 0 })
+		if len(seen) > 0 {
+			rows += len(seen)
+			shown = append(shown, &group{g.device, g.workload, seen})
+		}
+	}
+	if len(shown) == 0 {
+		return nil
+	}
+	title := device + ": where the time of a commit goes"
+	return &Chart{
+		Name: fileName("breakdown", device), Title: title,
+		width: figureWidth, height: vg.Length(108 + rows*barRow + len(shown)*barTitle),
+		draw: func(c draw.Canvas) { r.drawBreakdown(c, title, shown) },
+	}
+}
+
+func (r *Run) drawBreakdown(c draw.Canvas, title string, groups []*group) {
+	var keys []key
+	for i, n := range stageNames {
+		if slices.ContainsFunc(cellsOf(groups), func(c *Cell) bool { return c.BreakdownNS.values()[i] > 0 }) {
+			keys = append(keys, key{name: n, box: stageColors[i]})
+		}
+	}
+	foot := r.footer("Left: mean time of a commit along its critical path, linear. Right: the same, each commit as 100%.")
+	c = figure(c, title, subtitle("mean of a commit", groups), foot, keys)
+	var names, totals vg.Length
+	for _, cell := range cellsOf(groups) {
+		names = max(names, letter(textSize, ink).Width(dotName(cell)))
+		totals = max(totals, letter(textSize, ink).Width(formatNS(*cell.Commit.Mean)))
+	}
+	middle := c.Min.X + names + 8 + (c.Max.X-c.Min.X-names)*0.6
+	left := scale{0, 1, c.Min.X + names + 8, middle - totals - 12}
+	right := scale{0, 1, middle, c.Max.X}
+	at := c.Max.Y
+	for _, g := range groups {
+		c.FillText(bold(textSize+0.5, ink), vg.Point{X: c.Min.X, Y: at - 8}, g.workload+": "+g.mainCost())
+		at -= 26
+		left.hi = float64(g.longest())
+		for _, cell := range g.cells {
+			cell.drawBars(c, left, right, at)
+			at -= barRow
+		}
+		at -= barTitle - 26
+	}
+}
+
+func (g *group) longest() (ns int64) {
+	for _, c := range g.cells {
+		ns = max(ns, *c.Commit.Mean)
+	}
+	return ns
+}
+
+// mainCost is the finding: what the slowest strategy spends most of its time on.
+func (g *group) mainCost() string {
+	slowest := slices.MaxFunc(g.cells, func(a, b *Cell) int { return int(min(max(*a.Commit.Mean-*b.Commit.Mean, -1), 1)) })
+	best := 0
+	v := slowest.BreakdownNS.values()
+	for i := range v {
+		if v[i] > v[best] {
+			best = i
+		}
+	}
+	return fmt.Sprintf("%s takes longest, %s of it %s", slowest.Strategy, percent(v[best], *slowest.Commit.Mean), stageNames[best])
+}
+
+// drawBars draws a row: the name, the time with its total, the shares.
+func (c *Cell) drawBars(to draw.Canvas, left, right scale, top vg.Length) {
+	text := ink
+	if !c.safe() {
+		text = grey
+	}
+	y := top - barRow/2 + 4
+	to.FillText(leftward(letter(textSize, text)), vg.Point{X: left.from - 6, Y: y}, dotName(c))
+	end := c.drawStack(to, left, y, 1)
+	to.FillText(rightward(letter(textSize, text)), vg.Point{X: end + 4, Y: y}, formatNS(*c.Commit.Mean))
+	c.drawStack(to, right, y, float64(*c.Commit.Mean))
+}
+
+// drawStack draws the stages end to end, each divided by unit, and names the
+// share in those that have room for it where they are shares.
+func (c *Cell) drawStack(to draw.Canvas, x scale, y vg.Length, unit float64) vg.Length {
+	s := aligned(letter(smallSize-0.5, paper), draw.XCenter, draw.YCenter)
+	var sum int64
+	for i, v := range c.BreakdownNS.values() {
+		if v == 0 {
+			continue
+		}
+		from, end := x.at(float64(sum)/unit), x.at(float64(sum+v)/unit)
+		sum += v
+		to.FillPolygon(stageColors[i], corners(vg.Rectangle{Min: vg.Point{X: from, Y: y - 7}, Max: vg.Point{X: end, Y: y + 7}}))
+		label := percent(v, *c.Commit.Mean)
+		if unit != 1 && end-from > s.Width(label)+4 {
+			s.Color = readable(stageColors[i])
+			to.FillText(s, vg.Point{X: (from + end) / 2, Y: y}, label)
+		}
+	}
+	return x.at(float64(sum) / unit)
+}
+
+// readable is black or white, whichever stands out from c.
+func readable(c color.RGBA) color.Color {
+	if 299*int(c.R)+587*int(c.G)+114*int(c.B) > 128_000 {
+		return ink
+	}
+	return paper
+}

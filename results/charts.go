@@ -1,0 +1,135 @@
+package results
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Charts are the document's figures: for each device the percentile spectrum
+// and the breakdown under each workload, and for each workload the percentiles
+// of all devices. What has no data has no chart.
+func (r *Run) Charts() []*Chart {
+	var out []*Chart
+	used := map[string]bool{}
+	add := func(c *Chart) {
+		if c == nil {
+			return
+		}
+		for used[c.Name] {
+			c.Name += "-"
+		}
+		used[c.Name] = true
+		out = append(out, c)
+	}
+	groups := r.drawable()
+	workloads, byWorkload := split(groups, func(g *group) string { return g.workload })
+	for i, w := range workloads {
+		add(r.dots(w, byWorkload[i]))
+	}
+	devices, byDevice := split(groups, func(g *group) string { return g.device })
+	for i, d := range devices {
+		add(r.spectrum(d, byDevice[i]))
+	}
+	for i, d := range devices {
+		add(r.breakdown(d, byDevice[i]))
+	}
+	return out
+}
+
+// drawable are the groups that have a usable cell, with those cells.
+func (r *Run) drawable() []*group {
+	var out []*group
+	for _, g := range r.groups() {
+		g.cells = slices.DeleteFunc(g.cells, func(c *Cell) bool { return !c.usable() })
+		if len(g.cells) > 0 {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// split gathers groups by a name, in the order of first appearance.
+func split(groups []*group, name func(*group) string) (names []string, parts [][]*group) {
+	for _, g := range groups {
+		i := slices.Index(names, name(g))
+		if i < 0 {
+			i = len(names)
+			names, parts = append(names, name(g)), append(parts, nil)
+		}
+		parts[i] = append(parts[i], g)
+	}
+	return names, parts
+}
+
+// fileName keeps letters, digits, dots, dashes.
+func fileName(parts ...string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, strings.TrimLeft(strings.Join(parts, "-"), "."))
+}
+
+// verdictOn is the verdict on a group, or nil.
+func (r *Run) verdictOn(g *group) *Verdict {
+	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Device == g.device && v.Workload == g.workload })
+	if i < 0 {
+		return nil
+	}
+	return &r.Verdicts[i]
+}
+
+func (r *Run) headline(g *group) string {
+	if v := r.verdictOn(g); v != nil {
+		return v.Headline
+	}
+	return ""
+}
+
+// footer is what a figure says about where it comes from.
+func (r *Run) footer(what string) string {
+	return fmt.Sprintf("%s nbdbench %s, seed %d.", what, r.Tool.Version, r.Seed)
+}
+
+func cellsOf(groups []*group) []*Cell {
+	var out []*Cell
+	for _, g := range groups {
+		out = append(out, g.cells...)
+	}
+	return out
+}
+
+// subtitle is the conditions of the cells that a figure shows.
+func subtitle(prefix string, groups []*group) string {
+	return strings.Join(append([]string{prefix}, conditionsOf(cellsOf(groups))...), " · ")
+}
+
+// strategyKeys is a legend of the strategies, as lines.
+func strategyKeys(groups []*group) []key {
+	var out []key
+	var seen []string
+	for _, c := range cellsOf(groups) {
+		if slices.Contains(seen, c.Strategy) {
+			continue
+		}
+		seen = append(seen, c.Strategy)
+		line := lookOf(c.Strategy).line(2)
+		out = append(out, key{name: labelOf(c.Strategy, groups), line: &line})
+	}
+	return out
+}
+
+// labelOf is the strategy's name, marked if it is durable nowhere here.
+func labelOf(strategy string, groups []*group) string {
+	for _, c := range cellsOf(groups) {
+		if c.Strategy == strategy && c.safe() {
+			return strategy
+		}
+	}
+	return strategy + " (not durable)"
+}
+
+// figureWidth is that of all figures, in points: 18 cm.
+const figureWidth = 540

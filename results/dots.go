@@ -1,0 +1,198 @@
+package results
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+const (
+	dotRow   = 17
+	dotGroup = 20 // a device's name
+
+	dotRadius = 3.2
+)
+
+// dots is the figure of one workload: p50 and p99 of every strategy on every
+// device, with their intervals and what a power cut lost.
+func (r *Run) dots(workload string, groups []*group) *Chart {
+	groups = slices.DeleteFunc(slices.Clone(groups), func(g *group) bool {
+		return !slices.ContainsFunc(g.cells, func(c *Cell) bool { return c.Commit.P50 != nil })
+	})
+	if len(groups) == 0 {
+		return nil
+	}
+	rows := 0
+	for _, g := range groups {
+		rows += len(g.cells)
+	}
+	title := workload + ": " + r.findings(groups, func(g *group) string { return g.device })
+	return &Chart{
+		Name: fileName("latency", workload), Title: title,
+		width: figureWidth, height: vg.Length(150 + rows*dotRow + len(groups)*(dotGroup+6)),
+		draw: func(c draw.Canvas) { r.drawDots(c, title, groups) },
+	}
+}
+
+// findings says who wins where, those with the same outcome together.
+func (r *Run) findings(groups []*group, where func(*group) string) string {
+	var outcomes []string
+	places := map[string][]string{}
+	for _, g := range groups {
+		o := r.outcome(g)
+		if places[o] == nil {
+			outcomes = append(outcomes, o)
+		}
+		places[o] = append(places[o], where(g))
+	}
+	for i, o := range outcomes {
+		outcomes[i] = o + " on " + join(places[o])
+	}
+	return strings.Join(outcomes, "; ")
+}
+
+func (r *Run) outcome(g *group) string {
+	v := r.verdictOn(g)
+	switch {
+	case v == nil:
+		return "no verdict"
+	case v.Winner != "":
+		return v.Winner + " wins"
+	case len(v.Tied) > 0:
+		return join(v.Tied) + " tie"
+	}
+	return "nothing is safe"
+}
+
+func (r *Run) drawDots(c draw.Canvas, title string, groups []*group) {
+	full := draw.GlyphStyle{Color: ink, Radius: 3.2, Shape: draw.CircleGlyph{}}
+	box := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.SquareGlyph{}}
+	foot := r.footer("Commit latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. " +
+		"Lost: acknowledged commits lost by a power cut, on average.")
+	keys := []key{{name: "p50", glyph: &full}, {name: "p99", glyph: &box}}
+	c = figure(c, title, subtitle("p50 and p99", groups), foot, keys)
+	names, losses := dotColumns(groups)
+	lo, hi := dotRange(groups)
+	x := scale{lo, hi, c.Min.X + names + 10, c.Max.X - losses - 12}
+	y := scale{0, 1, c.Min.Y + 18, c.Max.Y - 12}
+	drawDotAxis(c, x, y)
+	c.FillText(aligned(letter(smallSize, faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.to + 1}, "lost in a power cut")
+	at := y.to - 4
+	for _, g := range groups {
+		c.FillText(rightward(bold(textSize, ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, g.device)
+		at -= dotGroup
+		for _, cell := range g.cells {
+			at -= dotRow
+			cell.drawDot(c, x, at+dotRow/2)
+		}
+		at -= 6
+	}
+}
+
+// dotColumns are the widths of the names at the left and the losses at the right.
+func dotColumns(groups []*group) (names, losses vg.Length) {
+	s := letter(textSize, ink)
+	losses = letter(smallSize, ink).Width("lost in a power cut")
+	for _, c := range cellsOf(groups) {
+		names = max(names, s.Width(dotName(c)))
+		losses = max(losses, s.Width(dotLoss(c)))
+	}
+	for _, g := range groups {
+		names = max(names, bold(textSize, ink).Width(g.device))
+	}
+	return names, losses
+}
+
+func dotName(c *Cell) string {
+	if !c.safe() {
+		return c.Strategy + " (not durable)"
+	}
+	return c.Strategy
+}
+
+func dotLoss(c *Cell) string {
+	if !c.Durability.Measured() {
+		return "not measured"
+	}
+	if c.Durability.CommitsLost == 0 && c.Durability.CommitsAtRisk > 0 {
+		return "0, " + formatAverage(c.Durability.CommitsAtRisk, c.Durability.Cuts) + " at risk"
+	}
+	return formatAverage(c.Durability.CommitsLost, c.Durability.Cuts)
+}
+
+func dotRange(groups []*group) (lo, hi float64) {
+	lo, hi = math.Inf(1), math.Inf(-1)
+	see := func(v int64) { lo, hi = min(lo, log10(float64(v))), max(hi, log10(float64(v))) }
+	for _, c := range cellsOf(groups) {
+		for _, v := range []*int64{c.Commit.P50, c.Commit.P99} {
+			if v != nil {
+				see(*v)
+			}
+		}
+		if c.CI95 == nil {
+			continue
+		}
+		for _, s := range []*Span{c.CI95.P50, c.CI95.P99} {
+			if s != nil {
+				see(s[0])
+				see(s[1])
+			}
+		}
+	}
+	return padded(lo, hi, 0.06)
+}
+
+func drawDotAxis(c draw.Canvas, x, y scale) {
+	s := centred(letter(smallSize, faint))
+	for _, t := range logTicks(x.lo, x.hi) {
+		at := x.at(t.at)
+		if t.label == "" {
+			c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, at, y.from, at, y.from+3)
+			continue
+		}
+		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, at, y.from, at, y.to)
+		c.FillText(s, vg.Point{X: at, Y: y.from - 3}, t.label)
+	}
+	c.StrokeLine2(draw.LineStyle{Color: faint, Width: 0.7}, x.from, y.from, x.to, y.from)
+}
+
+func (c *Cell) drawDot(to draw.Canvas, x scale, y vg.Length) {
+	l := lookOf(c.Strategy)
+	ci := c.CI95
+	if ci == nil {
+		ci = new(CI95)
+	}
+	text := ink
+	if !c.safe() {
+		text = grey
+	}
+	to.FillText(rightward(letter(textSize, text)), vg.Point{X: to.Min.X + 8, Y: y}, dotName(c))
+	to.FillText(leftward(letter(textSize, text)), vg.Point{X: to.Max.X, Y: y}, dotLoss(c))
+	if c.Commit.P50 != nil && c.Commit.P99 != nil {
+		thin := draw.LineStyle{Color: translucent(l.color), Width: 2}
+		to.StrokeLine2(thin, x.at(log10(float64(*c.Commit.P50))), y, x.at(log10(float64(*c.Commit.P99))), y)
+	}
+	drawMark(to, x, y, c.Commit.P99, ci.P99, l, draw.SquareGlyph{})
+	drawMark(to, x, y, c.Commit.P50, ci.P50, l, draw.CircleGlyph{})
+}
+
+// drawMark draws one percentile over its interval.
+func drawMark(c draw.Canvas, x scale, y vg.Length, v *int64, s *Span, l look, shape draw.GlyphDrawer) {
+	if v == nil {
+		return
+	}
+	if s != nil {
+		line := draw.LineStyle{Color: l.color, Width: 1}
+		lo, hi := x.at(log10(float64(s[0]))), x.at(log10(float64(s[1])))
+		c.StrokeLine2(line, lo, y, hi, y)
+		if hi-lo > 2*dotRadius { // else the mark covers it
+			c.StrokeLine2(line, lo, y-5, lo, y+5)
+			c.StrokeLine2(line, hi, y-5, hi, y+5)
+		}
+	}
+	c.DrawGlyph(draw.GlyphStyle{Color: paper, Radius: dotRadius, Shape: draw.CircleGlyph{}}, vg.Point{X: x.at(log10(float64(*v))), Y: y})
+	c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: dotRadius, Shape: shape}, vg.Point{X: x.at(log10(float64(*v))), Y: y})
+}

@@ -1,0 +1,388 @@
+package results
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	_ "gonum.org/v1/plot/vg/vgpdf" // the format "pdf"
+	_ "gonum.org/v1/plot/vg/vgsvg" // the format "svg"
+)
+
+// Chart is one figure, drawn from a document.
+type Chart struct {
+	Name  string // the file's, without its extension
+	Title string // for a reader who does not see it
+
+	width, height vg.Length
+	draw          func(c draw.Canvas)
+}
+
+// Formats are those that a chart can be written in.
+var Formats = []string{"svg", "png", "pdf"}
+
+// dpi is the resolution of PNG.
+const dpi = 180
+
+// Write draws the chart in a format of Formats. The same document gives the
+// same bytes.
+func (c *Chart) Write(w io.Writer, format string) error {
+	if !slices.Contains(Formats, format) {
+		return fmt.Errorf("chart format %q: want one of %q", format, Formats)
+	}
+	var canvas vg.CanvasWriterTo
+	if format == "png" {
+		canvas = vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(c.width, c.height), vgimg.UseDPI(dpi))}
+	} else {
+		var err error
+		if canvas, err = draw.NewFormattedCanvas(c.width, c.height, format); err != nil {
+			return fmt.Errorf("chart %s: %w", c.Name, err)
+		}
+	}
+	var on vg.Canvas = canvas
+	if format == "pdf" {
+		on = pdfText{canvas}
+	}
+	c.draw(draw.NewCanvas(on, c.width, c.height))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return fmt.Errorf("chart %s: %w", c.Name, err)
+	}
+	_, err := w.Write(portable(format, b.Bytes()))
+	return err
+}
+
+// pdfText puts right what vgpdf does with text: it adds every font as a regular
+// one and then does not find the bold ones, so they get a family of their own;
+// and it passes on UTF-8 where single bytes are wanted.
+type pdfText struct{ vg.Canvas }
+
+// FillString implements vg.Canvas.
+func (b pdfText) FillString(f font.Face, at vg.Point, s string) {
+	if f.Font.Weight == boldWeight {
+		f.Font.Weight = 0
+		f.Font.Variant += "Bold"
+	}
+	b.Canvas.FillString(f, at, codePage(s))
+}
+
+// codePage is s in Windows-1252, which is what vgpdf encodes its fonts for.
+func codePage(s string) string {
+	out := make([]byte, 0, len(s))
+	for _, r := range s {
+		switch {
+		case r < 0x80 || r >= 0xa0 && r < 0x100:
+			out = append(out, byte(r))
+		case r == '…':
+			out = append(out, 0x85)
+		default:
+			out = append(out, '?')
+		}
+	}
+	return string(out)
+}
+
+// portable takes out of a drawing what depends on where and when it was made:
+// an SVG names fonts that its reader may have, a PDF has no date.
+func portable(format string, b []byte) []byte {
+	switch format {
+	case "svg":
+		return bytes.ReplaceAll(b, []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;"))
+	case "pdf":
+		return pdfDate.ReplaceAll(b, []byte("${1}19700101000000"))
+	}
+	return b
+}
+
+// pdfDate is a date in a PDF; it is replaced by one of the same length, since
+// the file counts bytes.
+var pdfDate = regexp.MustCompile(`(/(?:Creation|Mod)Date \(D:)\d{14}`)
+
+// Save writes the chart to a file, whole or not at all; the name's extension
+// says the format.
+func (c *Chart) Save(path string) error {
+	format := strings.TrimPrefix(filepath.Ext(path), ".")
+	return writeFile(path, func(w io.Writer) error { return c.Write(w, format) })
+}
+
+// The colours of Okabe and Ito, which the colour-blind tell apart, and greys.
+var (
+	ink       = color.RGBA{0x22, 0x22, 0x22, 0xff}
+	faint     = color.RGBA{0x66, 0x66, 0x66, 0xff}
+	rule      = color.RGBA{0xe3, 0xe3, 0xe3, 0xff}
+	paper     = color.RGBA{0xff, 0xff, 0xff, 0xff}
+	grey      = color.RGBA{0x80, 0x80, 0x80, 0xff}
+	blue      = color.RGBA{0x00, 0x72, 0xb2, 0xff}
+	vermilion = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
+	green     = color.RGBA{0x00, 0x9e, 0x73, 0xff}
+	orange    = color.RGBA{0xe6, 0x9f, 0x00, 0xff}
+	sky       = color.RGBA{0x56, 0xb4, 0xe9, 0xff}
+	purple    = color.RGBA{0xcc, 0x79, 0xa7, 0xff}
+	yellow    = color.RGBA{0xe0, 0xd0, 0x20, 0xff}
+)
+
+// look is how a strategy is drawn, everywhere the same.
+type look struct {
+	color color.RGBA
+	dash  []vg.Length
+}
+
+var looks = map[string]look{
+	"native":          {blue, nil},
+	"emulate":         {vermilion, nil},
+	"emulate-grouped": {orange, nil},
+	"none":            {green, []vg.Length{7, 2}},
+	"none-grouped":    {sky, []vg.Length{7, 2}},
+	"none-unsafe":     {grey, []vg.Length{2, 2}},
+	"force":           {purple, nil},
+	"discard":         {grey, []vg.Length{5, 2, 1, 2}},
+	"pass":            {ink, nil},
+}
+
+func lookOf(strategy string) look {
+	if l, ok := looks[strategy]; ok {
+		return l
+	}
+	return look{ink, []vg.Length{1, 1}}
+}
+
+func (l look) line(width vg.Length) draw.LineStyle {
+	return draw.LineStyle{Color: l.color, Width: width, Dashes: l.dash}
+}
+
+// translucent is c as the alpha of a band.
+func translucent(c color.RGBA) color.Color {
+	return color.NRGBA{c.R, c.G, c.B, 0x38}
+}
+
+// letter is a text style: Liberation Sans, top left unless moved.
+func letter(size vg.Length, c color.Color) draw.TextStyle {
+	return draw.TextStyle{
+		Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
+		XAlign: draw.XLeft, YAlign: draw.YTop, Handler: plot.DefaultTextHandler,
+	}
+}
+
+// boldWeight is WeightBold of golang.org/x/image/font.
+const boldWeight = 3
+
+func bold(size vg.Length, c color.Color) draw.TextStyle {
+	s := letter(size, c)
+	s.Font.Weight = boldWeight
+	return s
+}
+
+// aligned is s drawn from another corner.
+func aligned(s draw.TextStyle, x text.XAlignment, y text.YAlignment) draw.TextStyle {
+	s.XAlign, s.YAlign = x, y
+	return s
+}
+
+var (
+	centred   = func(s draw.TextStyle) draw.TextStyle { return aligned(s, draw.XCenter, draw.YTop) }
+	leftward  = func(s draw.TextStyle) draw.TextStyle { return aligned(s, draw.XRight, draw.YCenter) }
+	rightward = func(s draw.TextStyle) draw.TextStyle { return aligned(s, draw.XLeft, draw.YCenter) }
+)
+
+// broken breaks text into at most lines that fit the width; what is left over
+// ends in an ellipsis.
+func broken(s draw.TextStyle, words string, width vg.Length, lines int) []string {
+	var out []string
+	line := ""
+	for _, word := range strings.Fields(words) {
+		longer := strings.TrimPrefix(line+" "+word, " ")
+		if line == "" || s.Width(longer) <= width {
+			line = longer
+			continue
+		}
+		if len(out) == lines-1 {
+			for line != "" && s.Width(line+"…") > width {
+				line = line[:max(0, strings.LastIndexByte(line, ' '))]
+			}
+			return append(out, line+"…")
+		}
+		out, line = append(out, line), word
+	}
+	return append(out, line)
+}
+
+// write draws text from the top of the canvas, at most so many lines, and
+// returns what of the canvas is left below.
+func write(c draw.Canvas, s draw.TextStyle, words string, lines int) draw.Canvas {
+	y := c.Max.Y
+	for _, l := range broken(s, words, c.Max.X-c.Min.X, lines) {
+		c.FillText(s, vg.Point{X: c.Min.X, Y: y}, l)
+		y -= s.Font.Size * 1.25
+	}
+	c.Max.Y = y
+	return c
+}
+
+const (
+	figureMargin = 14
+	titleSize    = 13
+	textSize     = 9
+	smallSize    = 8
+)
+
+// figure draws what all figures have, and returns the canvas that is left
+// between the head and the legend.
+func figure(c draw.Canvas, title, subtitle, footer string, legend []key) draw.Canvas {
+	c.FillPolygon(paper, corners(c.Rectangle))
+	c = draw.Crop(c, figureMargin, -figureMargin, figureMargin, -figureMargin)
+	c = write(c, bold(titleSize, ink), title, 2)
+	c.Max.Y -= 2
+	c = write(c, letter(textSize, faint), subtitle, 2)
+	foot := aligned(letter(smallSize-1, faint), draw.XLeft, draw.YBottom)
+	lines := broken(foot, footer, c.Max.X-c.Min.X, 3)
+	for i, l := range lines {
+		c.FillText(foot, vg.Point{X: c.Min.X, Y: c.Min.Y + vg.Length(len(lines)-1-i)*smallSize*1.2}, l)
+	}
+	c.Min.Y += vg.Length(len(lines))*smallSize*1.2 + 4
+	c = drawLegend(c, legend)
+	c.Max.Y -= 6
+	return c
+}
+
+func corners(r vg.Rectangle) []vg.Point {
+	return []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}}
+}
+
+// key is an entry of a legend: a line, a box or a glyph, and its name.
+type key struct {
+	name  string
+	line  *draw.LineStyle
+	box   color.Color
+	glyph *draw.GlyphStyle
+}
+
+const (
+	keySample = 20
+	keyGap    = 14
+	keyLine   = 14
+)
+
+// drawLegend draws keys in rows at the bottom of the canvas, and returns what
+// is left above.
+func drawLegend(c draw.Canvas, keys []key) draw.Canvas {
+	s := rightward(letter(smallSize, ink))
+	rows := [][]key{nil}
+	var used vg.Length
+	for _, k := range keys {
+		w := keySample + 4 + s.Width(k.name) + keyGap
+		if used+w-keyGap > c.Max.X-c.Min.X && used > 0 {
+			rows, used = append(rows, nil), 0
+		}
+		rows[len(rows)-1] = append(rows[len(rows)-1], k)
+		used += w
+	}
+	for i, row := range rows {
+		x, y := c.Min.X, c.Min.Y+vg.Length(len(rows)-1-i)*keyLine+keyLine/2
+		for _, k := range row {
+			k.draw(c, x, y)
+			c.FillText(s, vg.Point{X: x + keySample + 4, Y: y}, k.name)
+			x += keySample + 4 + s.Width(k.name) + keyGap
+		}
+	}
+	c.Min.Y += vg.Length(len(rows))*keyLine + 4
+	return c
+}
+
+func (k *key) draw(c draw.Canvas, x, y vg.Length) {
+	if k.line != nil {
+		c.StrokeLine2(*k.line, x, y, x+keySample, y)
+	}
+	if k.box != nil {
+		c.FillPolygon(k.box, corners(vg.Rectangle{Min: vg.Point{X: x + 8, Y: y - 4}, Max: vg.Point{X: x + keySample, Y: y + 4}}))
+	}
+	if k.glyph != nil {
+		c.DrawGlyph(*k.glyph, vg.Point{X: x + keySample - 6, Y: y})
+	}
+}
+
+// tick is a place on an axis; without a label it is a minor one.
+type tick struct {
+	at    float64
+	label string
+}
+
+// logTicks are ticks of durations on an axis of log10(ns): powers of ten with
+// their unit, and 2 and 5 too where there would be few.
+func logTicks(lo, hi float64) []tick {
+	var out []tick
+	dense := hi-lo < 1.8
+	for e := int(math.Floor(lo)); e <= int(math.Ceil(hi)); e++ {
+		for d := 1; d <= 9; d++ {
+			at := float64(e) + math.Log10(float64(d))
+			if at < lo-1e-9 || at > hi+1e-9 {
+				continue
+			}
+			t := tick{at: at}
+			if d == 1 || (dense && (d == 2 || d == 5)) {
+				t.label = roundDuration(d, e)
+			}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// roundDuration is d*10^e ns without decimals: 200 µs.
+func roundDuration(d, e int) string {
+	if e < 0 {
+		return ""
+	}
+	unit := min(e/3, 3)
+	return fmt.Sprintf("%d%s %s", d, strings.Repeat("0", e-3*unit), [...]string{"ns", "µs", "ms", "s"}[unit])
+}
+
+// scale maps values to a place on the canvas.
+type scale struct {
+	lo, hi   float64
+	from, to vg.Length
+}
+
+func (s scale) at(v float64) vg.Length {
+	return s.from + vg.Length((v-s.lo)/(s.hi-s.lo))*(s.to-s.from)
+}
+
+// padded widens a range by a share of it, and one without width by half a
+// decade to each side.
+func padded(lo, hi, share float64) (float64, float64) {
+	if hi-lo < 1e-9 {
+		return lo - 0.5, hi + 0.5
+	}
+	return lo - share*(hi-lo), hi + share*(hi-lo)
+}
+
+func log10(ns float64) float64 { return math.Log10(max(ns, 1)) }
+
+// panels divides a canvas into a grid, filled row by row.
+func panels(c draw.Canvas, n, columns int, gapX, gapY vg.Length) []draw.Canvas {
+	columns = max(1, min(n, columns))
+	rows := (n + columns - 1) / columns
+	w := (c.Max.X - c.Min.X - vg.Length(columns-1)*gapX) / vg.Length(columns)
+	h := (c.Max.Y - c.Min.Y - vg.Length(rows-1)*gapY) / vg.Length(rows)
+	out := make([]draw.Canvas, n)
+	for i := range out {
+		p := c
+		p.Min.X += vg.Length(i%columns) * (w + gapX)
+		p.Max.X = p.Min.X + w
+		p.Max.Y -= vg.Length(i/columns) * (h + gapY)
+		p.Min.Y = p.Max.Y - h
+		out[i] = p
+	}
+	return out
+}

@@ -1,0 +1,151 @@
+package results
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+)
+
+//go:embed report.html.tmpl
+var reportText string
+
+var reportTemplate = template.Must(template.New(FileReport).Parse(reportText))
+
+// page is what the report's template shows.
+type page struct {
+	Title       string
+	Table       *Table
+	Columns     []Column
+	Groups      []pageGroup
+	Notes       []string
+	Verdicts    []Verdict
+	Warnings    []string
+	Charts      []pageChart
+	Comparisons []pageComparison
+	Plan        string
+}
+
+type pageGroup struct {
+	Name string
+	Rows []pageRow
+}
+
+type pageRow struct {
+	Class  string
+	Values []pageValue
+}
+
+type pageValue struct {
+	Text  string
+	Right bool
+}
+
+type pageChart struct {
+	Title string
+	SVG   template.HTML
+}
+
+type pageComparison struct {
+	Comparison
+	Ratio, Interval, P string
+}
+
+// WriteHTML writes the report: one file that needs nothing else.
+func (r *Run) WriteHTML(w io.Writer) error { return r.writeHTML(w, r.Charts()) }
+
+func (r *Run) writeHTML(w io.Writer, charts []*Chart) error {
+	t := r.Summary()
+	p := page{
+		Title: "nbdbench: what a durable write costs, and loses", Table: t, Verdicts: r.Verdicts,
+		Warnings: r.warnings(), Notes: append([]string{r.legend()}, r.reasons()...),
+		Columns: t.pageColumns(), Groups: t.pageGroups(), Comparisons: r.pageComparisons(),
+	}
+	var err error
+	if p.Charts, err = inline(charts); err != nil {
+		return err
+	}
+	var plan bytes.Buffer
+	if err := json.Indent(&plan, r.Plan, "", "  "); err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	p.Plan = plan.String()
+	var b bytes.Buffer
+	if err := reportTemplate.Execute(&b, p); err != nil {
+		return err
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
+
+// inline draws charts as SVG without the prolog that only a file has. What it
+// marks as safe is our own drawing, in which text is escaped.
+func inline(charts []*Chart) ([]pageChart, error) {
+	out := make([]pageChart, len(charts))
+	for i, c := range charts {
+		var b bytes.Buffer
+		if err := c.Write(&b, "svg"); err != nil {
+			return nil, err
+		}
+		svg := b.Bytes()
+		svg = svg[max(0, bytes.Index(svg, []byte("<svg"))):]
+		out[i] = pageChart{Title: c.Title, SVG: template.HTML(svg)}
+	}
+	return out, nil
+}
+
+// onPage are the columns that a page shows: its groups have headings, so not
+// those that the headings repeat.
+func (t *Table) onPage() []int {
+	return slices.DeleteFunc(t.at(InPage).columns, func(i int) bool { return t.Columns[i].Place&InText == 0 && i < 2 })
+}
+
+func (t *Table) pageColumns() []Column {
+	var out []Column
+	for _, i := range t.onPage() {
+		out = append(out, t.Columns[i])
+	}
+	return out
+}
+
+func (t *Table) pageGroups() []pageGroup {
+	var out []pageGroup
+	for i, r := range t.Rows {
+		if i == 0 || r.Group != t.Rows[i-1].Group {
+			out = append(out, pageGroup{Name: r.Group})
+		}
+		g := &out[len(out)-1]
+		g.Rows = append(g.Rows, t.pageRow(r))
+	}
+	return out
+}
+
+func (t *Table) pageRow(r Row) (out pageRow) {
+	for _, i := range t.onPage() {
+		out.Values = append(out.Values, pageValue{r.Values[i].Text, t.Columns[i].Right})
+	}
+	switch r.Values[len(r.Values)-1].Text {
+	case "wins", "ties":
+		out.Class = "best"
+	case "not durable", StatusUnsupported, StatusInvalid:
+		out.Class = "unsafe"
+	}
+	return out
+}
+
+func (r *Run) pageComparisons() []pageComparison {
+	out := make([]pageComparison, len(r.Comparisons))
+	for i, c := range r.Comparisons {
+		out[i] = pageComparison{Comparison: c, Ratio: significant(c.Ratio), P: fmt.Sprintf("%.2g", c.P)}
+		switch {
+		case c.Exact:
+			out[i].Interval = "exact"
+		case c.CI95 != nil:
+			out[i].Interval = formatSpan(c.CI95[0], c.CI95[1])
+		}
+	}
+	return out
+}

@@ -1,0 +1,244 @@
+package results
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+const (
+	spectrumSteps  = 60 // to a factor of ten in the number of samples beyond
+	bandSteps      = 12
+	bandResamples  = 200
+	spectrumHeight = 250
+)
+
+// curve is a cell's latencies by how rare they are: x is -log10 of the share of
+// samples beyond, y log10 of nanoseconds.
+type curve struct {
+	cell   *Cell
+	x, y   []float64
+	bandX  []float64
+	lo, hi []float64
+	maxX   float64 // of the slowest sample, of which one share in n lies
+	maxY   float64
+}
+
+// atRank is the k-th smallest sample.
+func (d *Distribution) atRank(k int64) float64 {
+	var seen int64
+	for _, b := range d.buckets {
+		if seen += b.count; seen >= k {
+			return float64(d.clamp(b.value))
+		}
+	}
+	return float64(d.max)
+}
+
+// rankBeyond is the nearest rank of the quantile beyond which a share 10^-x lies.
+func rankBeyond(x float64, n int64) int64 {
+	return min(max(int64(math.Ceil((1-math.Pow(10, -x))*float64(n)-1e-9)), 1), n)
+}
+
+// newCurve reads the curve up to where ten samples lie beyond.
+func newCurve(c *Cell, f *inference) *curve {
+	d := c.Commits()
+	if d.Count() == 0 {
+		return nil
+	}
+	out := &curve{cell: c, maxX: math.Log10(float64(d.n)), maxY: log10(float64(d.max))}
+	end := math.Log10(float64(d.n) / minBeyond)
+	for i := 0; float64(i)/spectrumSteps < end; i++ {
+		x := float64(i) / spectrumSteps
+		out.x, out.y = append(out.x, x), append(out.y, log10(d.atRank(rankBeyond(x, d.n))))
+	}
+	if end > 0 {
+		out.x, out.y = append(out.x, end), append(out.y, log10(d.atRank(rankBeyond(end, d.n))))
+		out.band(f, end)
+	}
+	return out
+}
+
+// band is the interval of the curve over runs, on a coarser grid.
+func (v *curve) band(f *inference, end float64) {
+	seeds := v.cell.seeds()
+	if len(seeds) < minRuns {
+		return
+	}
+	boot := v.cell.sampleOf(seeds).boot
+	ws := f.weightsFor(len(seeds))[:bandResamples]
+	values := make([]float64, len(ws))
+	for i := range int(end*bandSteps) + 2 {
+		x := min(float64(i)/bandSteps, end)
+		q := Quantile(math.Round((1 - math.Pow(10, -x)) * float64(whole)))
+		for k, w := range ws {
+			values[k] = boot.quantile(w, q)
+		}
+		if lo, hi, ok := interval95(values, len(seeds)); ok {
+			v.bandX, v.lo, v.hi = append(v.bandX, x), append(v.lo, log10(lo)), append(v.hi, log10(hi))
+		}
+	}
+}
+
+// spectrum is the figure of one device: a panel for each workload.
+func (r *Run) spectrum(device string, groups []*group) *Chart {
+	f := newInference(r.Seed)
+	var shown []*group
+	var all [][]*curve
+	for _, g := range groups {
+		var curves []*curve
+		for _, c := range g.cells {
+			if v := newCurve(c, f); v != nil {
+				curves = append(curves, v)
+			}
+		}
+		if len(curves) > 0 {
+			shown, all = append(shown, g), append(all, curves)
+		}
+	}
+	if len(shown) == 0 {
+		return nil
+	}
+	rows := (len(shown) + 1) / 2
+	title := device + ": " + r.findings(shown, func(g *group) string { return g.workload })
+	return &Chart{
+		Name: fileName("spectrum", device), Title: title,
+		width: figureWidth, height: vg.Length(110 + rows*spectrumHeight),
+		draw: func(c draw.Canvas) { r.drawSpectrum(c, title, shown, all) },
+	}
+}
+
+func (r *Run) drawSpectrum(c draw.Canvas, title string, groups []*group, all [][]*curve) {
+	ring := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.RingGlyph{}}
+	cross := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
+	keys := append(strategyKeys(groups), key{name: "end: 10 samples beyond", glyph: &ring}, key{name: "slowest commit", glyph: &cross})
+	foot := r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error.")
+	c = figure(c, title, subtitle("how long a commit takes", groups), foot, keys)
+	x0, x1, y0, y1 := ranges(all)
+	style, lines := bold(textSize+0.5, ink), 1
+	parts := panels(c, len(groups), 2, 18, 16)
+	for i, p := range parts {
+		lines = max(lines, len(broken(style, r.panelTitle(groups[i]), p.Max.X-p.Min.X, 2)))
+	}
+	for i, p := range parts {
+		write(p, style, r.panelTitle(groups[i]), lines)
+		p.Max.Y -= vg.Length(lines)*style.Font.Size*1.25 + 2 // all begin at one height
+		drawCurves(p, all[i], [4]float64{x0, x1, y0, y1})
+	}
+}
+
+func (r *Run) panelTitle(g *group) string { return g.workload + ": " + r.headline(g) }
+
+// ranges are common to the panels of a figure, so that they compare.
+func ranges(all [][]*curve) (x0, x1, y0, y1 float64) {
+	y0, y1 = math.Inf(1), math.Inf(-1)
+	for _, curves := range all {
+		for _, v := range curves {
+			x1, y1 = max(x1, v.maxX), max(y1, v.maxY)
+			for _, y := range v.y {
+				y0, y1 = min(y0, y), max(y1, y)
+			}
+			y0 = min(y0, v.maxY)
+		}
+	}
+	y0, y1 = padded(y0, y1, 0.06)
+	return 0, max(x1, 1) * 1.04, y0, y1
+}
+
+// drawCurves draws one panel: axes, bands, lines, marks.
+func drawCurves(c draw.Canvas, curves []*curve, r [4]float64) {
+	ticks := logTicks(r[2], r[3])
+	left := labelWidth(ticks) + 5
+	x := scale{r[0], r[1], c.Min.X + left, c.Max.X}
+	y := scale{r[2], r[3], c.Min.Y + 28, c.Max.Y - 4}
+	drawTimeAxis(c, x, y, ticks)
+	drawNines(c, x, y)
+	for _, v := range curves {
+		v.drawBand(c, x, y)
+	}
+	for _, v := range curves {
+		v.drawLine(c, x, y)
+	}
+}
+
+func labelWidth(ticks []tick) (w vg.Length) {
+	for _, t := range ticks {
+		w = max(w, letter(smallSize, ink).Width(t.label))
+	}
+	return w
+}
+
+// drawTimeAxis draws the vertical axis of latency with its grid.
+func drawTimeAxis(c draw.Canvas, x, y scale, ticks []tick) {
+	s := leftward(letter(smallSize, faint))
+	for _, t := range ticks {
+		at := y.at(t.at)
+		if t.label == "" {
+			c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, x.from, at, x.from+3, at)
+			continue
+		}
+		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, x.from, at, x.to, at)
+		c.FillText(s, vg.Point{X: x.from - 4, Y: at}, t.label)
+	}
+}
+
+// drawNines draws the horizontal axis of percentiles.
+func drawNines(c draw.Canvas, x, y scale) {
+	s := centred(letter(smallSize, faint))
+	nines := []tick{{0, "0"}, {math.Log10(2), "50"}, {1, "90"}, {2, "99"}}
+	for n := 3; float64(n) <= x.hi; n++ {
+		nines = append(nines, tick{float64(n), "99." + "99999999"[:n-2]})
+	}
+	for _, t := range nines {
+		if t.at > x.hi {
+			continue
+		}
+		at := x.at(t.at)
+		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, at, y.from, at, y.to)
+		c.FillText(s, vg.Point{X: at, Y: y.from - 3}, t.label)
+	}
+	c.StrokeLine2(draw.LineStyle{Color: faint, Width: 0.7}, x.from, y.from, x.to, y.from)
+	c.FillText(centred(letter(smallSize, faint)), vg.Point{X: (x.from + x.to) / 2, Y: y.from - 14}, "percentile of commits")
+}
+
+func (v *curve) drawBand(c draw.Canvas, x, y scale) {
+	if len(v.bandX) < 2 {
+		return
+	}
+	var points []vg.Point
+	for i := range v.bandX {
+		points = append(points, vg.Point{X: x.at(v.bandX[i]), Y: y.at(v.hi[i])})
+	}
+	for i := len(v.bandX) - 1; i >= 0; i-- {
+		points = append(points, vg.Point{X: x.at(v.bandX[i]), Y: y.at(v.lo[i])})
+	}
+	c.FillPolygon(translucent(lookOf(v.cell.Strategy).color), points)
+}
+
+// drawLine draws steps, so that nothing is invented between two percentiles.
+func (v *curve) drawLine(c draw.Canvas, x, y scale) {
+	l := lookOf(v.cell.Strategy)
+	var points []vg.Point
+	for i := range v.x {
+		if i > 0 && v.y[i] != v.y[i-1] {
+			points = append(points, vg.Point{X: x.at(v.x[i]), Y: y.at(v.y[i-1])})
+		}
+		if i == 0 || i == len(v.x)-1 || v.y[i] != v.y[i-1] {
+			points = append(points, vg.Point{X: x.at(v.x[i]), Y: y.at(v.y[i])})
+		}
+	}
+	if len(points) > 0 {
+		c.StrokeLines(l.line(1.6), points)
+		end := points[len(points)-1]
+		c.DrawGlyph(draw.GlyphStyle{Color: paper, Radius: 3, Shape: draw.CircleGlyph{}}, end)
+		c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: 3, Shape: draw.RingGlyph{}}, end)
+	}
+	c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: 3, Shape: draw.CrossGlyph{}}, vg.Point{X: x.at(v.maxX), Y: y.at(v.maxY)})
+}
+
+// percent is a whole percentage.
+func percent(part, whole int64) string {
+	return fmt.Sprintf("%.0f%%", 100*float64(part)/float64(whole))
+}
