@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"codeberg.org/go-pdf/fpdf"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/text"
@@ -29,6 +30,9 @@ type Chart struct {
 	width, height vg.Length
 	draw          func(c draw.Canvas)
 }
+
+// fpdf writes fonts in the order of a map unless it is told, once, to sort.
+func init() { fpdf.SetDefaultCatalogSort(true) }
 
 // Formats are those that a chart can be written in.
 var Formats = []string{"svg", "png", "pdf"}

@@ -2,6 +2,9 @@ package results
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"nbdbench/devices"
@@ -111,9 +114,18 @@ func fakeCell(d fakeDevice, workload string, s fakeStrategy, runs int) *Cell {
 	return c
 }
 
-// fakeDocument has every kind of cell in it.
-func fakeDocument(tb testing.TB) *Run {
-	tb.Helper()
+// fakeDocument and smallDocument are made once; tests leave them as they are.
+var (
+	sharedFake  = sync.OnceValue(newFakeDocument)
+	sharedSmall = sync.OnceValue(newSmallDocument)
+)
+
+func fakeDocument(testing.TB) *Run { return sharedFake() }
+
+func smallDocument(testing.TB) *Run { return sharedSmall() }
+
+// newFakeDocument is the default plan's shape.
+func newFakeDocument() *Run {
 	r := NewRun(Tool{Version: "v1.0.0", Go: "go1.26"}, json.RawMessage(`{"runs":12,"seed":1}`), 1)
 	for _, d := range fakeDevices {
 		for _, w := range []string{"sync-4k", "wal-noisy"} {
@@ -124,4 +136,31 @@ func fakeDocument(tb testing.TB) *Run {
 	}
 	r.Finish()
 	return r
+}
+
+// newSmallDocument has a cell of each status, in two groups.
+func newSmallDocument() *Run {
+	r := NewRun(Tool{Version: "v1.0.0", Go: "go1.26"}, json.RawMessage(`{"runs":12,"seed":1}`), 1)
+	for _, s := range fakeStrategies {
+		runs := fakeRuns
+		if s.name == "none" {
+			runs = 7 // interrupted
+		}
+		r.Add(fakeCell(fakeDevices[0], "wal-noisy", s, runs))
+	}
+	bad := fakeCell(fakeDevices[2], "sync-4k", fakeStrategies[1], fakeRuns)
+	bad.Invalid("the host was late")
+	far := fakeCell(fakeDevices[2], "sync-4k", fakeStrategies[2], fakeRuns)
+	for _, run := range far.runs { // as with a server that is not ours
+		run.Stages, run.Device, run.Durability = nil, nil, nil
+	}
+	r.Add(fakeCell(fakeDevices[2], "sync-4k", fakeStrategies[0], 0))
+	r.Add(bad)
+	r.Add(far)
+	r.Finish()
+	return r
+}
+
+func containsText(texts []string, want string) bool {
+	return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, want) })
 }

@@ -148,7 +148,7 @@ func (j *judgement) headline(safe int) string {
 	if e == nil {
 		return best.Strategy + " wins"
 	}
-	return fmt.Sprintf("%s wins: %s's %s is %sx as long", best.Strategy, j.runner.Strategy, shortMetric(metricNames[j.by]), significant(e.ratio))
+	return fmt.Sprintf("%s wins; %s takes %sx (%s)", best.Strategy, j.runner.Strategy, significant(e.ratio), shortMetric(metricNames[j.by]))
 }
 
 // result is the first sentence: who wins and by how much.

@@ -334,6 +334,31 @@ transaction: [{op: write, size: 4k, record: 3000, region: log, pattern: append}]
 	}
 }
 
+func TestSequentialStepsOfOneRegionFollowEachOther(t *testing.T) {
+	p := profile(t, "transaction: [{op: write, size: 512, count: 3}, {op: flush}, {op: write, size: 1k, count: 2, parallel: true}, {op: write, size: 512}]\n")
+	want := [][2]uint64{{0, 512}, {512, 512}, {1024, 512}, {0, 0}, {1536, 1024}, {2560, 1024}, {3584, 512}, {4096, 512}}
+	if got := placesOf(t, p, 1<<20, 2); !reflect.DeepEqual(got[:8], want) {
+		t.Errorf("got %v, want %v", got[:8], want)
+	}
+}
+
+func TestRecordsThatFillTheirBlocksTakeNoOthers(t *testing.T) {
+	for record, want := range map[string][][2]uint64{
+		"2k": {{0, 4096}, {0, 4096}, {4096, 4096}},
+		"4k": {{0, 4096}, {4096, 4096}, {8192, 4096}},
+		"8k": {{0, 8192}, {8192, 8192}, {16384, 8192}},
+		"1":  {{0, 4096}, {0, 4096}, {0, 4096}},
+	} {
+		p := profile(t, "transaction: [{op: write, size: 4k, pattern: append, record: "+record+"}]\n")
+		if got := placesOf(t, p, 1<<20, 3); !reflect.DeepEqual(got, want) {
+			t.Errorf("records of %s: got %v, want %v", record, got, want)
+		}
+		if longest := p.Transaction[0].longest(); longest != want[0][1] {
+			t.Errorf("records of %s: room for %d bytes", record, longest)
+		}
+	}
+}
+
 func TestTheTailOfALogIsWrittenAgain(t *testing.T) {
 	p, err := Get("wal")
 	if err != nil {

@@ -294,6 +294,64 @@ func TestABacklogHasABound(t *testing.T) {
 	}
 }
 
+func TestWhatWillNeverBeginIsNoBacklog(t *testing.T) {
+	p := profile(t, "arrival: constant\nrate: 1000/ms\n"+oneWrite)
+	o, r := run(t, newFake(sim.NewLoop(), 100*ms), Config{Profile: p, Seed: 1, Commits: 20})
+	if r.Err() != nil || len(o.commits) != 20 {
+		t.Errorf("%d commits, %v", len(o.commits), r.Err())
+	}
+}
+
+func TestSlotsAndConnectionsOfAnOpenLoopTakeTurns(t *testing.T) {
+	p := profile(t, "arrival: constant\nrate: 1/ms\nqueue_depth: 3\n"+oneWrite)
+	o, _ := run(t, newFake(sim.NewLoop(), us), Config{Profile: p, Seed: 1, Commits: 9, Connections: 3})
+	for i := range o.submits {
+		if o.submits[i].Slot != uint32(i%3) || o.submits[i].Conn != uint32(i%3) {
+			t.Errorf("request %d is slot %d's, connection %d", i, o.submits[i].Slot, o.submits[i].Conn)
+		}
+	}
+}
+
+func TestAStoppedRunLeavesNoTimer(t *testing.T) {
+	for _, head := range []string{"think: 1h\nqueue_depth: 2\n", "arrival: constant\nrate: 1/h\nqueue_depth: 2\n"} {
+		dev := newFake(sim.NewLoop(), ms)
+		r, err := NewRunner(dev.loop, dev, Config{Profile: profile(t, head+oneWrite), Seed: 1, Commits: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Start()
+		dev.loop.Run(sim.Time(2 * ms))
+		r.Stop()
+		if next := dev.loop.Next(); next != sim.Never || !r.Finished() {
+			t.Errorf("%q: the next event is at %v, finished %v", head, next, r.Finished())
+		}
+	}
+}
+
+func TestASlotThatRetiresDoesNotEndAnothersPause(t *testing.T) {
+	dev := newFake(sim.NewLoop(), 0)
+	dev.latency = func(r *devices.Request) sim.Duration { return 2*ms + sim.Duration(r.Slot)*4*ms }
+	p := profile(t, "think: 3ms\nqueue_depth: 2\n"+oneWrite)
+	o, _ := run(t, dev, Config{Profile: p, Seed: 1, Duration: 10 * ms})
+	if len(o.commits) != 4 { // slot 0 is due at 0 and 5 ms, slot 1 at 0 and 9 ms
+		t.Errorf("%d commits, want 4", len(o.commits))
+	}
+}
+
+func TestFailuresCountOnlyInARow(t *testing.T) {
+	dev := newFake(sim.NewLoop(), us)
+	dev.errno = func(r *devices.Request) devices.Errno {
+		if r.Txn%MaxFailures != 0 {
+			return devices.EIO
+		}
+		return devices.OK
+	}
+	_, r := run(t, dev, Config{Profile: profile(t, oneWrite), Seed: 1, Commits: 3 * MaxFailures})
+	if s := r.Stats(); r.Err() != nil || s.Commits != 3 {
+		t.Errorf("%+v, %v", s, r.Err())
+	}
+}
+
 func TestStopDrains(t *testing.T) {
 	for name, head := range map[string]string{"closed": "think: 1ms\n", "open": "arrival: constant\nrate: 1/ms\n"} {
 		t.Run(name, func(t *testing.T) {

@@ -145,11 +145,5 @@ func (s *slot) next(now sim.Time) {
 	s.r.ended(s)
 }
 
-// Fire ends the slot's pause.
-func (s *slot) Fire(t *sim.Timer) {
-	if s.r.more(t.When()) {
-		s.r.begin(s, t.When())
-		return
-	}
-	s.r.pace.freed(s)
-}
+// Fire ends the slot's pause. A run that stops in the meantime cancels it.
+func (s *slot) Fire(t *sim.Timer) { s.r.begin(s, t.When()) }

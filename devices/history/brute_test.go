@@ -199,15 +199,12 @@ type scribe struct {
 	requests map[uint64]*devices.Request // by submit
 	sealed   map[uint64]uint64           // by transaction
 	acked    map[uint64]sim.Time
-	base     uint64 // transactions are numbered from here on
 }
 
 func (s *scribe) step() {
 	e := s.next()
 	if e.Kind == Submit {
-		if n := rapid.Uint64Range(0, 6).Draw(s.t, "txn"); n > 0 {
-			e.Txn = s.base + n
-		}
+		e.Txn = rapid.Uint64Range(0, 6).Draw(s.t, "txn")
 		s.open[len(s.open)-1].Txn = e.Txn
 		r := &devices.Request{Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Txn: e.Txn}
 		r.Stamp = e.Stamp
@@ -219,7 +216,7 @@ func (s *scribe) step() {
 		s.l.Op(r)
 	}
 	s.b.events = append(s.b.events, e)
-	if txn := s.base + rapid.Uint64Range(1, 6).Draw(s.t, "commit"); s.sealed[txn] == 0 && rapid.IntRange(0, 3).Draw(s.t, "seal") == 0 {
+	if txn := rapid.Uint64Range(1, 6).Draw(s.t, "commit"); s.sealed[txn] == 0 && rapid.IntRange(0, 3).Draw(s.t, "seal") == 0 {
 		s.seq++
 		s.sealed[txn], s.acked[txn] = s.seq, sim.Time(1000-s.seq)
 		s.l.Commit(&devices.Commit{Txn: txn, Acked: s.acked[txn]})
@@ -230,11 +227,10 @@ func TestLedgerAgreesWithTheDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &scribe{
 			story: story{t: t, conns: 1, unstamped: rapid.Bool().Draw(t, "unstamped")}, l: NewLedger(),
-			base:     rapid.SampledFrom([]uint64{0, denseTxns - 3, 1 << 60}).Draw(t, "base"),
 			requests: map[uint64]*devices.Request{}, sealed: map[uint64]uint64{}, acked: map[uint64]sim.Time{},
 		}
 		if rapid.Bool().Draw(t, "bulk") {
-			s.l.longest = 12 * 512
+			s.l.longest, s.l.dense = 12*512, 4
 		}
 		for range rapid.IntRange(1, 50).Draw(t, "events") {
 			s.step()

@@ -13,12 +13,12 @@ const MaxStamp devices.Stamp = 1 << 28
 // says which versions of a sector a power cut may leave. It is a Sink.
 type Judge struct {
 	multiConn bool
-	anyFlush  bool   // a FLUSH has succeeded
+	anyFlush  bool // a FLUSH has succeeded
 
 	promisedOnly bool // see PromisedOnly
 
-	atomic    uint64 // sectors of an atomic unit, 1 to pageSectors
-	longest   uint64 // see bulkLength
+	atomic  uint64 // sectors of an atomic unit, 1 to pageSectors
+	longest uint64 // see bulkLength
 
 	versions []version // by stamp
 	cells    grid[cell]

@@ -85,8 +85,8 @@ type Loss struct {
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
 	return &Ledger{
-		longest: bulkLength,
-		ops:     make([]op, 1), links: make([]link, 1), commits: make([]commit, 1),
+		longest: bulkLength, dense: denseTxns,
+		ops: make([]op, 1), links: make([]link, 1), commits: make([]commit, 1),
 		chains: newGrid[chain](), others: make(map[uint64]uint32),
 	}
 }
@@ -157,7 +157,7 @@ func (l *Ledger) commitOf(txn uint64) uint32 {
 	if txn == 0 {
 		return 0
 	}
-	if txn >= denseTxns {
+	if txn >= l.dense {
 		i, ok := l.others[txn]
 		if !ok {
 			i = l.newCommit(txn)

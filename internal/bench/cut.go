@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"slices"
 
 	"nbdbench/devices"
@@ -16,7 +17,8 @@ import (
 //
 // The moments are drawn before the run: a number of acknowledged commits, and
 // how far into the time until the next one, as a part of the time that the last
-// one took. Two strategies of one run are cut at the same commits.
+// one took, so that two strategies of one run are cut at the same commits. Where
+// time bounds the run, the moments are parts of that time.
 type cutter struct {
 	w      *world
 	seed   sim.Seed
@@ -33,12 +35,30 @@ type cutter struct {
 	timer      sim.Timer
 	acked      uint64
 	lastAck    sim.Time
+	span       sim.Duration // of the run, where time bounds it; else 0
 	durability results.Durability
 }
 
 type moment struct {
 	commits uint64  // as many are acknowledged
 	part    float64 // of the last commit's time has passed since
+}
+
+// momentsOf draws the moments of the seeded cuts, in order.
+func momentsOf(p *Plan, seed sim.Seed) []moment {
+	draw := seed.Stream("cut moments")
+	at := make([]moment, 0, p.Cuts)
+	for i := range uint64(p.Cuts - 1) { // the last cut is at the end
+		m := moment{part: draw.Float64(i, 1)}
+		if p.Commits > 0 {
+			m.commits = draw.Below(p.Commits, i, 0)
+		}
+		at = append(at, m)
+	}
+	slices.SortFunc(at, func(a, b moment) int {
+		return cmp.Or(cmp.Compare(a.commits, b.commits), cmp.Compare(a.part, b.part))
+	})
+	return at
 }
 
 func newCutter(w *world, p *Plan, load *workloads.Profile, seed sim.Seed) *cutter {
@@ -49,23 +69,12 @@ func newCutter(w *world, p *Plan, load *workloads.Profile, seed sim.Seed) *cutte
 	}
 	c.wire.PromisedOnly()
 	c.off, c.end, c.alone = load.Footprint(info.Size)
-	draw := seed.Stream("cut moments")
-	span := p.Commits
-	if span == 0 {
-		span = 1000
+	c.at = momentsOf(p, seed)
+	if p.Commits == 0 { // the bound is a time: parts of it are the moments
+		c.span = sim.Duration(p.Duration)
+		c.lastAck = sim.Time(p.Warmup)
+		c.arm(c.span)
 	}
-	for i := range uint64(p.Cuts - 1) { // the last cut is at the end
-		c.at = append(c.at, moment{draw.Below(span, i, 0), draw.Float64(i, 1)})
-	}
-	slices.SortFunc(c.at, func(a, b moment) int {
-		switch {
-		case a.commits != b.commits:
-			return int(int64(a.commits) - int64(b.commits))
-		case a.part < b.part:
-			return -1
-		}
-		return 1
-	})
 	return c
 }
 
@@ -105,6 +114,9 @@ func (c *cutter) Op(r *devices.Request) {
 func (c *cutter) Commit(k *devices.Commit) {
 	c.ledger.Commit(k)
 	c.acked++
+	if c.span > 0 {
+		return
+	}
 	cycle := k.Acked.Sub(c.lastAck)
 	c.lastAck = k.Acked
 	if len(c.at) > 0 && c.at[0].commits < c.acked && !c.timer.Pending() {
@@ -112,7 +124,11 @@ func (c *cutter) Commit(k *devices.Commit) {
 	}
 }
 
+// arm sets the timer for the next cut, a part of cycle after the last commit.
 func (c *cutter) arm(cycle sim.Duration) {
+	if len(c.at) == 0 {
+		return
+	}
 	c.timer.Tag = int(cycle)
 	c.w.loop.At(&c.timer, c.lastAck.Add(sim.Duration(c.at[0].part*float64(cycle))), c)
 }
@@ -121,7 +137,7 @@ func (c *cutter) arm(cycle sim.Duration) {
 func (c *cutter) Fire(t *sim.Timer) {
 	c.at = c.at[1:]
 	c.durability.Add(c.judge())
-	if len(c.at) > 0 && c.at[0].commits < c.acked {
+	if c.span > 0 || (len(c.at) > 0 && c.at[0].commits < c.acked) {
 		c.arm(sim.Duration(t.Tag))
 	}
 }

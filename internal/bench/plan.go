@@ -80,14 +80,21 @@ func Load(file string) (Plan, error) {
 	if err := doc.Decode(&p); err != nil {
 		return Plan{}, err
 	}
-	if doc.Has("target") && !doc.Has("devices") {
-		p.Devices = nil
+	// What the file says decides the defaults of what it does not say: those are
+	// set first, and the file is read over them.
+	said := p
+	p = Default()
+	if said.Target != "" {
+		p.UseTarget(said.Target)
 	}
-	if doc.Has("target") && !doc.Has("strategies") {
-		p.Strategies = TargetStrategies()
+	if doc.Has("clock") {
+		p.UseClock(said.Clock)
 	}
-	if doc.Has("duration") && !doc.Has("commits") {
-		p.Commits = 0
+	if doc.Has("duration") {
+		p.UseDuration(said.Duration)
+	}
+	if err := doc.Decode(&p); err != nil {
+		return Plan{}, err
 	}
 	if err := p.Validate(); err != nil {
 		return Plan{}, doc.Locate(err)
@@ -119,6 +126,8 @@ func (p *Plan) Validate() error {
 		return conf.At("runs", "expected 1 to %d, got %d", MaxRuns, p.Runs)
 	case p.Cuts < 0 || p.Cuts > MaxCuts:
 		return conf.At("cuts", "expected 0 to %d, got %d", MaxCuts, p.Cuts)
+	case p.Cuts > 0 && p.Clock == "real":
+		return conf.At("cuts", "expected 0 in real time, where the power cannot be cut and restored, got %d", p.Cuts)
 	case p.Connections < 1 || p.Connections > MaxConnections:
 		return conf.At("connections", "expected 1 to %d, got %d", MaxConnections, p.Connections)
 	case p.Commits == 0 && p.Duration == 0:

@@ -52,6 +52,7 @@ type Common struct {
 
 type inner struct {
 	Steps []step `yaml:"steps"`
+	Note  string `yaml:"note"`
 }
 
 type step struct {
@@ -90,7 +91,7 @@ func TestEveryKindOfValue(t *testing.T) {
 		Think: 15 * time.Microsecond, Latency: units.Duration(1500 * time.Microsecond),
 		Tags: []string{"a", "5", "true"}, Regions: map[string]units.Size{"log": 1 << 30, "data": 4096},
 		Workloads: []ref{{"sync-4k", 0}, {"wal", 8}},
-		Inner:     &inner{[]step{{4096}, {8192}}},
+		Inner:     &inner{Steps: []step{{4096}, {8192}}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -138,9 +139,11 @@ func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 		{"unclosed", "tags: [a, b\n", `expected YAML: `},
 		{"unclosed quote", "name: \"abc\n", `expected YAML: `},
 		{"bad indentation", "inner:\n  steps: []\n other: 1\n", `expected YAML: `},
-		{"flow bomb", strings.Repeat("[", 10000), `expected at most 32 values within one another`},
-		{"sequence bomb", strings.Repeat("- ", 10000) + "a", `expected at most 32 values within one another`},
+		{"flow bomb", strings.Repeat("[", MaxBytes), `expected at most 32 values within one another`},
+		{"sequence bomb", strings.Repeat("- ", MaxBytes/2), `expected at most 32 values within one another`},
 		{"indentation bomb", staircase(40), `expected at most 32 values within one another`},
+		{"many keys", manyKeys(MaxKeys + 1), fmt.Sprintf("f:%d:6: expected at most %d keys", MaxKeys+1, MaxKeys)},
+		{"long key", strings.Repeat("k", 1000) + ": 1\n", `unknown key "` + strings.Repeat("k", 40) + `...", expected`},
 		{"too long", strings.Repeat("#", MaxBytes+1), fmt.Sprintf("f: %d bytes: expected at most %d", MaxBytes+1, MaxBytes)},
 		{"long value", "depth: " + strings.Repeat("z", 1000), `got "` + strings.Repeat("z", 40) + `..."`},
 	} {
@@ -155,6 +158,15 @@ func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 			}
 		})
 	}
+}
+
+// manyKeys is a mapping of n keys of five letters.
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%05d: 1\n", i)
+	}
+	return b.String()
 }
 
 // staircase nests a mapping n deep by indentation.
@@ -177,14 +189,14 @@ func TestAnEmptyDocumentChangesNothing(t *testing.T) {
 
 func TestASecondDocumentOverridesTheFirst(t *testing.T) {
 	var got sample
-	first := "name: a\ndepth: 1\nregions: {x: 1}\ninner: {steps: [{size: 1}, {size: 2}]}\n"
-	second := "depth: 2\nregions: {y: 2}\n"
+	first := "name: a\ndepth: 1\nregions: {x: 1}\ninner: {steps: [{size: 1}, {size: 2}], note: a}\n"
+	second := "depth: 2\nregions: {y: 2}\ninner: {note: b}\n"
 	for _, text := range []string{first, second} {
 		if err := Decode("f", []byte(text), &got); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := sample{Name: "a", Depth: 2, Regions: map[string]units.Size{"y": 2}, Inner: &inner{[]step{{1}, {2}}}}
+	want := sample{Name: "a", Depth: 2, Regions: map[string]units.Size{"y": 2}, Inner: &inner{[]step{{1}, {2}}, "b"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -110,7 +110,7 @@ func (n Node) structure(v reflect.Value) error {
 		key := keyOf(entry)
 		field, ok := fieldByKey(v, key)
 		if !ok {
-			return n.doc.errorAt(entry.Key.GetToken(), fmt.Sprintf("unknown key %q, expected %s", key, either(keysOf(v.Type()))))
+			return n.doc.errorAt(entry.Key.GetToken(), fmt.Sprintf("unknown key %q, expected %s", clip(key), either(keysOf(v.Type()))))
 		}
 		if err := n.child(key, entry.Value).into(field); err != nil {
 			return err

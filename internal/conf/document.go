@@ -16,6 +16,7 @@ import (
 const (
 	MaxBytes = 256 << 10 // of one file
 	MaxDepth = 32        // of values within values
+	MaxKeys  = 8192      // of all mappings: the parser's time grows with its square
 )
 
 // Doc is a parsed document.
@@ -87,7 +88,7 @@ var refused = map[token.Type]string{
 // checkTokens refuses what the parser must not even see: constructs that are
 // not accepted, and nesting on which it would recurse without a bound.
 func (d *Doc) checkTokens(tokens token.Tokens) error {
-	flow, entries, line := 0, 0, 0
+	flow, entries, line, keys := 0, 0, 0, 0
 	for _, t := range tokens {
 		if name, bad := refused[t.Type]; bad {
 			return d.errorAt(t, "expected a plain value, got "+name+", which is not accepted here")
@@ -102,9 +103,14 @@ func (d *Doc) checkTokens(tokens token.Tokens) error {
 			flow--
 		case token.SequenceEntryType:
 			entries++
+		case token.MappingValueType:
+			keys++
 		}
 		if flow > MaxDepth || entries > MaxDepth {
 			return d.errorAt(t, fmt.Sprintf("expected at most %d values within one another", MaxDepth))
+		}
+		if keys > MaxKeys {
+			return d.errorAt(t, fmt.Sprintf("expected at most %d keys", MaxKeys))
 		}
 	}
 	return nil
@@ -152,7 +158,7 @@ func (d *Doc) walkMapping(path string, n *ast.MappingNode, depth int) error {
 	for _, v := range n.Values {
 		key, t := keyOf(v), v.Key.GetToken()
 		if first := seen[key]; first != nil {
-			return d.errorAt(t, fmt.Sprintf("expected each key once, got %q again after line %d", key, first.Position.Line))
+			return d.errorAt(t, fmt.Sprintf("expected each key once, got %q again after line %d", clip(key), first.Position.Line))
 		}
 		seen[key] = t
 		at := join(path, key)

@@ -86,11 +86,15 @@ func (n Node) describe() string {
 	if n.Kind() != Scalar {
 		return n.Kind().String()
 	}
-	text := n.Text()
+	return fmt.Sprintf("%q", clip(n.Text()))
+}
+
+// clip shortens what an error repeats.
+func clip(text string) string {
 	if len(text) > maxQuoted {
-		text = text[:maxQuoted] + "..."
+		return text[:maxQuoted] + "..."
 	}
-	return fmt.Sprintf("%q", text)
+	return text
 }
 
 // maxQuoted bounds how much of a wrong value an error repeats.

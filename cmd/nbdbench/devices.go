@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/devices/catalog"
+)
+
+func newDevices() *cobra.Command {
+	c := &cobra.Command{Use: "devices", Short: "Device profiles: what is simulated", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(
+		&cobra.Command{Use: "list", Short: "List the device profiles", Args: cobra.NoArgs, RunE: listDevices},
+		&cobra.Command{Use: "show NAME", Short: "Explain a device profile, by name or path", Args: cobra.ExactArgs(1), RunE: showDevice},
+	)
+	return c
+}
+
+func listDevices(c *cobra.Command, _ []string) error {
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tCACHE\tFUA\tSIZE\tCONFIDENCE\tDEVICE")
+	for _, name := range catalog.List() {
+		p, err := catalog.Load(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\t%s\n", p.Name, p.Cache.Mode, p.Advertise.FUA, p.Size, p.Confidence, p.Title)
+	}
+	return w.Flush()
+}
+
+func showDevice(c *cobra.Command, args []string) error {
+	p, err := catalog.Load(args[0])
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	_, err = fmt.Fprint(c.OutOrStdout(), p.Describe())
+	return err
+}

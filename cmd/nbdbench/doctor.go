@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"text/tabwriter"
+
+	"github.com/pmorjan/kmod"
+	"github.com/spf13/cobra"
+
+	"nbdbench/internal/bench"
+)
+
+// finding is one line of doctor's answer.
+type finding struct {
+	what, state, mend string
+}
+
+func newDoctor() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Say what this machine has and lacks, and how to mend it", Args: cobra.NoArgs,
+		Long: `Say what this machine has and lacks, and how to mend it.
+
+The comparison in virtual time needs nothing. The other NBD programs are needed
+only to try them against nbdbench; the kernel's nbd module only for /dev/nbdN.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			findings := []finding{{"virtual time", "ok", ""}, realTime(c), kernelModule()}
+			for _, p := range peers {
+				findings = append(findings, p.find())
+			}
+			for _, f := range findings {
+				if f.mend != "" {
+					f.mend = "mend: " + f.mend
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", f.what, f.state, f.mend)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+// realTime measures what a run in real time adds by itself.
+func realTime(c *cobra.Command) finding {
+	d, err := bench.RoundTrip(c.Context())
+	if err != nil {
+		return finding{"real time", err.Error(), ""}
+	}
+	return finding{"real time", fmt.Sprintf("ok: a 4 KiB write over a Unix socket to a device that takes no time: %v, median", d), ""}
+}
+
+// kernelModule says whether the kernel can have /dev/nbdN.
+func kernelModule() finding {
+	const what = "kernel nbd"
+	if _, err := os.Stat("/sys/module/nbd"); err == nil {
+		return finding{what, "ok: loaded or built in", ""}
+	}
+	k, err := kmod.New()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return finding{what, "missing: this kernel has no module directory", "use a kernel with modules, such as Debian's linux-image-cloud-amd64"}
+	case err != nil:
+		return finding{what, "missing: " + err.Error(), "depmod -a"}
+	}
+	if _, err := k.Dependencies("nbd"); err != nil {
+		return finding{what, "missing: " + err.Error(), "install the kernel's modules: apt-get install linux-image-cloud-amd64"}
+	}
+	return finding{what, "there, not loaded", "modprobe nbd (as root)"}
+}
+
+// peer is another NBD program that nbdbench is tested against.
+type peer struct{ command, debian string }
+
+var peers = []peer{
+	{"nbdkit", "nbdkit"},
+	{"nbdinfo", "libnbd-bin"},
+	{"nbdcopy", "libnbd-bin"},
+	{"qemu-io", "qemu-utils"},
+	{"qemu-img", "qemu-utils"},
+	{"qemu-nbd", "qemu-utils"},
+	{"fio", "fio"},
+	{"nbd-client", "nbd-client"},
+}
+
+func (p peer) find() finding {
+	path, err := exec.LookPath(p.command)
+	if err != nil {
+		return finding{p.command, "missing", "apt-get install " + p.debian}
+	}
+	return finding{p.command, "ok: " + path, ""}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/results"
+)
+
+// tableWidth is how wide a table is where it is not on a terminal.
+const tableWidth = 120
+
+// formats write a document as text.
+var formats = map[string]func(w io.Writer, r *results.Run) error{
+	"table": func(w io.Writer, r *results.Run) error { return r.Summary().Text(w, tableWidth) },
+	"md":    func(w io.Writer, r *results.Run) error { return r.Summary().Markdown(w) },
+	"csv":   func(w io.Writer, r *results.Run) error { return r.Summary().CSV(w) },
+	"json":  func(w io.Writer, r *results.Run) error { return r.WriteJSON(w) },
+	"html":  func(w io.Writer, r *results.Run) error { return r.WriteHTML(w) },
+}
+
+func checkFormat(name string) error {
+	if _, ok := formats[name]; !ok {
+		return usage("--format: expected table, md, csv, json or html, got %q", name)
+	}
+	return nil
+}
+
+func write(w io.Writer, r *results.Run, format string) error { return formats[format](w, r) }
+
+func newReport() *cobra.Command {
+	var format, charts, kind string
+	c := &cobra.Command{
+		Use: "report RUN", Short: "Show a stored run again, in any format",
+		Long: `Show a stored run again: everything is computed from the run directory alone.
+
+  nbdbench report runs/20260101T120000-default-a1b2c3
+  nbdbench report RUN --format html > report.html
+  nbdbench report RUN --charts DIR --chart-format png`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkFormat(format); err != nil {
+				return err
+			}
+			doc, err := results.Load(args[0])
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			if charts != "" {
+				return saveCharts(c.ErrOrStderr(), doc, charts, kind)
+			}
+			return write(c.OutOrStdout(), doc, format)
+		},
+	}
+	c.Flags().StringVar(&format, "format", "table", "table, md, csv, json or html")
+	c.Flags().StringVar(&charts, "charts", "", "write the charts into this directory instead")
+	c.Flags().StringVar(&kind, "chart-format", "svg", "of the charts: svg, png or pdf")
+	return c
+}
+
+func saveCharts(stderr io.Writer, doc *results.Run, dir, kind string) error {
+	switch kind {
+	case "svg", "png", "pdf":
+	default:
+		return usage("--chart-format: expected svg, png or pdf, got %q", kind)
+	}
+	for _, chart := range doc.Charts() {
+		path := filepath.Join(dir, strings.TrimSuffix(chart.Name, ".svg")+"."+kind)
+		if err := chart.Save(path); err != nil {
+			return err
+		}
+		fmt.Fprintf(stderr, "saved %s\n", path)
+	}
+	return nil
+}

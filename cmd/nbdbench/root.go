@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
+	"nbdbench/internal/conf"
+	"nbdbench/results"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2 // usage, or bad input
+	exitCapability  = 3 // the machine lacks something
+	exitInvalid     = 5 // a measurement must not be used
+	exitThreshold   = 99
+	exitInterrupted = 130
+)
+
+// exitError is an error that decides the exit code. With a nil Err there is
+// nothing more to say.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// run is the whole program: it returns the exit code.
+func run(stdout, stderr io.Writer, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := codeOf(err)
+	var e *exitError
+	if !errors.As(err, &e) || e.err != nil {
+		fmt.Fprintf(stderr, "nbdbench: %v\n", err)
+	}
+	return code
+}
+
+// codeOf is the exit code for an error. What cobra refuses is usage.
+func codeOf(err error) int {
+	var e *exitError
+	var c *conf.Error
+	var field *conf.FieldError
+	var file *results.FileError
+	switch {
+	case errors.As(err, &e):
+		return e.code
+	case errors.As(err, &c), errors.As(err, &field), errors.As(err, &file), errors.Is(err, catalog.ErrUnknown):
+		return exitUsage
+	case errors.Is(err, bench.ErrInvalid):
+		return exitInvalid
+	}
+	return exitFailure
+}
+
+const rootHelp = `nbdbench simulates persistent storage (volatile write caches, media, power
+loss), serves it over NBD, drives workloads through the NBD server, and compares
+the places where a write can be made durable:
+
+  native   the export advertises FUA and the device makes that one write durable
+  emulate  the export advertises FUA and the server writes, then flushes everything
+  none     FUA is not advertised: the client writes, awaits the reply, and flushes
+
+and six more (nbdbench run --help). Each is judged by what it costs and by what a
+power cut loses, which is measured on the simulated device, not assumed.
+
+  nbdbench run                                  the comparison, in seconds
+  nbdbench run --device hdd-7200 --link lan     one device, farther away
+  nbdbench devices show nvme-990pro             what is simulated, and from which figures
+  nbdbench serve nvme-990pro                    the same device for any NBD client`
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use: "nbdbench", Short: "Simulate block devices over NBD and compare FUA strategies", Long: rootHelp,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w (see %s --help)", err, c.CommandPath())
+	})
+	root.AddCommand(newRun(), newServe(), newReport(), newDevices(), newWorkloads(), newDoctor(), newVersion())
+	wrapArgs(root)
+	return root
+}
+
+// wrapArgs makes a wrong number of arguments usage errors, takes flags from the
+// environment, and refuses unknown subcommands.
+func wrapArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage("%w (see %s --help)", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	if c.RunE != nil {
+		body := c.RunE
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if err := fromEnvironment(c.Flags()); err != nil {
+				return err
+			}
+			return body(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// fromEnvironment sets each flag that was not given from NBDBENCH_NAME.
+func fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "NBDBENCH_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || err != nil {
+			return
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = usage("%s=%q: %w", name, value, e)
+		}
+	})
+	return err
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			tool := bench.Tool()
+			_, err := fmt.Fprintf(c.OutOrStdout(), "nbdbench %s %s\n", tool.Version, tool.Go)
+			return err
+		},
+	}
+}

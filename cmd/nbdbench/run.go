@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/internal/bench"
+	"nbdbench/internal/units"
+	"nbdbench/results"
+	"nbdbench/workloads"
+)
+
+const runHelp = `Benchmark devices x workloads x strategies through the NBD server.
+
+Without arguments it compares native, emulate, none and none-unsafe on three
+devices and two workloads in virtual time, in seconds. A plan file or flags
+choose otherwise; flags override the file.
+
+Strategies, and who makes a durable write durable:
+  native           the device, for that write alone            1 round trip
+  emulate          the server: write, then one flush each      1
+  emulate-grouped  the server: one flush shared by many        1
+  none             the client: write, await the reply, flush   2
+  none-grouped     the client, as Linux's blk-flush does it    2
+  none-unsafe      nobody: the client drops FUA and FLUSH      1
+  force            the device, on every write; FLUSH does nothing
+  discard          nobody, although FUA and FLUSH are advertised
+  pass             as the device
+
+Virtual time is exact and reproducible: the same version, plan and seed give the
+same bytes. --clock real runs the same over a Unix socket, held to the wall
+clock. --target drives somebody else's NBD server and overwrites what is on it.
+
+A threshold such as 'nvme-990pro/wal-noisy/emulate:commit.p99<2ms' makes the exit
+code 99 when it does not hold. The exit code does not depend on what was lost in
+power cuts: the loss is a result.`
+
+// runFlags are the flags of run, which override a plan.
+type runFlags struct {
+	devices, workloads, strategies []string
+	clock, link, target, via       string
+	queueDepth, connections        uint32
+	rate, arrival                  string
+	commits                        uint64
+	duration, warmup               time.Duration
+	runs, cuts, jobs               int
+	seed                           uint64
+	thresholds                     []string
+	output, format                 string
+	noSave, destroy                bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: "run [PLAN.yaml]", Short: "Benchmark devices x workloads x strategies through the NBD server", Long: runHelp,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
+	}
+	d := bench.Default()
+	fl := c.Flags()
+	fl.StringSliceVar(&f.devices, "device", d.Devices, "profiles, by name or path")
+	fl.StringSliceVar(&f.workloads, "workload", []string{"sync-4k", "wal-noisy"}, "profiles, by name or path")
+	fl.StringSliceVar(&f.strategies, "strategy", d.Strategies, "where durability is made")
+	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
+	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way")
+	fl.StringVar(&f.target, "target", "", "the NBD URI of an external server, in place of --device")
+	fl.StringVar(&f.via, "via", "userspace", "userspace: our own NBD client")
+	fl.Uint32Var(&f.queueDepth, "queue-depth", 0, "transactions at once; 0 is the workload's own")
+	fl.Uint32Var(&f.connections, "connections", d.Connections, "NBD connections")
+	fl.StringVar(&f.rate, "rate", "", "transactions due per second, 5000/s, for an open loop")
+	fl.StringVar(&f.arrival, "arrival", "", "closed, constant or poisson; empty is the workload's own")
+	fl.Uint64Var(&f.commits, "commits", d.Commits, "durable transactions a run; 0 is no bound but --duration")
+	fl.DurationVar(&f.duration, "duration", 0, "how long a run lasts; 0 is until all commits are done (at most 15 virtual minutes)")
+	fl.DurationVar(&f.warmup, "warmup", 0, "time before anything counts")
+	fl.IntVar(&f.runs, "runs", d.Runs, "runs of each cell, each with a seed of its own")
+	fl.Uint64Var(&f.seed, "seed", d.Seed, "the one seed of all randomness")
+	fl.IntVar(&f.cuts, "cuts", d.Cuts, "power cuts a run, in virtual time; 0 is none")
+	fl.IntVar(&f.jobs, "jobs", 0, "runs side by side; 0 is one for each core")
+	fl.StringArrayVar(&f.thresholds, "threshold", nil, "CELL:METRIC<VALUE; exit 99 when it does not hold")
+	fl.StringVar(&f.output, "output", "", "run directory (default runs/<utc>-<name>-<hash6>)")
+	fl.BoolVar(&f.noSave, "no-save", false, "write no run directory")
+	fl.StringVar(&f.format, "format", "table", "of stdout: table, md, csv or json")
+	fl.BoolVar(&f.destroy, "destroy", false, "allow writing to a target that nbdbench did not create")
+	return c
+}
+
+func (f *runFlags) run(c *cobra.Command, args []string) error {
+	p, name, err := f.plan(c, args)
+	if err != nil {
+		return err
+	}
+	if err := checkFormat(f.format); err != nil {
+		return err
+	}
+	thresholds, err := f.check(c.Context(), &p)
+	if err != nil {
+		return err
+	}
+	progress := newProgress(c.ErrOrStderr())
+	doc, err := bench.Run(c.Context(), &p, progress.update)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	if err := f.save(c, doc, name); err != nil {
+		return err
+	}
+	if err := write(c.OutOrStdout(), doc, f.format); err != nil {
+		return err
+	}
+	return verdictOf(c, doc, thresholds)
+}
+
+// plan makes the plan of file and flags. A flag that was not given leaves the
+// file's word.
+func (f *runFlags) plan(c *cobra.Command, args []string) (p bench.Plan, name string, err error) {
+	p, name = bench.Default(), "default"
+	if len(args) == 1 {
+		if p, err = bench.Load(args[0]); err != nil {
+			return p, "", err
+		}
+		name = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
+	}
+	if err := f.override(c, &p); err != nil {
+		return p, "", err
+	}
+	if f.via != "userspace" {
+		return p, "", usage("--via: expected userspace, got %q", f.via)
+	}
+	return p, name, nil
+}
+
+// override applies the flags that were given.
+func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
+	given := c.Flags().Changed
+	set := func(name string, assign func() error) {
+		if given(name) && err == nil {
+			if e := assign(); e != nil {
+				err = usage("--%s: %w", name, e)
+			}
+		}
+	}
+	set("target", func() error { p.UseTarget(f.target); return nil })
+	set("clock", func() error { p.UseClock(f.clock); return nil })
+	set("device", func() error { p.Devices = f.devices; return nil })
+	set("workload", func() error { p.Workloads = refs(f.workloads); return nil })
+	set("strategy", func() error { p.Strategies = f.strategies; return nil })
+	set("link", func() (e error) { p.Link, e = bench.ParseLink(f.link); return e })
+	set("queue-depth", func() error { p.QueueDepth = f.queueDepth; return nil })
+	set("connections", func() error { p.Connections = f.connections; return nil })
+	set("rate", func() (e error) { p.Rate, e = units.ParseRate(f.rate); return e })
+	set("arrival", func() error { p.Arrival = f.arrival; return nil })
+	set("duration", func() error { p.UseDuration(f.duration); return nil })
+	set("commits", func() error { p.Commits = f.commits; return nil })
+	set("warmup", func() error { p.Warmup = f.warmup; return nil })
+	set("runs", func() error { p.Runs = f.runs; return nil })
+	set("seed", func() error { p.Seed = f.seed; return nil })
+	set("cuts", func() error { p.Cuts = f.cuts; return nil })
+	set("jobs", func() error { p.Jobs = f.jobs; return nil })
+	return err
+}
+
+func refs(names []string) (out []workloads.Ref) {
+	for _, n := range names {
+		out = append(out, workloads.Ref{Name: n})
+	}
+	return out
+}
+
+// check refuses what must not or cannot be run, before anything is.
+func (f *runFlags) check(ctx context.Context, p *bench.Plan) ([]bench.Threshold, error) {
+	if p.Target != "" && !f.destroy {
+		return nil, usage("%s", bench.WouldOverwrite(ctx, p.Target))
+	}
+	cells, err := p.Cells()
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	var out []bench.Threshold
+	for _, text := range f.thresholds {
+		t, err := bench.ParseThreshold(text, cells)
+		if err != nil {
+			return nil, usage("--threshold: %w", err)
+		}
+		out = append(out, t)
+	}
+	if f.output != "" && !f.noSave {
+		if _, err := os.Lstat(f.output); err == nil {
+			return nil, usage("--output: %s exists: expected a directory that is not there yet", f.output)
+		}
+	}
+	return out, nil
+}
+
+// save writes the run directory and tells its path.
+func (f *runFlags) save(c *cobra.Command, doc *results.Run, name string) error {
+	if f.noSave {
+		return nil
+	}
+	dir := f.output
+	if dir == "" {
+		h := sha256.New()
+		if err := doc.WriteJSON(h); err != nil {
+			return err
+		}
+		now := time.Now().UTC().Format("20060102T150405")
+		dir = filepath.Join("runs", fmt.Sprintf("%s-%s-%s", now, name, hex.EncodeToString(h.Sum(nil))[:6]))
+	}
+	if err := results.Save(dir, doc); err != nil {
+		return fmt.Errorf("saving the run: %w", err)
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "saved %s\n", dir)
+	return nil
+}
+
+// verdictOf decides the exit code of a run that went through.
+func verdictOf(c *cobra.Command, doc *results.Run, thresholds []bench.Threshold) error {
+	if doc.Partial && c.Context().Err() != nil {
+		fmt.Fprintln(c.ErrOrStderr(), "interrupted: what there is was kept and marked partial")
+		return &exitError{code: exitInterrupted}
+	}
+	var failed []error
+	for _, t := range thresholds {
+		if err := t.Check(doc); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	for _, cell := range doc.Cells {
+		if cell.Status == results.StatusInvalid {
+			return &exitError{exitInvalid, fmt.Errorf("%s: %s", cell.ID, cell.Reason)}
+		}
+	}
+	if len(failed) > 0 {
+		return &exitError{exitThreshold, errors.Join(failed...)}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package catalog
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// Describe explains the profile to a person: what the device is, what it does
+// on FLUSH, FUA and power loss, and where each figure comes from.
+func (p *Profile) Describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s, %v\n\n%s\n", p.Name, p.Title, p.Size, wrap(p.About))
+	fmt.Fprintf(&b, "\nadvertises   %s\n", p.advertised())
+	fmt.Fprintf(&b, "write cache  %s\n", p.cacheText())
+	fmt.Fprintf(&b, "on FLUSH     %s\n", p.flushText())
+	fmt.Fprintf(&b, "on FUA       %s\n", p.fuaText())
+	fmt.Fprintf(&b, "power loss   %s\n", p.powerText())
+	fmt.Fprintf(&b, "blocks       logical %v, survives a power cut whole: %v\n", p.LogicalBlock, p.AtomicUnit)
+	fmt.Fprintf(&b, "confidence   %s\n", p.Confidence)
+	p.describeSources(&b)
+	return b.String()
+}
+
+func (p *Profile) describeSources(b *strings.Builder) {
+	paths := make([]string, 0, len(p.Sources))
+	width := 0
+	for path := range p.Sources {
+		paths = append(paths, path)
+		width = max(width, len(path))
+	}
+	sort.Strings(paths)
+	values := p.values()
+	b.WriteString("\nfigures and their sources:\n")
+	for _, path := range paths {
+		fmt.Fprintf(b, "  %-*s  %-10s  %s\n", width, path, values[path], p.Sources[path])
+	}
+}
+
+func (p *Profile) advertised() string {
+	words := []string{}
+	for _, w := range []struct {
+		on   bool
+		word string
+	}{
+		{p.Advertise.Flush, "FLUSH"},
+		{p.Advertise.FUA == "native", "FUA"},
+		{p.Advertise.Trim, "TRIM"},
+		{p.Advertise.Zero, "WRITE_ZEROES"},
+		{p.Advertise.Rotational, "rotational"},
+	} {
+		if w.on {
+			words = append(words, w.word)
+		}
+	}
+	if len(words) == 0 {
+		return "nothing beyond READ and WRITE"
+	}
+	return strings.Join(words, ", ")
+}
+
+func (p *Profile) cacheText() string {
+	if p.Cache.Mode != "volatile" {
+		return p.Cache.Mode
+	}
+	return fmt.Sprintf("volatile, %v; destages from %v down to %v, and after %v without work",
+		p.Cache.Capacity, p.Cache.HighWater, p.Cache.LowWater, p.Cache.IdleDestage)
+}
+
+func (p *Profile) flushText() string {
+	switch {
+	case p.Kind == "ram":
+		return "nothing to do"
+	case p.Cache.Mode != "volatile" && p.SSD != nil:
+		return fmt.Sprintf("%v: nothing is at risk", p.SSD.FlushClean)
+	case p.Kind == "hdd":
+		return fmt.Sprintf("writes all that was dirty when it started, the nearest first; %v if nothing was", p.HDD.Ack)
+	}
+	return fmt.Sprintf("%v and %v for each %v beyond the first that was dirty when it started; %v if nothing was",
+		p.SSD.FlushBase, p.SSD.FlushPerStripe, p.SSD.Stripe, p.SSD.FlushClean)
+}
+
+func (p *Profile) fuaText() string {
+	switch {
+	case p.Advertise.FUA != "native":
+		return "not supported: write, then flush"
+	case p.Kind == "ram" || p.Cache.Mode == "protected":
+		return "as any write: acknowledged is durable"
+	case p.Kind == "hdd":
+		return "seek, settle, wait for the sector, write; other dirty data stays in the cache"
+	}
+	return fmt.Sprintf("%v on top of the write; other dirty data stays in the cache", p.SSD.FUABase)
+}
+
+func (p *Profile) powerText() string {
+	if p.Cache.Mode == "volatile" {
+		return "what was acknowledged and neither flushed, destaged nor written with FUA is lost"
+	}
+	return "keeps all that was acknowledged"
+}
+
+// wrap folds white space and breaks lines at 80 columns.
+func wrap(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > 80:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}

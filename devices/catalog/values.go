@@ -1,0 +1,38 @@
+package catalog
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// values maps the path of each parameter that is set to its value as text:
+// what Sources has to account for.
+func (p *Profile) values() map[string]string {
+	out := map[string]string{}
+	for _, path := range []string{"size", "logical_block", "atomic_unit"} {
+		collect(out, "", reflect.ValueOf(p).Elem(), path)
+	}
+	if p.Cache.Mode == "volatile" {
+		collect(out, "cache.", reflect.ValueOf(&p.Cache).Elem(), "")
+	}
+	if p.SSD != nil {
+		collect(out, "ssd.", reflect.ValueOf(p.SSD).Elem(), "")
+	}
+	if p.HDD != nil {
+		collect(out, "hdd.", reflect.ValueOf(p.HDD).Elem(), "")
+	}
+	return out
+}
+
+// collect adds the set numbers of struct v, or only the one called name.
+func collect(out map[string]string, prefix string, v reflect.Value, name string) {
+	for i := range v.NumField() {
+		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		f := v.Field(i)
+		if tag == "" || (name != "" && tag != name) || f.IsZero() || f.Kind() == reflect.String {
+			continue
+		}
+		out[prefix+tag] = fmt.Sprint(f.Interface())
+	}
+}

@@ -1,0 +1,57 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"nbdbench/internal/units"
+	"nbdbench/nbd"
+)
+
+// The defaults of a run in real time, which takes as long as it says.
+const (
+	realDuration = time.Second
+	realRuns     = 6
+)
+
+// UseClock sets the clock. Real time takes its own defaults: it cannot be cut,
+// and it lasts.
+func (p *Plan) UseClock(clock string) {
+	p.Clock = clock
+	if clock == "real" {
+		p.Cuts, p.Runs, p.Duration = 0, realRuns, realDuration
+	}
+}
+
+// UseTarget has the plan drive an external server in place of devices.
+func (p *Plan) UseTarget(uri string) {
+	p.Target, p.Devices, p.Strategies = uri, nil, TargetStrategies()
+	p.UseClock("real")
+}
+
+// UseDuration makes time the bound of a run in place of a number of commits.
+func (p *Plan) UseDuration(d time.Duration) {
+	p.Duration = d
+	if d > 0 {
+		p.Commits = 0
+	}
+}
+
+// askTimeout bounds asking a target what it is.
+const askTimeout = 5 * time.Second
+
+// WouldOverwrite says what a run against the target would do to it.
+func WouldOverwrite(ctx context.Context, target string) string {
+	u, err := nbd.ParseURI(target)
+	if err != nil {
+		return fmt.Sprintf("--target: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	what := fmt.Sprintf("the export %q", u.Export)
+	if info, _, err := nbd.Ask(ctx, u, nbd.OptInfo); err == nil {
+		what = fmt.Sprintf("%s of %v", what, units.Size(info.Size))
+	}
+	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", what, u)
+}

@@ -1,0 +1,489 @@
+package nbd
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// patience is how long a test waits for what must happen: far longer than it
+// takes, so that only a hang fails.
+const patience = 20 * time.Second
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// site is a server on a socket.
+type site struct {
+	*Server
+	real *sim.Real
+	dev  *ram
+	uri  URI
+}
+
+func newReal(t testing.TB) *sim.Real {
+	t.Helper()
+	real, err := sim.NewReal(sim.NewLoop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = real.Close() })
+	return real
+}
+
+func newSite(t testing.TB, network string) *site {
+	t.Helper()
+	u := URI{Network: "tcp", Address: "127.0.0.1:0", Export: "disk"}
+	if network == "unix" {
+		u = URI{Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Export: "disk"}
+	}
+	l, u, err := Listen(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := newReal(t)
+	s := &site{real: real, dev: newRAM(real.Loop(), testSize), uri: u}
+	s.Server = NewServer(real, &Export{Name: "disk", Device: s.dev})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		_ = s.Close()
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	return s
+}
+
+// raw is a connection on which the handshake is over.
+type raw struct {
+	t testing.TB
+	net.Conn
+}
+
+func dialRaw(t testing.TB, u URI) *raw {
+	t.Helper()
+	c, err := net.Dial(u.Network, u.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	r := &raw{t, c}
+	r.send(unhex(t, "00000003"+hexOption+"00000001 00000004 6469736b"))
+	r.expect(greetingSize + exportReplySize)
+	return r
+}
+
+func (r *raw) send(b []byte) {
+	r.t.Helper()
+	if _, err := r.Write(b); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *raw) expect(n int) []byte {
+	r.t.Helper()
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		r.t.Fatal(err)
+	}
+	return b
+}
+
+// reply takes a reply's header.
+func (r *raw) reply() (devices.Errno, uint64) {
+	r.t.Helper()
+	var b [RequestSize]byte
+	copy(b[:], r.expect(ReplySize))
+	e, cookie, err := DecodeReply(&b)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return e, cookie
+}
+
+// closes checks that the server closes the connection without another byte.
+func (r *raw) closes() {
+	r.t.Helper()
+	if n, err := r.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, context.DeadlineExceeded) {
+		r.t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+func encode(h Header, data ...byte) []byte {
+	var b [RequestSize]byte
+	EncodeHeader(&b, &h)
+	return append(b[:], data...)
+}
+
+// waiter completes requests into a channel, from the loop.
+type waiter chan *devices.Request
+
+func (w waiter) Done(r *devices.Request) { w <- r }
+
+// do submits requests on a client's loop and waits for all of them.
+func do(t testing.TB, real *sim.Real, dev devices.Device, rs ...*devices.Request) {
+	t.Helper()
+	w := make(waiter, len(rs))
+	real.Do(func() {
+		for _, r := range rs {
+			r.Completer = w
+			r.Begin(real.Loop().Now())
+			dev.Submit(r)
+		}
+	})
+	for range rs {
+		select {
+		case <-w:
+		case <-time.After(patience):
+			t.Fatal("requests hang")
+		}
+	}
+}
+
+func TestSocketsFourConnections(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			s := newSite(t, network)
+			real := newReal(t) // another process in all but name
+			d, err := DialAll(within(t), s.uri, real, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if i := d.Info(); i.Size != testSize || !i.MultiConn || i.FUA != devices.FUANative {
+				t.Errorf("info %+v", i)
+			}
+			const n, size = 64, testSize / 64
+			var writes, reads []*devices.Request
+			for i := range uint64(n) {
+				data := bytes.Repeat([]byte{byte(i + 1)}, size)
+				writes = append(writes, &devices.Request{Op: devices.OpWrite, Offset: i * size, Length: size, Conn: uint32(i), Payload: devices.Payload{Bytes: data}})
+				reads = append(reads, &devices.Request{Op: devices.OpRead, Offset: i * size, Length: size, Conn: uint32(i + 1), Payload: devices.Payload{Bytes: make([]byte, size)}})
+			}
+			do(t, real, d, writes...)
+			do(t, real, d, &devices.Request{Op: devices.OpFlush})
+			do(t, real, d, reads...)
+			for i, r := range reads {
+				if r.Errno != devices.OK || !bytes.Equal(r.Bytes, writes[i].Bytes) {
+					t.Errorf("read %d: %v", i, r.Errno)
+				}
+				if r.Stages.Total() != r.Stages[devices.Wire] || r.Stages.Total() == 0 {
+					t.Errorf("read %d: stages %v are not the wire's alone", i, r.Stages)
+				}
+			}
+			if c := s.Counts(); c != (Counts{Read: n, Write: n, Flush: 1}) || d.Counts() != c {
+				t.Errorf("counts %+v", c)
+			}
+			_ = d.Close()
+			s.idles(t) // lateness is noted after the reply has gone out
+			if s.Lateness().Count() != 2*n+1 {
+				t.Errorf("lateness %v", s.Lateness())
+			}
+		})
+	}
+}
+
+func TestSocketSlowFlushHoldsUpNoRead(t *testing.T) {
+	s := newSite(t, "unix")
+	s.dev.flush = 50 * time.Millisecond
+	c := dialRaw(t, s.uri)
+	c.send(append(encode(Header{Op: devices.OpFlush, Cookie: 1}), encode(Header{Op: devices.OpRead, Cookie: 2, Length: 512})...))
+	if _, cookie := c.reply(); cookie != 2 {
+		t.Fatalf("the first reply is to %d", cookie)
+	}
+	c.expect(512)
+	if _, cookie := c.reply(); cookie != 1 {
+		t.Errorf("the second reply is to %d", cookie)
+	}
+}
+
+func TestSocketRefusedWriteHasItsPayloadSkipped(t *testing.T) {
+	s := newSite(t, "unix")
+	c := dialRaw(t, s.uri)
+	c.send(encode(Header{Op: devices.OpWrite, Cookie: 1, Offset: testSize, Length: 3 << 20}, make([]byte, 3<<20)...))
+	c.send(encode(Header{Op: devices.OpRead, Cookie: 2, Length: 512}))
+	if e, cookie := c.reply(); e != devices.ENOSPC || cookie != 1 {
+		t.Fatalf("replied %v to %d", e, cookie)
+	}
+	if e, cookie := c.reply(); e != devices.OK || cookie != 2 {
+		t.Errorf("replied %v to %d", e, cookie)
+	}
+}
+
+func TestSocketPayloadBeyondAllBoundsDisconnects(t *testing.T) {
+	s := newSite(t, "unix")
+	c := dialRaw(t, s.uri)
+	c.send(encode(Header{Op: devices.OpWrite, Length: 1<<32 - 1}))
+	c.closes()
+}
+
+func TestSocketBadMagicDisconnects(t *testing.T) {
+	s := newSite(t, "unix")
+	c := dialRaw(t, s.uri)
+	c.send(make([]byte, RequestSize))
+	c.closes()
+}
+
+func TestSocketDiscFinishesWhatIsInFlight(t *testing.T) {
+	s := newSite(t, "unix")
+	s.dev.service = 10 * time.Millisecond
+	c := dialRaw(t, s.uri)
+	c.send(append(encode(Header{Op: devices.OpWrite, Cookie: 1, Length: 4}, 1, 2, 3, 4), encode(Header{Op: cmdDisc, Cookie: 2})...))
+	if e, cookie := c.reply(); e != devices.OK || cookie != 1 {
+		t.Errorf("replied %v to %d", e, cookie)
+	}
+	c.closes()
+}
+
+// A connection that ends at any byte of a conversation must leave nothing
+// behind and hold nobody up.
+func TestSocketTruncatedAtEveryByte(t *testing.T) {
+	s := newSite(t, "unix")
+	talk := unhex(t, "00000003"+hexOption+"00000007 0000000a 00000004 6469736b 0000")
+	talk = append(talk, encode(Header{Op: devices.OpWrite, Length: 16}, make([]byte, 16)...)...)
+	talk = append(talk, encode(Header{Op: devices.OpRead, Length: 16})...)
+	for n := range len(talk) + 1 {
+		c, err := net.Dial(s.uri.Network, s.uri.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write(talk[:n])
+		_ = c.(*net.UnixConn).CloseWrite()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, err = io.Copy(io.Discard, c)
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			t.Fatalf("after %d bytes the server does not close: %v", n, err)
+		}
+		_ = c.Close()
+	}
+	s.idles(t)
+}
+
+// idles waits until the server has no connection left.
+func (s *site) idles(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.conns)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+	}
+	t.Error("connections are left behind")
+}
+
+// A peer that never reads stalls itself: the server stops reading from it, and
+// serves others.
+func TestSocketSlowReaderStallsOnlyItself(t *testing.T) {
+	s := newSite(t, "unix")
+	slow := dialRaw(t, s.uri)
+	one := encode(Header{Op: devices.OpRead, Length: testSize})
+	n := 2*MaxInFlightBytes/testSize + 10
+	slow.send(bytes.Repeat(one, n))
+	fast := dialRaw(t, s.uri)
+	for i := range uint64(50) {
+		fast.send(encode(Header{Op: devices.OpRead, Cookie: i, Length: 512}))
+		if e, cookie := fast.reply(); e != devices.OK || cookie != i {
+			t.Fatalf("replied %v to %d", e, cookie)
+		}
+		fast.expect(512)
+	}
+	s.real.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for k := range s.conns {
+			if queued := k.out.backlog.Load(); queued > MaxInFlightBytes+testSize {
+				t.Errorf("%d bytes are queued", queued)
+			}
+		}
+	})
+	for range n { // it goes on once it reads
+		slow.reply()
+		slow.expect(testSize)
+	}
+}
+
+func TestShutdownDrains(t *testing.T) {
+	s := newSite(t, "unix")
+	s.dev.service = 30 * time.Millisecond
+	c := dialRaw(t, s.uri)
+	c.send(encode(Header{Op: devices.OpWrite, Cookie: 1, Length: 4}, 1, 2, 3, 4))
+	for s.Counts().Write == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(within(t)) }()
+	for draining := false; !draining; time.Sleep(time.Millisecond) {
+		s.real.Do(func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			draining = s.closed
+			for k := range s.conns {
+				draining = draining && k.draining
+			}
+		})
+	}
+	_, _ = c.Write(encode(Header{Op: devices.OpWrite, Cookie: 2, Length: 4}, 1, 2, 3, 4))
+	got := map[uint64]devices.Errno{}
+	for range 2 {
+		e, cookie := c.reply()
+		got[cookie] = e
+	}
+	if got[1] != devices.OK || got[2] != devices.ESHUTDOWN {
+		t.Errorf("replies %v", got)
+	}
+	c.closes()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial(s.uri.Network, s.uri.Address); err == nil {
+		t.Error("still accepts")
+	}
+}
+
+func TestShutdownGivesUpWhenItsContextEnds(t *testing.T) {
+	s := newSite(t, "unix")
+	s.dev.held = true // never completes
+	c := dialRaw(t, s.uri)
+	c.send(encode(Header{Op: devices.OpFlush}))
+	for s.Counts().Flush == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown returned %v", err)
+	}
+	c.closes()
+}
+
+func TestClientWhoseServerDies(t *testing.T) {
+	s := newSite(t, "unix")
+	s.dev.held = true
+	real := newReal(t)
+	c, err := Dial(within(t), s.uri, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	go func() {
+		for s.Counts().Read == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		_ = s.Close()
+	}()
+	r := &devices.Request{Op: devices.OpRead, Length: 512}
+	do(t, real, c, r)
+	if r.Errno != devices.ESHUTDOWN {
+		t.Errorf("ended with %v", r.Errno)
+	}
+	late := &devices.Request{Op: devices.OpFlush}
+	do(t, real, c, late)
+	if late.Errno != devices.ESHUTDOWN {
+		t.Errorf("a later request ended with %v", late.Errno)
+	}
+}
+
+func TestClientClosesWithDisc(t *testing.T) {
+	s := newSite(t, "tcp")
+	c, err := Dial(within(t), s.uri, newReal(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Close(), c.Close()); err != nil {
+		t.Error(err)
+	}
+	s.idles(t)
+}
+
+func TestStampsTravelAsBytes(t *testing.T) {
+	s := newSite(t, "unix")
+	real := newReal(t)
+	c, err := Dial(within(t), s.uri, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := &devices.Request{Op: devices.OpWrite, Length: 1024, Payload: devices.Payload{Stamp: 0x1234}}
+	r := &devices.Request{Op: devices.OpRead, Length: 1536, Payload: devices.Payload{Versions: make([]devices.Stamp, 3)}}
+	do(t, real, c, w)
+	do(t, real, c, r)
+	if v := r.Versions; v[0] != 0x1234 || v[1] != 0x1234 || v[2] != 0 {
+		t.Errorf("read versions %v", v)
+	}
+	if got := binary.BigEndian.Uint64(s.dev.data[512:]); got != 0x1234 {
+		t.Errorf("the second sector begins with %#x", got)
+	}
+}
+
+func TestDialRefusedExport(t *testing.T) {
+	s := newSite(t, "unix")
+	u := s.uri
+	u.Export = "other"
+	var refusal *OptionError
+	if _, err := Dial(within(t), u, newReal(t)); !errors.As(err, &refusal) || refusal.Reply != RepErrUnknown {
+		t.Errorf("got %v", err)
+	}
+	if _, names, err := Ask(within(t), s.uri, OptList); err != nil || len(names) != 1 || names[0] != "disk" {
+		t.Errorf("listed %v, %v", names, err)
+	}
+	if x, _, err := Ask(within(t), s.uri, OptInfo); err != nil || x.Size != testSize {
+		t.Errorf("told %+v, %v", x, err)
+	}
+}
+
+func TestListenReplacesTheSocketOfADeadServer(t *testing.T) {
+	u := URI{Network: "unix", Address: filepath.Join(t.TempDir(), "s")}
+	l, err := net.Listen("unix", u.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Listen(u); err == nil {
+		t.Fatal("took the socket of a living server")
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	l, _, err = Listen(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+}
+
+func TestManyClientsInParallel(t *testing.T) {
+	s := newSite(t, "unix")
+	s.dev.service = 20 * time.Microsecond
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			c := dialRaw(t, s.uri)
+			for i := range uint64(200) {
+				if _, err := c.Write(encode(Header{Op: devices.OpFlush, Cookie: i})); err != nil {
+					t.Error(err)
+					return
+				}
+				if e, cookie := c.reply(); e != devices.OK || cookie != i {
+					t.Errorf("replied %v to %d", e, cookie)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

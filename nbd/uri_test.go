@@ -1,0 +1,58 @@
+package nbd
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+func TestURIs(t *testing.T) {
+	for _, test := range []struct {
+		in   string
+		want URI
+		out  string // if it is not in
+	}{
+		{"nbd://localhost:10810/disk", URI{Network: "tcp", Address: "localhost:10810", Export: "disk"}, ""},
+		{"nbd://localhost", URI{Network: "tcp", Address: "localhost:10809"}, "nbd://localhost:10809/"},
+		{"nbd://[::1]/a/b", URI{Network: "tcp", Address: "[::1]:10809", Export: "a/b"}, "nbd://[::1]:10809/a/b"},
+		{"nbds://host/x", URI{Network: "tcp", Address: "host:10809", Export: "x", TLS: true}, "nbds://host:10809/x"},
+		{"nbd+unix:///disk?socket=/run/s.sock", URI{Network: "unix", Address: "/run/s.sock", Export: "disk"}, ""},
+		{"nbd+unix:///?socket=/run/s.sock", URI{Network: "unix", Address: "/run/s.sock"}, ""},
+		{"nbd+unix://?socket=/run/s.sock", URI{Network: "unix", Address: "/run/s.sock"}, "nbd+unix:///?socket=/run/s.sock"},
+		{"nbds+unix:///e%20f?socket=a%26b", URI{Network: "unix", Address: "a&b", Export: "e f", TLS: true}, ""},
+	} {
+		u, err := ParseURI(test.in)
+		if err != nil || u != test.want {
+			t.Errorf("%s: %+v, %v", test.in, u, err)
+			continue
+		}
+		out := test.out
+		if out == "" {
+			out = test.in
+		}
+		if u.String() != out {
+			t.Errorf("%s prints as %s", test.in, u)
+		}
+		if back, err := ParseURI(u.String()); err != nil || back != u {
+			t.Errorf("%s came back as %+v, %v", u, back, err)
+		}
+	}
+}
+
+func TestURIsThatAreNone(t *testing.T) {
+	for _, s := range []string{"", "disk", "http://x/", "nbd:///x", "nbd+unix:///x", "nbd+unix://host/x?socket=s", "nbd://h:port/"} {
+		if u, err := ParseURI(s); err == nil {
+			t.Errorf("%q was taken for %+v", s, u)
+		}
+	}
+}
+
+func TestTLSIsRefusedWithAReason(t *testing.T) {
+	u := URI{Network: "tcp", Address: "localhost:1", TLS: true}
+	if _, _, err := Listen(u); !errors.Is(err, ErrNoTLS) {
+		t.Errorf("listen: %v", err)
+	}
+	if _, err := Dial(context.Background(), u, nil); !errors.Is(err, ErrNoTLS) {
+		t.Errorf("dial: %v", err)
+	}
+}
