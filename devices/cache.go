@@ -53,7 +53,8 @@ const (
 	faultOldFlightLandsAfterFUA
 	faultFlushMissesFlights
 	faultFlushForgetsZeroes
-	faultCleanOnTake
+	faultOverwriteForgets
+	faultFlightsOvertake
 )
 
 // piece is captured content on its way to the medium.
@@ -131,7 +132,7 @@ func weight(n uint64, c Content) uint64 {
 // sequence number. The cache keeps content.Bytes.
 func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 	c.seq++
-	if e := c.index.at(c.index.seek(off)); e != nil && e.Off == off && e.End == off+n {
+	if e := c.index.at(c.index.seek(off)); e != nil && e.Off == off && e.End == off+n && c.fault == faultNone {
 		c.dirty += weight(n, content) - weight(n, e.Content)
 		e.Content, e.Txn = content, txn
 		return c.seq
@@ -140,8 +141,11 @@ func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 	e := c.newExtent()
 	e.Off, e.End, e.Content, e.Txn = off, off+n, content, txn
 	e.First = c.seq
-	if first != 0 {
+	if first != 0 && c.fault != faultOverwriteForgets {
 		e.First = first
+	}
+	if e.First == c.seq {
+		at = nil
 	}
 	c.index.insert(e)
 	c.age.insertBefore(e, at)
@@ -331,9 +335,6 @@ func (c *Cache) Take(f *Flight, e *Extent) {
 	f.bytes += w
 	c.dirty -= w
 	c.flying += w
-	if c.fault == faultCleanOnTake {
-		f.pieces[len(f.pieces)-1].first = ^uint64(0)
-	}
 	c.drop(e)
 }
 
@@ -351,6 +352,9 @@ func (c *Cache) TakeUpTo(f *Flight, snapshot, limit uint64) {
 
 // InFlightElsewhere is InFlight without flight f.
 func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
+	if c.fault == faultFlightsOvertake {
+		return false
+	}
 	for g := c.flights; g != nil; g = g.next {
 		if g != f && !g.through && g.overlaps(off, end) {
 			return true

@@ -274,7 +274,7 @@ func (d *Drive) content(r *Request) Content {
 	if r.Op == OpWrite {
 		return Content{Bytes: r.Bytes, Stamp: r.Stamp}
 	}
-	return Content{Stamp: r.Stamp, Zero: true}
+	return Content{Zero: true}
 }
 
 // finish completes r and starts the idle clock when nothing is left.

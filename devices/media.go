@@ -6,7 +6,7 @@ import (
 )
 
 // Content is what a range holds: bytes, a version stamp for all of it, or
-// zeros (which have a stamp of their own in version mode).
+// zeros, which are version 0.
 type Content struct {
 	Bytes []byte
 	Stamp Stamp

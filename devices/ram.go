@@ -50,7 +50,7 @@ func (m *RAM) Fire(t *sim.Timer) {
 }
 
 func (m *RAM) write(r *Request) {
-	c := Content{Stamp: r.Stamp, Zero: true}
+	c := Content{Zero: true}
 	if r.Op == OpWrite {
 		c = Content{Bytes: r.Bytes, Stamp: r.Stamp}
 	}

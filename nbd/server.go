@@ -248,18 +248,26 @@ func (k *serverSocket) serve() error {
 	if err != nil {
 		return err
 	}
-	real.Do(func() {
-		e, dev := h.Chosen()
-		k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
-		if k.info = k.sc.Info(); k.draining {
-			k.sc.Drain()
-		}
-	})
+	if !k.begin(h.Chosen()) {
+		return ErrServerClosed
+	}
 	k.in = newIntake(k.conn, rest)
 	go k.out.writer(k.done)
 	err = k.read()
 	k.finish()
 	return err
+}
+
+// begin begins transmission, unless the server drains by now.
+func (k *serverSocket) begin(e *Export, dev devices.Device) (ok bool) {
+	real := k.server.real
+	real.Do(func() {
+		if ok = !k.draining; ok {
+			k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
+			k.info = k.sc.Info()
+		}
+	})
+	return ok
 }
 
 // finish lets what is in flight complete, and its replies go out.

@@ -13,15 +13,6 @@ import (
 	"nbdbench/sim"
 )
 
-// recorded is a histogram of draws.
-func recorded(name string, n int, mean sim.Duration) *Histogram {
-	h, s := NewHistogram(), sim.Seed(7).Stream(name)
-	for i := range n {
-		h.Record(sim.LognormalDist(mean, 0.8).Sample(s, uint64(i), 0))
-	}
-	return h
-}
-
 func TestMergeIsTheHistogramOfEverything(t *testing.T) {
 	all, s := NewHistogram(), sim.Seed(3).Stream("x")
 	var parts []*Distribution

@@ -70,7 +70,7 @@ func (r *Run) summaryRow(c *Cell) []Value {
 	ratio := r.ratioValues(c)
 	p99 := c.duration(metricP99)
 	low, high := Value{}, Value{}
-	if c.CI95 != nil && c.CI95.P99 != nil {
+	if c.usable() && c.CI95 != nil && c.CI95.P99 != nil {
 		low, high = Value{Data: c.CI95.P99[0]}, Value{Data: c.CI95.P99[1]}
 		p99.Text += plusMinus(*c.Commit.P99, c.CI95.P99)
 	}
@@ -103,14 +103,14 @@ func (r *Run) summaryRow(c *Cell) []Value {
 var none = Value{Text: "-"}
 
 func (c *Cell) duration(m metric) Value {
-	if v := c.told(m); v != nil {
+	if v := c.told(m); v != nil && c.usable() {
 		return Value{formatNS(*v), *v}
 	}
 	return none
 }
 
 func (c *Cell) p999() Value {
-	if c.Commit == nil || c.Commit.P999 == nil {
+	if !c.usable() || c.Commit.P999 == nil {
 		return none
 	}
 	return Value{formatNS(*c.Commit.P999), *c.Commit.P999}

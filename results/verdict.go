@@ -156,11 +156,11 @@ func (j *judgement) result(safe int) string {
 	best := j.first[0]
 	switch {
 	case safe == 1:
-		return fmt.Sprintf("%s is the only strategy that %s (%s)", best.Strategy, j.kept(best), figures(best))
+		return fmt.Sprintf("%s alone %s (%s)", best.Strategy, j.kept(best, "is"), figures(best))
 	case len(j.first) > 1:
 		return j.tie()
 	}
-	s := fmt.Sprintf("%s wins among those that %s", best.Strategy, j.kept(best))
+	s := fmt.Sprintf("%s wins among those that %s", best.Strategy, j.kept(best, "are"))
 	if best.told(j.by) != nil {
 		s += fmt.Sprintf(": %s %s", shortMetric(metricNames[j.by]), formatNS(*best.told(j.by)))
 	}
@@ -212,16 +212,17 @@ func (j *judgement) tie() string {
 	if equal {
 		how = fmt.Sprintf("are equivalent within %.0f%%", 100*Margin)
 	}
-	return fmt.Sprintf("%s %s among those that %s (%s: %s)", join(names(j.first)), how, j.kept(best),
+	return fmt.Sprintf("%s %s among those that %s (%s: %s)", join(names(j.first)), how, j.kept(best, "are"),
 		shortMetric(metricNames[j.by]), strings.Join(ratios, ", "))
 }
 
-// kept says how it is known that a commit was safe.
-func (j *judgement) kept(c *Cell) string {
+// kept says how it is known that commits were safe, after one strategy (verb
+// "is") or several ("are").
+func (j *judgement) kept(c *Cell, verb string) string {
 	if c.Durability.Measured() {
 		return "lost nothing in " + plural(c.Durability.Cuts, "power cut")
 	}
-	return "are durable by definition"
+	return verb + " durable by definition"
 }
 
 // definition says once that nothing was cut.

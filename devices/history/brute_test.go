@@ -149,6 +149,9 @@ func TestJudgeAgreesWithTheDefinition(t *testing.T) {
 		if rapid.Bool().Draw(t, "bulk") {
 			j.longest = 12 * 512 // so that longer commands take the way of the long
 		}
+		if rapid.Bool().Draw(t, "promised_only") {
+			j.PromisedOnly()
+		}
 		for range rapid.IntRange(1, 50).Draw(t, "events") {
 			e := s.next()
 			b.events = append(b.events, e)

@@ -312,3 +312,24 @@ func TestALongCommandCountsAmongThePromised(t *testing.T) {
 		}
 	}
 }
+
+func TestPromisedOnlyKeepsNoOtherPages(t *testing.T) {
+	for only, want := range map[bool]int{false: 3, true: 1} {
+		h := newTale(t, multiConn)
+		if only {
+			h.j.PromisedOnly()
+		}
+		h.write("a", 1, 0, 2).done("a").fua("b", 2, 2, 1).done("b")
+		pages := 0
+		h.j.Written(func(off, end uint64) { pages += int(end-off) / 4096 })
+		if pages != want || h.j.Flushed() {
+			t.Errorf("promised only %v: %d pages, want %d; flushed %v", only, pages, want, h.j.Flushed())
+		}
+		if h.flush("f").failed("f"); h.j.Flushed() {
+			t.Error("a FLUSH that failed has flushed")
+		}
+		if h.flush("f").done("f"); !h.j.Flushed() {
+			t.Error("a FLUSH that succeeded has not flushed")
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 type Ledger struct {
 	seq     uint64
 	longest uint64 // see bulkLength
+	dense   uint64 // see denseTxns
 
 	ops     []op     // 0 is unused
 	byStamp []uint32 // the latest op with a stamp

@@ -13,8 +13,8 @@ func (j *Judge) Flushed() bool { return j.anyFlush }
 func (j *Judge) PromisedOnly() { j.promisedOnly = true }
 
 // Written visits the ranges to which anybody ever wrote, page by page, in the
-// order in which they first did, but for what only a TRIM or WRITE_ZEROES of 32
-// MiB or more touched.
+// order in which they first did, but for what only commands of more than 32 MiB
+// touched.
 func (j *Judge) Written(visit func(off, end uint64)) {
 	const page = pageSectors * devices.Sector
 	for i := range j.cells.pages {

@@ -47,11 +47,11 @@ func importPath(spec *ast.ImportSpec) string {
 	return p
 }
 
-// clock are the functions of package time that read or wait for the machine's
-// clock.
+// clock are the functions that read or wait for the machine's clock.
 var clock = map[string]bool{
-	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true,
-	"NewTimer": true, "NewTicker": true, "Tick": true,
+	"time.Now": true, "time.Since": true, "time.Until": true, "time.Sleep": true, "time.After": true, "time.AfterFunc": true,
+	"time.NewTimer": true, "time.NewTicker": true, "time.Tick": true,
+	"context.WithTimeout": true, "context.WithTimeoutCause": true, "context.WithDeadline": true, "context.WithDeadlineCause": true,
 }
 
 // checkClock keeps the clock, goroutines, select and randomness without a seed
@@ -137,8 +137,8 @@ func selected(names map[string]string, n *ast.SelectorExpr) string {
 		return ""
 	}
 	switch p := names[x.Name]; {
-	case p == "time" && clock[n.Sel.Name]:
-		return "time." + n.Sel.Name
+	case clock[p+"."+n.Sel.Name]:
+		return p + "." + n.Sel.Name
 	case strings.HasPrefix(p, "math/rand") && !randomTypes[n.Sel.Name] && !strings.HasPrefix(n.Sel.Name, "New"):
 		return p + "." + n.Sel.Name
 	}

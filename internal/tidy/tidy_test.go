@@ -95,6 +95,7 @@ func TestEachRuleFindsItsBreach(t *testing.T) {
 		{"the clock by another name", "results/b.go", body + "import c \"time\"\nvar t = c.After\n", "clock: time.After"},
 		{"a sleep in a test", "results/b_test.go", body + "import \"time\"\nfunc f() { time.Sleep(1) }\n", "results/b_test.go:3:12: clock: time.Sleep"},
 		{"a timer", "results/b.go", body + "import \"time\"\nvar t = time.NewTimer(1)\n", "clock: time.NewTimer"},
+		{"a context's timeout", "results/b.go", body + "import \"context\"\nvar f = context.WithTimeout\n", "clock: context.WithTimeout"},
 		{"a goroutine", "results/b.go", body + "func f() { go f() }\n", "results/b.go:2:12: clock: go is for"},
 		{"a goroutine beside a shell", "nbd/b.go", "package nbd\nfunc g() { go g() }\n", "nbd/b.go:2:12: clock: go is for"},
 		{"select", "results/b.go", body + "func f() { select {} }\n", "clock: select is for"},
