@@ -407,7 +407,7 @@ func TestWireTakesTheLinksTime(t *testing.T) {
 func TestWireWithoutLatency(t *testing.T) {
 	loop := sim.NewLoop()
 	d := newRAM(loop, testSize)
-	w, err := Connect(loop, &Export{Device: d}, 0, sim.NewLink(0, 0), sim.NewLink(0, 0))
+	w, err := Connect(loop, &Export{Device: d}, 0, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package nbd
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"nbdbench/devices"
 )
@@ -52,18 +53,29 @@ const (
 	ModeDiscard
 )
 
+// fuaModes are the modes' names.
+var fuaModes = [...]string{
+	ModeNone: "none", ModeEmulate: "emulate", ModeNative: "native", ModeForce: "force", ModePass: "pass", ModeDiscard: "discard",
+}
+
 // ParseFUAMode reads a mode's name. nbdkit refuses an explicit "none" for want
 // of an else (filters/fua/fua.c), though its manual lists it; here it is taken.
 func ParseFUAMode(s string) (FUAMode, error) {
-	for m, name := range map[FUAMode]string{
-		ModeNone: "none", ModeEmulate: "emulate", ModeNative: "native",
-		ModeForce: "force", ModePass: "pass", ModeDiscard: "discard",
-	} {
-		if s == name {
-			return m, nil
-		}
+	if m := slices.Index(fuaModes[:], s); m > int(ModeAbsent) {
+		return FUAMode(m), nil
 	}
 	return ModeAbsent, fmt.Errorf("unknown fuamode %q", s)
+}
+
+func (m FUAMode) String() string {
+	switch {
+	case m == ModeAbsent:
+		return "absent"
+	case int(m) < len(fuaModes):
+		return fuaModes[m]
+	default:
+		return fmt.Sprintf("fuamode(%d)", uint8(m))
+	}
 }
 
 // Call is one call of a backend.
@@ -129,7 +141,7 @@ func Resolve(b Backend, mode FUAMode, readOnly bool) (Resolution, error) {
 		}
 	}
 	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush}
-	if err := r.discards(b, writable); err != nil {
+	if err := r.trimAndZero(b, writable); err != nil {
 		return Resolution{}, err
 	}
 	r.FUA = writable && mode.advertisesFUA(fua)
@@ -211,8 +223,8 @@ func (m FUAMode) below(fua devices.FUASupport) devices.FUASupport {
 	return fua
 }
 
-// discards resolves trim and zero, which a read-only connection never has.
-func (r *Resolution) discards(b Backend, writable bool) error {
+// trimAndZero resolves both; a read-only connection never has them.
+func (r *Resolution) trimAndZero(b Backend, writable bool) error {
 	r.zero = b.CanZero
 	if r.zero == Absent {
 		r.zero = Emulate
@@ -226,12 +238,8 @@ func (r *Resolution) discards(b Backend, writable bool) error {
 	if b.CanTrim == Failed || r.zero == Failed {
 		return errors.New("can_trim or can_zero failed")
 	}
-	r.Trim = b.CanTrim == Absent && b.Trim || b.CanTrim != Absent && b.CanTrim != No
-	if r.zero == No {
-		r.Zero = false
-		return nil
-	}
-	r.Zero = true
+	r.Zero = r.zero != No
+	r.Trim = b.CanTrim != No && (b.CanTrim != Absent || b.Trim)
 	return nil
 }
 

@@ -31,19 +31,26 @@ const (
 
 // Connect opens export e over a virtual wire, negotiating at this instant by
 // the bytes that a socket would carry. Connections that share a link share its
-// bandwidth. id is the connection's number, for the requests that reach the
-// device.
+// bandwidth; a nil link takes no time. id is the connection's number, for the
+// requests that reach the device.
 func Connect(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link) (*Wire, error) {
 	client, server := NewClientHandshake(OptGo, e.Name), NewServerHandshake([]*Export{e}, ConnInfo{ID: id})
 	if err := Negotiate(client, server); err != nil {
 		return nil, fmt.Errorf("connection %d: %w", id, err)
 	}
-	w := &Wire{loop: loop, up: up, down: down}
+	w := &Wire{loop: loop, up: orNone(up), down: orNone(down)}
 	chosen, dev := server.Chosen()
 	w.Server = NewServerConn(loop, chosen, dev, id, w)
 	w.Client = NewClient(loop, client.Export(), w)
 	w.Server.peer = &w.Client.table
 	return w, nil
+}
+
+func orNone(l *sim.Link) *sim.Link {
+	if l == nil {
+		return sim.NewLink(0, 0)
+	}
+	return l
 }
 
 // ConnectAll opens n connections, numbered from 0, over the same two links, and
@@ -64,7 +71,8 @@ func ConnectAll(loop *sim.Loop, e *Export, n int, up, down *sim.Link) (Multi, []
 var ErrCut = errors.New("nbd: the connection was cut")
 
 // Cut breaks the connection: nothing on the wire arrives, and the client's
-// requests fail. What the server has received is served all the same.
+// requests fail. What the server has received is served all the same, and a
+// READ among it still fills the buffer that its request brought.
 func (w *Wire) Cut() {
 	w.cut = true
 	w.Client.Fail(ErrCut)

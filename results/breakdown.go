@@ -21,7 +21,8 @@ var (
 
 const (
 	barRow   = 24
-	barTitle = 40
+	barTitle = 22 // a workload's name
+	barGap   = 12 // between workloads
 )
 
 // breakdown is the figure of one device: for each workload where a commit's
@@ -39,23 +40,28 @@ func (r *Run) breakdown(device string, groups []*group) *Chart {
 	if len(shown) == 0 {
 		return nil
 	}
-	title := device + ": where the time of a commit goes"
-	return &Chart{
-		Name: fileName("breakdown", device), Title: title,
-		width: figureWidth, height: vg.Length(108 + rows*barRow + len(shown)*barTitle),
-		draw: func(c draw.Canvas) { r.drawBreakdown(c, title, shown) },
+	fr := frame{
+		title:    device + ": where the time of a commit goes",
+		subtitle: subtitle("mean of a commit", shown),
+		footer:   r.footer("Left: mean time of a commit along its critical path, linear. Right: the same, each commit as 100%."),
+		keys:     stageKeys(shown),
 	}
+	body := vg.Length(rows*barRow + len(shown)*(barTitle+barGap))
+	return fr.chart(fileName("breakdown", device), body, func(c draw.Canvas) { drawBreakdown(c, shown) })
 }
 
-func (r *Run) drawBreakdown(c draw.Canvas, title string, groups []*group) {
+// stageKeys are the stages that take any time.
+func stageKeys(groups []*group) []key {
 	var keys []key
 	for i, n := range stageNames {
 		if slices.ContainsFunc(cellsOf(groups), func(c *Cell) bool { return c.BreakdownNS.values()[i] > 0 }) {
 			keys = append(keys, key{name: n, box: stageColors[i]})
 		}
 	}
-	foot := r.footer("Left: mean time of a commit along its critical path, linear. Right: the same, each commit as 100%.")
-	c = figure(c, title, subtitle("mean of a commit", groups), foot, keys)
+	return keys
+}
+
+func drawBreakdown(c draw.Canvas, groups []*group) {
 	var names, totals vg.Length
 	for _, cell := range cellsOf(groups) {
 		names = max(names, letter(textSize, ink).Width(dotName(cell)))
@@ -66,14 +72,14 @@ func (r *Run) drawBreakdown(c draw.Canvas, title string, groups []*group) {
 	right := scale{0, 1, middle, c.Max.X}
 	at := c.Max.Y
 	for _, g := range groups {
-		c.FillText(bold(textSize+0.5, ink), vg.Point{X: c.Min.X, Y: at - 8}, g.workload+": "+g.mainCost())
-		at -= 26
+		c.FillText(bold(textSize+0.5, ink), vg.Point{X: c.Min.X, Y: at - 4}, g.workload+": "+g.mainCost())
+		at -= barTitle
 		left.hi = float64(g.longest())
 		for _, cell := range g.cells {
 			cell.drawBars(c, left, right, at)
 			at -= barRow
 		}
-		at -= barTitle - 26
+		at -= barGap
 	}
 }
 

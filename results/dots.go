@@ -1,6 +1,7 @@
 package results
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -12,6 +13,9 @@ import (
 const (
 	dotRow   = 17
 	dotGroup = 20 // a device's name
+	dotGap   = 6  // between devices
+	dotHead  = 14 // above the axes
+	dotFoot  = 18 // below
 
 	dotRadius = 3.2
 )
@@ -29,12 +33,17 @@ func (r *Run) dots(workload string, groups []*group) *Chart {
 	for _, g := range groups {
 		rows += len(g.cells)
 	}
-	title := workload + ": " + r.findings(groups, func(g *group) string { return g.device })
-	return &Chart{
-		Name: fileName("latency", workload), Title: title,
-		width: figureWidth, height: vg.Length(150 + rows*dotRow + len(groups)*(dotGroup+6)),
-		draw: func(c draw.Canvas) { r.drawDots(c, title, groups) },
+	full := draw.GlyphStyle{Color: ink, Radius: dotRadius, Shape: draw.CircleGlyph{}}
+	box := draw.GlyphStyle{Color: ink, Radius: dotRadius, Shape: draw.SquareGlyph{}}
+	fr := frame{
+		title:    workload + ": " + r.findings(groups, func(g *group) string { return g.device }),
+		subtitle: subtitle("p50 and p99", groups),
+		footer: r.footer("Commit latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. " +
+			"Lost: acknowledged commits lost by a power cut, on average."),
+		keys: []key{{name: "p50", glyph: &full}, {name: "p99", glyph: &box}},
 	}
+	body := vg.Length(rows*dotRow + len(groups)*(dotGroup+dotGap) + dotHead + dotFoot)
+	return fr.chart(fileName("latency", workload), body, func(c draw.Canvas) { drawDots(c, groups) })
 }
 
 // findings says who wins where, those with the same outcome together.
@@ -61,26 +70,22 @@ func (r *Run) outcome(g *group) string {
 		return "no verdict"
 	case v.Winner != "":
 		return v.Winner + " wins"
+	case len(v.Tied) > 3:
+		return fmt.Sprintf("%d strategies %s", len(v.Tied), tieVerb(v.Outcome))
 	case len(v.Tied) > 0:
-		return join(v.Tied) + " tie"
+		return join(v.Tied) + " " + tieVerb(v.Outcome)
 	}
 	return "nothing is safe"
 }
 
-func (r *Run) drawDots(c draw.Canvas, title string, groups []*group) {
-	full := draw.GlyphStyle{Color: ink, Radius: 3.2, Shape: draw.CircleGlyph{}}
-	box := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.SquareGlyph{}}
-	foot := r.footer("Commit latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. " +
-		"Lost: acknowledged commits lost by a power cut, on average.")
-	keys := []key{{name: "p50", glyph: &full}, {name: "p99", glyph: &box}}
-	c = figure(c, title, subtitle("p50 and p99", groups), foot, keys)
+func drawDots(c draw.Canvas, groups []*group) {
 	names, losses := dotColumns(groups)
 	lo, hi := dotRange(groups)
 	x := scale{lo, hi, c.Min.X + names + 10, c.Max.X - losses - 12}
-	y := scale{0, 1, c.Min.Y + 18, c.Max.Y - 12}
+	y := scale{0, 1, c.Min.Y + dotFoot, c.Max.Y - dotHead}
 	drawDotAxis(c, x, y)
 	c.FillText(aligned(letter(smallSize, faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.to + 1}, "lost in a power cut")
-	at := y.to - 4
+	at := y.to
 	for _, g := range groups {
 		c.FillText(rightward(bold(textSize, ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, g.device)
 		at -= dotGroup
@@ -88,7 +93,7 @@ func (r *Run) drawDots(c draw.Canvas, title string, groups []*group) {
 			at -= dotRow
 			cell.drawDot(c, x, at+dotRow/2)
 		}
-		at -= 6
+		at -= dotGap
 	}
 }
 

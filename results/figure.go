@@ -228,7 +228,7 @@ func write(c draw.Canvas, s draw.TextStyle, words string, lines int) draw.Canvas
 	y := c.Max.Y
 	for _, l := range broken(s, words, c.Max.X-c.Min.X, lines) {
 		c.FillText(s, vg.Point{X: c.Min.X, Y: y}, l)
-		y -= s.Font.Size * 1.25
+		y -= s.Font.Size * leading
 	}
 	c.Max.Y = y
 	return c
@@ -239,25 +239,62 @@ const (
 	titleSize    = 13
 	textSize     = 9
 	smallSize    = 8
+
+	leading = 1.25 // from line to line
 )
 
-// figure draws what all figures have, and returns the canvas that is left
-// between the head and the legend.
-func figure(c draw.Canvas, title, subtitle, footer string, legend []key) draw.Canvas {
+// frame is what all figures have around their data.
+type frame struct {
+	title, subtitle, footer string
+	keys                    []key
+}
+
+const (
+	headGap = 2
+	bodyGap = 6
+	footGap = 4
+	// lines of the title, the subtitle and the footer, at most
+	maxTitle, maxSubtitle, maxFooter = 2, 2, 3
+)
+
+var (
+	titleStyle    = bold(titleSize, ink)
+	subtitleStyle = letter(textSize, faint)
+	footerStyle   = letter(smallSize-1, faint)
+)
+
+// height is what the frame takes of a figure of figureWidth.
+func (f *frame) height() vg.Length {
+	w := vg.Length(figureWidth - 2*figureMargin)
+	lines := func(s draw.TextStyle, text string, most int) vg.Length {
+		return vg.Length(len(broken(s, text, w, most))) * s.Font.Size * leading
+	}
+	return 2*figureMargin + lines(titleStyle, f.title, maxTitle) + headGap + lines(subtitleStyle, f.subtitle, maxSubtitle) + bodyGap +
+		legendHeight(f.keys, w) + lines(footerStyle, f.footer, maxFooter) + footGap
+}
+
+// draw draws the frame, and returns the canvas that is left between the head
+// and the legend.
+func (f *frame) draw(c draw.Canvas) draw.Canvas {
 	c.FillPolygon(paper, corners(c.Rectangle))
 	c = draw.Crop(c, figureMargin, -figureMargin, figureMargin, -figureMargin)
-	c = write(c, bold(titleSize, ink), title, 2)
-	c.Max.Y -= 2
-	c = write(c, letter(textSize, faint), subtitle, 2)
-	foot := aligned(letter(smallSize-1, faint), draw.XLeft, draw.YBottom)
-	lines := broken(foot, footer, c.Max.X-c.Min.X, 3)
-	for i, l := range lines {
-		c.FillText(foot, vg.Point{X: c.Min.X, Y: c.Min.Y + vg.Length(len(lines)-1-i)*smallSize*1.2}, l)
+	c = write(c, titleStyle, f.title, maxTitle)
+	c.Max.Y -= headGap
+	c = write(c, subtitleStyle, f.subtitle, maxSubtitle)
+	c.Max.Y -= bodyGap
+	foot := c
+	foot.Max.Y = c.Min.Y + vg.Length(len(broken(footerStyle, f.footer, c.Max.X-c.Min.X, maxFooter)))*footerStyle.Font.Size*leading
+	write(foot, footerStyle, f.footer, maxFooter)
+	c.Min.Y = foot.Max.Y + footGap
+	return drawLegend(c, f.keys)
+}
+
+// chart is the figure of the frame around a body of the given height.
+func (f *frame) chart(name string, body vg.Length, draws func(draw.Canvas)) *Chart {
+	return &Chart{
+		Name: name, Title: f.title, width: figureWidth, height: f.height() + body,
+		draw: func(c draw.Canvas) { draws(f.draw(c)) },
 	}
-	c.Min.Y += vg.Length(len(lines))*smallSize*1.2 + 4
-	c = drawLegend(c, legend)
-	c.Max.Y -= 6
-	return c
 }
 
 func corners(r vg.Rectangle) []vg.Point {
@@ -278,29 +315,43 @@ const (
 	keyLine   = 14
 )
 
-// drawLegend draws keys in rows at the bottom of the canvas, and returns what
-// is left above.
-func drawLegend(c draw.Canvas, keys []key) draw.Canvas {
-	s := rightward(letter(smallSize, ink))
-	rows := [][]key{nil}
+// legendRows breaks keys into rows that fit the width.
+func legendRows(keys []key, width vg.Length) [][]key {
+	var rows [][]key
 	var used vg.Length
-	for _, k := range keys {
-		w := keySample + 4 + s.Width(k.name) + keyGap
-		if used+w-keyGap > c.Max.X-c.Min.X && used > 0 {
+	for i, k := range keys {
+		w := k.width()
+		if i == 0 || used+w-keyGap > width {
 			rows, used = append(rows, nil), 0
 		}
 		rows[len(rows)-1] = append(rows[len(rows)-1], k)
 		used += w
 	}
+	return rows
+}
+
+var keyStyle = rightward(letter(smallSize, ink))
+
+func (k *key) width() vg.Length { return keySample + 4 + keyStyle.Width(k.name) + keyGap }
+
+func legendHeight(keys []key, width vg.Length) vg.Length {
+	return vg.Length(len(legendRows(keys, width)))*keyLine + footGap
+}
+
+// drawLegend draws keys in rows at the bottom of the canvas, and returns what
+// is left above.
+func drawLegend(c draw.Canvas, keys []key) draw.Canvas {
+	width := c.Max.X - c.Min.X
+	rows := legendRows(keys, width)
 	for i, row := range rows {
 		x, y := c.Min.X, c.Min.Y+vg.Length(len(rows)-1-i)*keyLine+keyLine/2
 		for _, k := range row {
 			k.draw(c, x, y)
-			c.FillText(s, vg.Point{X: x + keySample + 4, Y: y}, k.name)
-			x += keySample + 4 + s.Width(k.name) + keyGap
+			c.FillText(keyStyle, vg.Point{X: x + keySample + 4, Y: y}, k.name)
+			x += k.width()
 		}
 	}
-	c.Min.Y += vg.Length(len(rows))*keyLine + 4
+	c.Min.Y += legendHeight(keys, width)
 	return c
 }
 

@@ -10,7 +10,7 @@ import (
 // may be before neighbours are merged and the width doubles.
 const (
 	DefaultInterval = sim.Duration(100e6)
-	maxIntervals    = 512
+	maxIntervals    = 256
 )
 
 // A series' own histograms are coarse, 32 buckets in each doubling (3%), since

@@ -101,21 +101,19 @@ func (r *Run) spectrum(device string, groups []*group) *Chart {
 	if len(shown) == 0 {
 		return nil
 	}
-	rows := (len(shown) + 1) / 2
-	title := device + ": " + r.findings(shown, func(g *group) string { return g.workload })
-	return &Chart{
-		Name: fileName("spectrum", device), Title: title,
-		width: figureWidth, height: vg.Length(110 + rows*spectrumHeight),
-		draw: func(c draw.Canvas) { r.drawSpectrum(c, title, shown, all) },
-	}
-}
-
-func (r *Run) drawSpectrum(c draw.Canvas, title string, groups []*group, all [][]*curve) {
 	ring := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.RingGlyph{}}
 	cross := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
-	keys := append(strategyKeys(groups), key{name: "end: 10 samples beyond", glyph: &ring}, key{name: "slowest commit", glyph: &cross})
-	foot := r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error.")
-	c = figure(c, title, subtitle("how long a commit takes", groups), foot, keys)
+	fr := frame{
+		title:    device + ": " + r.findings(shown, func(g *group) string { return g.workload }),
+		subtitle: subtitle("how long a commit takes", shown),
+		footer:   r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
+		keys:     append(strategyKeys(shown), key{name: "end: 10 samples beyond", glyph: &ring}, key{name: "slowest commit", glyph: &cross}),
+	}
+	rows := (len(shown) + 1) / 2
+	return fr.chart(fileName("spectrum", device), vg.Length(rows*spectrumHeight), func(c draw.Canvas) { r.drawSpectrum(c, shown, all) })
+}
+
+func (r *Run) drawSpectrum(c draw.Canvas, groups []*group, all [][]*curve) {
 	x0, x1, y0, y1 := ranges(all)
 	style, lines := bold(textSize+0.5, ink), 1
 	parts := panels(c, len(groups), 2, 18, 16)

@@ -214,10 +214,16 @@ func (r *Run) rowVerdict(c *Cell) string {
 		return "wins"
 	}
 	if i >= 0 && slices.Contains(r.Verdicts[i].Tied, c.Strategy) {
-		return "ties"
+		if r.Verdicts[i].Outcome == OutcomeEquivalent {
+			return "ties"
+		}
+		return Inconclusive
 	}
 	if x := r.comparisonOf(c); x != nil {
 		return x.Verdict
+	}
+	if i >= 0 && r.Verdicts[i].Outcome != OutcomeNone {
+		return "beaten" // the baseline
 	}
 	return none.Text
 }

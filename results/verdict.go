@@ -13,11 +13,20 @@ type Verdict struct {
 	// Winner is the fastest of the strategies that lost nothing, or empty where
 	// several tie or none qualifies; Tied names those that tie.
 	Winner   string   `json:"winner"`
+	Outcome  string   `json:"outcome"`
 	Tied     []string `json:"tied"`
 	Metric   string   `json:"metric"` // what decided; empty where nothing did
 	Headline string   `json:"headline"`
 	Sentence string   `json:"sentence"`
 }
+
+// The outcomes of a verdict.
+const (
+	OutcomeWins         = "wins"         // one is faster than all others, or alone
+	OutcomeEquivalent   = "equivalent"   // several, within the margin of the fastest
+	OutcomeInconclusive = "inconclusive" // several, which the runs do not separate
+	OutcomeNone         = "none"         // no strategy kept every commit
+)
 
 // decisive are the metrics by which a winner is sought, in this order: the tail
 // is what a client waits for, and the next decides only where it cannot.
@@ -42,7 +51,7 @@ type judgement struct {
 }
 
 func (j *judgement) verdict() Verdict {
-	v := Verdict{Device: j.device, Workload: j.workload, Tied: []string{}}
+	v := Verdict{Device: j.device, Workload: j.workload, Outcome: OutcomeNone, Tied: []string{}}
 	safe, unsafe := j.split()
 	if len(safe) == 0 {
 		v.Headline = "no strategy kept every acknowledged commit"
@@ -52,9 +61,9 @@ func (j *judgement) verdict() Verdict {
 	j.contest(safe)
 	best := j.first[0]
 	if len(j.first) == 1 {
-		v.Winner, v.Metric = best.Strategy, metricNames[j.by]
+		v.Winner, v.Metric, v.Outcome = best.Strategy, metricNames[j.by], OutcomeWins
 	} else {
-		v.Tied = names(j.first)
+		v.Tied, v.Outcome = names(j.first), j.tieOutcome()
 	}
 	v.Headline = j.headline(len(safe))
 	v.Sentence = sentences(j.subject()+j.result(len(safe)), j.definition(), j.losses(best, unsafe))
@@ -113,21 +122,21 @@ func (j *judgement) contest(safe []*Cell) {
 			}
 		}
 		if j.first = tied; len(tied) == 1 {
-			j.findRunner(safe, m)
+			j.findRunner(safe)
 			return
 		}
 	}
 	j.by = first
+	j.findRunner(safe)
 }
 
-// findRunner is the lowest of the beaten by the metric that decided.
-func (j *judgement) findRunner(safe []*Cell, m metric) {
-	j.runner = nil
+// findRunner finds the lowest of the beaten, by the metric that decided.
+func (j *judgement) findRunner(safe []*Cell) {
 	for _, c := range safe {
-		if c == j.first[0] || c.told(m) == nil {
+		if slices.Contains(j.first, c) || c.told(j.by) == nil {
 			continue
 		}
-		if j.runner == nil || *c.told(m) < *j.runner.told(m) {
+		if j.runner == nil || *c.told(j.by) < *j.runner.told(j.by) {
 			j.runner = c
 		}
 	}
@@ -139,16 +148,18 @@ func (j *judgement) headline(safe int) string {
 	switch {
 	case safe == 1:
 		return best.Strategy + " alone lost nothing"
-	case len(j.first) > 1:
-		return join(names(j.first)) + " tie"
-	case j.runner == nil:
-		return best.Strategy + " wins"
 	}
-	e := j.f.compare(j.runner, best, j.by)
-	if e == nil {
-		return best.Strategy + " wins"
+	s := best.Strategy + " wins"
+	if len(j.first) > 1 {
+		s = join(names(j.first)) + " " + tieVerb(j.tieOutcome())
 	}
-	return fmt.Sprintf("%s wins; %s takes %sx (%s)", best.Strategy, j.runner.Strategy, significant(e.ratio), shortMetric(metricNames[j.by]))
+	if j.runner == nil {
+		return s
+	}
+	if e := j.f.compare(j.runner, best, j.by); e != nil {
+		s += fmt.Sprintf("; %s takes %sx (%s)", j.runner.Strategy, significant(e.ratio), shortMetric(metricNames[j.by]))
+	}
+	return s
 }
 
 // result is the first sentence: who wins and by how much.
@@ -198,22 +209,44 @@ func (j *judgement) aside(best *Cell) string {
 func (j *judgement) tie() string {
 	best := j.first[0]
 	var ratios []string
-	equal := true
 	for _, c := range j.first[1:] {
-		e := j.f.compare(c, best, j.by)
-		if e == nil {
-			equal = false
-			continue
+		if e := j.f.compare(c, best, j.by); e != nil {
+			ratios = append(ratios, fmt.Sprintf("%s/%s %s", c.Strategy, best.Strategy, factor(e.ratio, e.span, e.exact)))
 		}
-		equal = equal && e.verdict() == Equivalent
-		ratios = append(ratios, fmt.Sprintf("%s/%s %s", c.Strategy, best.Strategy, factor(e.ratio, e.span, e.exact)))
 	}
 	how := "cannot be told apart"
-	if equal {
+	if j.tieOutcome() == OutcomeEquivalent {
 		how = fmt.Sprintf("are equivalent within %.0f%%", 100*Margin)
+	} else if len(best.runs) < minRuns {
+		how = fmt.Sprintf("cannot be ranked by fewer than %d runs", minRuns)
 	}
-	return fmt.Sprintf("%s %s among those that %s (%s: %s)", join(names(j.first)), how, j.kept(best, "are"),
+	s := fmt.Sprintf("%s %s among those that %s (%s: %s)", join(names(j.first)), how, j.kept(best, "are"),
 		shortMetric(metricNames[j.by]), strings.Join(ratios, ", "))
+	if j.runner == nil {
+		return s
+	}
+	if e := j.f.compare(j.runner, best, j.by); e != nil {
+		s += fmt.Sprintf("; the next, %s, takes %s as long", j.runner.Strategy, factor(e.ratio, e.span, e.exact))
+	}
+	return s
+}
+
+// tieOutcome tells strategies that are alike from those not separated.
+func (j *judgement) tieOutcome() string {
+	for _, c := range j.first[1:] {
+		if e := j.f.compare(c, j.first[0], j.by); e == nil || e.verdict() != Equivalent {
+			return OutcomeInconclusive
+		}
+	}
+	return OutcomeEquivalent
+}
+
+// tieVerb says in a title what several strategies do.
+func tieVerb(outcome string) string {
+	if outcome == OutcomeEquivalent {
+		return "tie"
+	}
+	return "are not separated"
 }
 
 // kept says how it is known that commits were safe, after one strategy (verb

@@ -24,7 +24,11 @@ var links = map[string]Link{
 	"wan":  {Name: "wan", Latency: 5 * time.Millisecond, Bandwidth: 1e9 / 8},
 }
 
-// ParseLink reads a link's name or LATENCY,BANDWIDTH.
+// unlimited is how a link without a bound on its bandwidth is written.
+const unlimited = "0"
+
+// ParseLink reads a link's name or LATENCY,BANDWIDTH, where bandwidth 0 is
+// unlimited.
 func ParseLink(s string) (Link, error) {
 	if l, ok := links[s]; ok {
 		return l, nil
@@ -37,12 +41,15 @@ func ParseLink(s string) (Link, error) {
 	if err != nil {
 		return Link{}, fmt.Errorf("latency of link %q: %w", s, err)
 	}
+	if d < 0 {
+		return Link{}, fmt.Errorf("latency of link %q: expected at least 0", s)
+	}
+	if bandwidth == unlimited {
+		return Link{Name: d.String() + "," + unlimited, Latency: d.Std()}, nil
+	}
 	b, err := units.ParseBandwidth(bandwidth)
 	if err != nil {
 		return Link{}, fmt.Errorf("bandwidth of link %q: %w", s, err)
-	}
-	if d < 0 || b < 0 {
-		return Link{}, fmt.Errorf("link %q: expected nothing below 0", s)
 	}
 	return Link{Name: d.String() + "," + b.String(), Latency: d.Std(), Bandwidth: b}, nil
 }

@@ -1,0 +1,73 @@
+# nbdbench. Bare make lists the targets.
+
+GO      ?= go
+BIN     := $(CURDIR)/bin
+TOOLS   := $(BIN)/staticcheck $(BIN)/gofumpt
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+# Debian's packages that the tests talk to.
+PEERS   := nbdkit libnbd-bin python3-libnbd qemu-utils qemu-system-x86 fio nbd-client nbd-server
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/nbdbench
+	$(GO) build -o $(BIN)/nbdbench ./cmd/nbdbench
+
+run: ## the default comparison
+	$(GO) run ./cmd/nbdbench run
+
+# Minutes allotted on 2 cores, 15 in all: peers 2, lint 2, unit 4, race 4, interop 3.
+test: peers lint unit race interop ## everything, as on a fresh Debian machine: installs what it needs
+
+unit: ## all packages but interop, without the race detector
+	$(GO) test -timeout 10m $$($(GO) list ./... | grep -v /internal/interop)
+
+race: ## the packages with goroutines in them, and a slice of the rest, under the race detector
+	$(GO) test -race -short -timeout 10m $$($(GO) list ./... | grep -v /internal/interop)
+
+interop: ## against nbdkit, libnbd, qemu, fio and nbd-client
+	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -timeout 10m ./internal/interop
+
+lint: $(TOOLS) ## go vet, staticcheck, gofumpt
+	$(GO) vet ./...
+	$(BIN)/staticcheck ./...
+	@out=$$($(BIN)/gofumpt -l .); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+
+bench: ## simulated I/O per second, and what each layer costs
+	$(GO) test -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./workloads ./results ./internal/bench
+
+swarm: ## a long run of the whole stack against the oracle
+	$(GO) test ./internal/simtest -timeout 2h -simtest.runs 200000
+	$(GO) test ./devices -timeout 2h -run InRandomHistories -rapid.checks 2000000
+
+fuzz: ## every fuzz target, for FUZZTIME each
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; \
+		done; done
+
+check-real: ## real time against virtual time, on this machine as it is
+	NBDBENCH_TIMING=1 NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 30m -run RealTime ./internal/interop
+
+reference: ## rewrite results/reference from virtual time
+	$(GO) run ./internal/bench/reference
+
+peers: ## install the programs that the tests talk to (Debian, as root or with sudo)
+	@if ! command -v apt-get >/dev/null; then \
+		echo "not Debian: install $(PEERS) yourself"; \
+	elif ! dpkg -s $(PEERS) >/dev/null 2>&1; then \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $(PEERS); \
+	fi
+
+$(BIN)/staticcheck:
+	GOBIN=$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+$(BIN)/gofumpt:
+	GOBIN=$(BIN) $(GO) install mvdan.cc/gofumpt@v0.12.0
+
+ci: test ## what CI runs, and nothing more
+
+.PHONY: help build run test unit race interop lint bench swarm fuzz check-real reference peers ci
