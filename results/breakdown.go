@@ -90,17 +90,27 @@ func (g *group) longest() (ns int64) {
 	return ns
 }
 
-// mainCost is the finding: what the slowest strategy spends most of its time on.
+// mainCost is the finding: which strategies take longest, within the margin,
+// and what the slowest spends most of its time on.
 func (g *group) mainCost() string {
 	slowest := slices.MaxFunc(g.cells, func(a, b *Cell) int { return int(min(max(*a.Commit.Mean-*b.Commit.Mean, -1), 1)) })
-	best := 0
-	v := slowest.BreakdownNS.values()
+	var slow []string
+	for _, c := range g.cells {
+		if float64(*slowest.Commit.Mean) <= (1+Margin)*float64(*c.Commit.Mean) {
+			slow = append(slow, c.Strategy)
+		}
+	}
+	best, v := 0, slowest.BreakdownNS.values()
 	for i := range v {
 		if v[i] > v[best] {
 			best = i
 		}
 	}
-	return fmt.Sprintf("%s takes longest, %s of it %s", slowest.Strategy, percent(v[best], *slowest.Commit.Mean), stageNames[best])
+	verb := "take"
+	if len(slow) == 1 {
+		verb = "takes"
+	}
+	return fmt.Sprintf("%s %s longest, %s of it %s", join(slow), verb, percent(v[best], *slowest.Commit.Mean), stageNames[best])
 }
 
 // drawBars draws a row: the name, the time with its total, the shares.

@@ -33,7 +33,7 @@ func TestChartsOfTheDefaultPlan(t *testing.T) {
 		"latency-wal-noisy":     {"none-unsafe (not durable)"},
 		"breakdown-nvme-990pro": {"media (own data)", "1.25 ms", "96%"},
 		"breakdown-nvme-pm963":  {"cache"},
-		"breakdown-hdd-7200":    {"none takes longest"},
+		"breakdown-hdd-7200":    {"emulate and none take longest"},
 	} {
 		for _, l := range labels {
 			if !strings.Contains(charts[name], l) {

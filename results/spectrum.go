@@ -107,7 +107,7 @@ func (r *Run) spectrum(device string, groups []*group) *Chart {
 		title:    device + ": " + r.findings(shown, func(g *group) string { return g.workload }),
 		subtitle: subtitle("how long a commit takes", shown),
 		footer:   r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
-		keys:     append(strategyKeys(shown), key{name: "end: 10 samples beyond", glyph: &ring}, key{name: "slowest commit", glyph: &cross}),
+		keys:     append(strategyKeys(shown), key{name: "10 samples beyond", glyph: &ring}, key{name: "slowest commit", glyph: &cross}),
 	}
 	rows := (len(shown) + 1) / 2
 	return fr.chart(fileName("spectrum", device), vg.Length(rows*spectrumHeight), func(c draw.Canvas) { r.drawSpectrum(c, shown, all) })

@@ -16,8 +16,11 @@ func TestDrawsAreAFunctionOfNameAndCounters(t *testing.T) {
 		name string
 		v    uint64
 	}{
-		{"base", s.Uint64(3, 4)}, {"other a", s.Uint64(4, 4)}, {"other b", s.Uint64(3, 5)},
-		{"swapped", s.Uint64(4, 3)}, {"other name", Seed(1).Stream("arrivals").Uint64(3, 4)},
+		{"base", s.Uint64(3, 4)},
+		{"other a", s.Uint64(4, 4)},
+		{"other b", s.Uint64(3, 5)},
+		{"swapped", s.Uint64(4, 3)},
+		{"other name", Seed(1).Stream("arrivals").Uint64(3, 4)},
 		{"other seed", Seed(2).Stream("addresses").Uint64(3, 4)},
 		{"part", Seed(Seed(1).Sub("run", 0)).Stream("addresses").Uint64(3, 4)},
 		{"part 1", Seed(Seed(1).Sub("run", 1)).Stream("addresses").Uint64(3, 4)},

@@ -10,8 +10,10 @@ import (
 )
 
 func newDevices() *cobra.Command {
-	c := &cobra.Command{Use: "devices", Short: "Device profiles: what is simulated", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{
+		Use: "devices", Short: "Device profiles: what is simulated", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the device profiles", Args: cobra.NoArgs, RunE: listDevices},
 		&cobra.Command{Use: "show NAME", Short: "Explain a device profile, by name or path", Args: cobra.ExactArgs(1), RunE: showDevice},

@@ -11,8 +11,10 @@ import (
 )
 
 func newWorkloads() *cobra.Command {
-	c := &cobra.Command{Use: "workloads", Short: "Workload profiles: what is asked of a device", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{
+		Use: "workloads", Short: "Workload profiles: what is asked of a device", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the workload profiles", Args: cobra.NoArgs, RunE: listWorkloads},
 		&cobra.Command{Use: "show NAME", Short: "Explain a workload profile, by name or path", Args: cobra.ExactArgs(1), RunE: showWorkload},

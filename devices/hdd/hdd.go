@@ -90,6 +90,7 @@ type Device struct {
 	own   bool             // the destage holds data of the flushing commit
 
 	flush     *devices.Request // the FLUSH being served, or nil
+	ending    bool             // ... of which only the controller's part is left
 	hostsTurn bool             // host requests and destage take turns
 }
 
@@ -124,11 +125,11 @@ func (d *Device) busTime(n uint64) sim.Duration {
 
 // Kick gives the arm its next job if it has none.
 func (d *Device) Kick() {
+	d.settleFlush()
+	d.beginFlush()
 	if d.busy {
 		return
 	}
-	d.settleFlush()
-	d.beginFlush()
 	switch destage := d.wantsDestage(); {
 	case d.Host().Len() > 0 && (d.hostsTurn || !destage):
 		d.hostsTurn = false
@@ -139,51 +140,70 @@ func (d *Device) Kick() {
 	}
 }
 
-// beginFlush fixes the coverage of the next FLUSH, if none is being served. A
-// clean cache takes the controller's time alone.
+// beginFlush fixes the coverage of the next FLUSH, if none is being served: a
+// disk has one FLUSH at a time, as ATA's is not queued.
 func (d *Device) beginFlush() {
-	for d.flush == nil {
-		r, _, _ := d.NextFlush()
-		if r == nil {
-			return
-		}
-		r.Charge(devices.DeviceQueue, d.loop.Now())
-		if d.Cache() == nil || d.Cache().Clean(r.Seq) {
-			d.endFlush(r)
-			continue
-		}
-		d.flush = r
+	if d.flush != nil {
+		return
 	}
+	r, _, _ := d.NextFlush()
+	if r == nil {
+		return
+	}
+	r.Charge(devices.DeviceQueue, d.loop.Now())
+	d.flush = r
+	d.settleFlush()
 }
 
-// endFlush completes r after the controller's time.
-func (d *Device) endFlush(r *devices.Request) {
-	done := d.loop.Now().Add(d.cfg.Ack)
-	r.Charge(devices.CacheStage, done)
-	r.Timer.Owner = r
-	d.loop.At(&r.Timer, done, flushDone{d})
+// settleFlush ends the FLUSH being served once nothing that it covers is left:
+// written, superseded by a FUA write, or never there. That takes the
+// controller's time.
+func (d *Device) settleFlush() {
+	r := d.flush
+	if r == nil || d.ending || (d.Cache() != nil && !d.Cache().Clean(r.Seq)) {
+		return
+	}
+	d.ending = true
+	now := d.loop.Now()
+	r.Charge(devices.DeviceQueue, now)
+	r.Charge(devices.CacheStage, now.Add(d.cfg.Ack))
+	d.loop.After(&r.Timer, d.cfg.Ack, flushDone{d})
 }
 
+// flushDone completes the FLUSH being served.
 type flushDone struct{ d *Device }
 
-func (f flushDone) Fire(t *sim.Timer) { f.d.FlushDone(t.Owner.(*devices.Request)) }
+func (f flushDone) Fire(*sim.Timer) {
+	d, r := f.d, f.d.flush
+	d.flush, d.ending = nil, false
+	d.FlushDone(r)
+	d.Kick()
+}
+
+// draining is the snapshot of the FLUSH for which the arm has extents to write.
+func (d *Device) draining() (snapshot uint64, ok bool) {
+	if d.flush == nil || d.ending || d.Cache().Oldest().First > d.flush.Seq {
+		return 0, false
+	}
+	return d.flush.Seq, true
+}
 
 // wantsDestage reports whether a dirty extent should be written: one that the
 // FLUSH covers, or any if the drive wants room.
 func (d *Device) wantsDestage() bool {
-	c := d.Cache()
-	if c == nil || c.Extents() == 0 {
+	if c := d.Cache(); c == nil || c.Extents() == 0 {
 		return false
 	}
-	if d.flush != nil && c.Oldest().First <= d.flush.Seq {
+	if _, ok := d.draining(); ok {
 		return true
 	}
 	return d.Background()
 }
 
+// limit is up to which First the arm may choose among the dirty extents.
 func (d *Device) limit() uint64 {
-	if c := d.Cache(); d.flush != nil && c.Oldest().First <= d.flush.Seq {
-		return d.flush.Seq
+	if snapshot, ok := d.draining(); ok {
+		return snapshot
 	}
 	return math.MaxUint64
 }
@@ -421,7 +441,7 @@ func (d *Device) landRun(now sim.Time) {
 	d.run = nil
 	d.Land(f)
 	r := d.flush
-	if r == nil {
+	if r == nil || d.ending {
 		return
 	}
 	r.Charge(devices.DeviceQueue, d.began)
@@ -429,15 +449,5 @@ func (d *Device) landRun(now sim.Time) {
 		r.Charge(devices.MediaStage, now)
 	} else {
 		r.Charge(devices.FlushOthers, now)
-	}
-}
-
-// settleFlush ends the FLUSH being served once nothing that it covers is left:
-// written, or superseded by a FUA write.
-func (d *Device) settleFlush() {
-	if r := d.flush; r != nil && d.Cache().Clean(r.Seq) {
-		d.flush = nil
-		r.Charge(devices.DeviceQueue, d.loop.Now())
-		d.endFlush(r)
 	}
 }

@@ -39,9 +39,15 @@ func (c *Config) Validate() error {
 		name  string
 		value sim.Duration
 	}{
-		{"serial", c.Serial}, {"serial_per_4k", c.SerialPer4K}, {"parallel", c.Parallel},
-		{"read_base", c.ReadBase}, {"read_page", c.ReadPage}, {"flush_clean", c.FlushClean},
-		{"flush_base", c.FlushBase}, {"flush_per_stripe", c.FlushPerStripe}, {"fua_base", c.FUABase},
+		{"serial", c.Serial},
+		{"serial_per_4k", c.SerialPer4K},
+		{"parallel", c.Parallel},
+		{"read_base", c.ReadBase},
+		{"read_page", c.ReadPage},
+		{"flush_clean", c.FlushClean},
+		{"flush_base", c.FlushBase},
+		{"flush_per_stripe", c.FlushPerStripe},
+		{"fua_base", c.FUABase},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %v, want at least 0", d.name, d.value))
