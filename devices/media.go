@@ -289,6 +289,7 @@ type pageSlot struct {
 	stamp Stamp
 }
 
+// newPageTable returns a table of n slots, a power of two and at least 16.
 func newPageTable(n int) pageTable {
 	shift := uint(64)
 	for m := 1; m < n; m *= 2 {
@@ -297,7 +298,12 @@ func newPageTable(n int) pageTable {
 	return pageTable{slots: make([]pageSlot, 1<<(64-shift)), shift: shift}
 }
 
-func (t *pageTable) home(page uint64) int { return int(page * 0x9e3779b97f4a7c15 >> t.shift) }
+// home is where the search for a page begins. Eight neighbouring pages have
+// neighbouring homes, two cache lines in all.
+func (t *pageTable) home(page uint64) int {
+	group := (page >> 3) * 0x9e3779b97f4a7c15 >> (t.shift + 3)
+	return int(group<<3 | page&7)
+}
 
 func (t *pageTable) find(page uint64) int {
 	i := t.home(page)

@@ -21,6 +21,7 @@ type world struct {
 	recorder *results.Recorder
 	cutter   *cutter // nil without power cuts
 	export   nbd.ExportInfo
+	clients  nbd.Multi
 
 	before devices.Stats // of the model, when the window began
 	window sim.Timer
@@ -47,7 +48,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.export = wires[0].Client.Export()
+	w.export, w.clients = wires[0].Client.Export(), client
 	w.recorder = results.NewRecorder(results.RecorderConfig{Start: sim.Time(p.Warmup)})
 	top, err := c.Strategy.Client(newObserve(client, w.loop, w.recorder), options)
 	if err != nil {

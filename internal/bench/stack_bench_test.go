@@ -1,0 +1,57 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+)
+
+// BenchmarkStack is a whole run in virtual time without power cuts: runner,
+// strategy, codec, link, write cache, model, recorder. An operation is one NBD
+// command; IO/s is how many of them one core simulates in a second of real time.
+func BenchmarkStack(b *testing.B) {
+	for _, c := range []struct{ device, strategy string }{
+		{"nvme-990pro", "native"},
+		{"nvme-990pro", "emulate"},
+		{"nvme-990pro", "none"},
+		{"nvme-990pro", "none-unsafe"},
+		{"nvme-pm963", "native"},
+		{"ram", "native"},
+	} {
+		for _, depth := range []uint32{1, 32} {
+			b.Run(fmt.Sprintf("%s/%s/depth=%d", c.device, c.strategy, depth), func(b *testing.B) {
+				benchmarkStack(b, c.device, c.strategy, depth)
+			})
+		}
+	}
+}
+
+func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
+	p := plan(device, "sync-4k", strategy)
+	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], depth, 0, 1<<40, 1<<62
+	cells, err := p.Cells()
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := newWorld(&p, &cells[0], p.seedOf(0))
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.runner.Start()
+	commands := func() int {
+		n := w.clients.Counts()
+		return int(n.Write + n.WriteFUA + n.Flush)
+	}
+	for commands() < 10_000 { // pools and tables have their size
+		w.loop.Step()
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	start := commands()
+	for commands()-start < b.N {
+		for range 64 {
+			w.loop.Step()
+		}
+	}
+	b.ReportMetric(float64(commands()-start)/b.Elapsed().Seconds(), "IO/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(commands()-start), "ns/IO")
+}

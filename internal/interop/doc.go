@@ -1,0 +1,35 @@
+// Package interop tries nbdbench against the NBD programs of others. It has no
+// code of its own: its tests build the command, start it, and let real peers
+// talk to it, or let it talk to them.
+//
+// What is tested, and against whom:
+//
+//	flags        nbdinfo                what each strategy advertises, for each profile and override
+//	negotiation  nbd-client, libnbd     LIST, INFO and GO, EXPORT_NAME, a name that is not there, TLS refused
+//	data         nbdcopy, qemu-img      what went in comes out, through several connections
+//	commands     qemu-io, libnbd        FUA, FLUSH, TRIM, WRITE_ZEROES, and one errno for each rule
+//	load         fio                    verified random writes with flushes, 16 in flight
+//	targets      nbdkit, qemu-nbd,      nbdbench run --target: what crosses the wire under each strategy,
+//	             nbd-server             and that nothing does without --destroy
+//	decisions    nbdkit                 nbd.Resolve decides as nbdkit and its fua filter do
+//	draining     libnbd                 SIGTERM while a FLUSH is in flight
+//	legacy       libnbd                 a backend without flags, exported as FUA that is emulated
+//	time         nbdbench itself        real time agrees with virtual time
+//
+// A peer that is not installed skips its tests. Where the environment has CI or
+// NBDBENCH_REQUIRE_PEERS=1 it fails them. TestPeerVersions logs a table with a
+// line for each peer, so that a log says against what it was made:
+//
+//	peer         version  from
+//	nbdkit       1.32.5   /usr/bin/nbdkit
+//	fio          3.33     /usr/bin/fio
+//	nbd-client   missing  apt-get install nbd-client
+//
+// No test but one looks at the clock, because machines are shared: what takes
+// long has minutes. That one, TestRealTimeAgreesWithVirtualTime, runs only with
+// NBDBENCH_TIMING=1, on a machine that has nothing else to do.
+//
+// With -short, or under the race detector (which the tested command then has
+// too), less data is moved. The kernel's client is not tried here: it needs
+// nbd.ko, which few machines that run tests have.
+package interop
