@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,8 +68,11 @@ func saveCharts(stderr io.Writer, doc *results.Run, dir, kind string) error {
 	default:
 		return usage("--chart-format: expected svg, png or pdf, got %q", kind)
 	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
 	for _, chart := range doc.Charts() {
-		path := filepath.Join(dir, strings.TrimSuffix(chart.Name, ".svg")+"."+kind)
+		path := filepath.Join(dir, chart.Name+"."+kind)
 		if err := chart.Save(path); err != nil {
 			return err
 		}
