@@ -52,8 +52,9 @@ fuzz: ## every fuzz target, for FUZZTIME each
 check-real: ## real time against virtual time, on this machine as it is
 	NBDBENCH_TIMING=1 NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 30m -run RealTime ./internal/interop
 
-reference: ## rewrite results/reference from virtual time
-	$(GO) run ./internal/bench/reference
+reference: ## rewrite results/reference, byte for byte, from virtual time
+	rm -rf results/reference/default
+	$(GO) run ./cmd/nbdbench run --output results/reference/default >/dev/null
 
 peers: ## install the programs that the tests talk to (Debian, as root or with sudo)
 	@if ! command -v apt-get >/dev/null; then \

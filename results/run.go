@@ -26,6 +26,9 @@ type Host struct {
 	CPU     string `json:"cpu"`
 	CPUs    int    `json:"cpus"`
 	Started string `json:"started"` // RFC 3339, UTC
+	// RoundTrip is the median latency of a write over the run's kind of socket to
+	// a device that takes no time; null where it was not measured.
+	RoundTrip *sim.Duration `json:"socket_round_trip_ns"`
 }
 
 // Run is the document of one benchmark: what run.json holds. Make it with

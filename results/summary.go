@@ -235,10 +235,22 @@ func (r *Run) head() []string {
 	if c := r.conditions(); len(c) > 0 {
 		lines = append(lines, strings.Join(c, " · "))
 	}
+	if h := r.Host; h != nil {
+		lines = append(lines, h.String())
+	}
 	if r.Partial {
 		lines = append(lines, "Partial: the benchmark was interrupted.")
 	}
 	return lines
+}
+
+// String is the machine in one line.
+func (h *Host) String() string {
+	words := []string{fmt.Sprintf("%d x %s", h.CPUs, h.CPU), h.OS + " " + h.Kernel}
+	if h.RoundTrip != nil {
+		words = append(words, "socket round trip "+formatNS(int64(*h.RoundTrip)))
+	}
+	return strings.Join(words, " · ")
 }
 
 // conditions are those that all cells share: clock, link, depth, runs, cuts.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -43,6 +44,11 @@ clock. --target drives somebody else's NBD server and overwrites what is on it.
 A threshold such as 'nvme-990pro/wal-noisy/emulate:commit.p99<2ms' makes the exit
 code 99 when it does not hold. The exit code does not depend on what was lost in
 power cuts: the loss is a result.`
+
+// gcPercent lets the heap grow to five times what is live before it is
+// collected: a run makes little garbage and lives for seconds. Measured on the
+// default plan: 12% less time than with 100, 195 MB instead of 95.
+const gcPercent = 400
 
 // runFlags are the flags of run, which override a plan.
 type runFlags struct {
@@ -106,6 +112,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(gcPercent)
 	progress := newProgress(c.ErrOrStderr())
 	doc, err := bench.Run(c.Context(), &p, progress.update)
 	progress.end()

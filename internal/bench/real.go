@@ -38,6 +38,18 @@ func host() *results.Host {
 	return h
 }
 
+// measuredHost describes this machine and, where the run uses a socket of its
+// own, that socket's round trip.
+func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
+	h := host()
+	if p.Target != "" {
+		return h, nil
+	}
+	d, err := RoundTrip(ctx)
+	h.RoundTrip = &d
+	return h, err
+}
+
 // socket is the server half of a run in real time: a device behind a real
 // socket, on a loop of its own.
 type socket struct {

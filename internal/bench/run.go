@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 
@@ -41,7 +42,9 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 	}
 	doc := results.NewRun(Tool(), plan, sim.Seed(p.Seed))
 	if p.Clock == "real" {
-		doc.Host = host()
+		if doc.Host, err = measuredHost(ctx, p); err != nil {
+			return nil, err
+		}
 	}
 	out := make([]*results.Cell, len(cells))
 	for i := range cells {
@@ -60,15 +63,18 @@ func Tool() results.Tool {
 	return results.Tool{Version: Version(), Go: runtime.Version()}
 }
 
-// Version is the module's version, or that of its source where it was built
-// from a checkout of a release; otherwise "devel".
+// Version is the release that the program was built from, or "devel": a commit
+// between two releases is not one, and must not change what a run prints.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+	if !ok || !release.MatchString(info.Main.Version) {
 		return "devel"
 	}
 	return info.Main.Version
 }
+
+// release matches the versions of releases, and no pseudo-version.
+var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?$`)
 
 func cellConfig(p *Plan, c *Cell) results.CellConfig {
 	return results.CellConfig{

@@ -1,0 +1,143 @@
+package interop
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"nbdbench/devices"
+	"nbdbench/devices/layer"
+	"nbdbench/nbd"
+	"nbdbench/sim"
+)
+
+// fileBackend is a backend as people write them: a file that knows no flags.
+type fileBackend struct {
+	*os.File
+	size  uint64
+	syncs atomic.Int64
+}
+
+func (b *fileBackend) Size() uint64 { return b.size }
+
+func (b *fileBackend) Sync() error {
+	b.syncs.Add(1)
+	return b.File.Sync()
+}
+
+func newFileBackend(t *testing.T, size int64) *fileBackend {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "disk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	return &fileBackend{File: f, size: uint64(size)}
+}
+
+// export serves a device of its own making on a Unix socket in this process.
+func exportDevice(t *testing.T, device func(*sim.Loop) devices.Device) (uri string) {
+	t.Helper()
+	loop := sim.NewLoop()
+	real, err := sim.NewReal(loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d devices.Device
+	real.Do(func() { d = device(loop) })
+	server := nbd.NewServer(real, &nbd.Export{Device: d})
+	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: filepath.Join(t.TempDir(), "socket")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		<-served
+		if err := real.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return u.String()
+}
+
+// TestALegacyBackendIsSyncedForFUA: a backend that has never heard of FUA is
+// exported as FUA that is emulated, bare or with the layer of that name.
+func TestALegacyBackendIsSyncedForFUA(t *testing.T) {
+	need(t, libnbd, "nbdinfo")
+	for _, wrap := range []string{"bare", "emulate"} {
+		t.Run(wrap, func(t *testing.T) {
+			b := newFileBackend(t, 8*mib)
+			uri := exportDevice(t, func(loop *sim.Loop) devices.Device {
+				d := devices.FromLegacy(loop, b)
+				if got := d.Info().FUA; got != devices.FUAEmulate {
+					t.Errorf("FUA of a legacy backend: %v, expected %v", got, devices.FUAEmulate)
+				}
+				return wrapped(t, wrap, loop, d)
+			})
+			if x := nbdinfo(t, uri); !x.FUA || !x.Flush || !x.MultiConn || x.Size != 8*mib {
+				t.Errorf("nbdinfo says %+v, expected FLUSH, FUA and multi-conn", x)
+			}
+			checkLegacy(t, uri, b)
+		})
+	}
+}
+
+func wrapped(t *testing.T, strategy string, loop *sim.Loop, d devices.Device) devices.Device {
+	if strategy == "bare" {
+		return d
+	}
+	s, _ := layer.Lookup(strategy)
+	d, err := s.Server(d, layer.Options{Loop: loop})
+	if err != nil {
+		t.Error(err)
+	}
+	return d
+}
+
+// checkLegacy has a real client write, and looks at the file.
+func checkLegacy(t *testing.T, uri string, b *fileBackend) {
+	t.Helper()
+	for _, c := range []struct {
+		command string
+		syncs   int64
+	}{
+		{"h.pwrite(bytearray([1]) * 4096, 0)", 0},
+		{"h.pwrite(bytearray([2]) * 4096, 4096, nbd.CMD_FLAG_FUA)", 1},
+		{"h.zero(4096, 8192, nbd.CMD_FLAG_FUA)", 1},
+		{"h.flush()", 1},
+		{"h.pread(4096, 0)", 0},
+	} {
+		before := b.syncs.Load()
+		must(t, "", libnbd, "-c", "import nbd, sys; h = nbd.NBD(); h.connect_uri(sys.argv[1]); "+c.command+"; h.shutdown()", uri)
+		if got := b.syncs.Load() - before; got != c.syncs {
+			t.Errorf("%s: Sync was called %d times, expected %d", c.command, got, c.syncs)
+		}
+	}
+	got := make([]byte, 8192)
+	want := append(bytes.Repeat([]byte{1}, 4096), bytes.Repeat([]byte{2}, 4096)...)
+	if _, err := b.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the file does not have what was written (%v)", err)
+	}
+}
+
+// TestALegacyBackendWithoutSync has nothing to promise.
+func TestALegacyBackendWithoutSync(t *testing.T) {
+	need(t, libnbd)
+	b := newFileBackend(t, 8*mib)
+	uri := exportDevice(t, func(loop *sim.Loop) devices.Device {
+		return devices.FromLegacy(loop, struct{ devices.Legacy }{b})
+	})
+	script(t, "what_is_not_advertised.py", uri, "fua", "flush", "trim")
+	if n := b.syncs.Load(); n != 0 {
+		t.Errorf("Sync was called %d times on a backend that was not to have it", n)
+	}
+}

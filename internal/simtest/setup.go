@@ -1,0 +1,201 @@
+package simtest
+
+import (
+	"fmt"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/history"
+	"nbdbench/devices/layer"
+	"nbdbench/internal/units"
+	"nbdbench/sim"
+)
+
+// Options narrow what a seed draws.
+type Options struct {
+	Strategy string // a name of package layer; empty is drawn
+	Device   string // one of Devices; empty is drawn
+
+	// Direct leaves NBD out. Serial has one request at a time, on one connection
+	// and over a link that takes no time.
+	Direct, Serial bool
+
+	// Sink is told of the history at the wire.
+	Sink history.Sink
+	// Around wraps the model, below the server's layers: a defect to be found.
+	Around func(*sim.Loop, catalog.Device) devices.Device
+}
+
+// Devices are the kinds of devices that are drawn.
+func Devices() []string {
+	return []string{"ssd", "hdd", "ssd-protected", "ssd-uncached", "hdd-uncached", "ram"}
+}
+
+// Volatile reports whether a kind of device has a cache that a power cut empties.
+func Volatile(device string) bool { return device == "ssd" || device == "hdd" }
+
+// deviceSize is the size of the devices: large enough for tracks and zones.
+const deviceSize = 64 << 20
+
+// setup is what a seed draws, but for the requests.
+type setup struct {
+	device   string
+	profile  *catalog.Profile
+	strategy layer.Strategy
+	mode     devices.Mode
+	link     link
+
+	perConn     bool // FLUSH holds for its connection only
+	connections int
+	depth       int // requests at a time
+	serverDepth int // commands of a connection at a time, where the strategy has a bound
+	requests    int
+	cutEvery    int          // events between cuts, on average
+	base, span  uint64       // the sectors that are written
+	think       sim.Duration // between a slot's requests, at most; 0 is none
+}
+
+func (s *setup) String() string {
+	p := s.profile
+	text := fmt.Sprintf("device %s: block %v atomic %v fua %s flush %v cache %s", s.device, p.LogicalBlock, p.AtomicUnit, p.Advertise.FUA, p.Advertise.Flush, p.Cache.Mode)
+	if p.Cache.Mode == "volatile" {
+		text += fmt.Sprintf(" %v high %v low %v idle %v", p.Cache.Capacity, p.Cache.HighWater, p.Cache.LowWater, p.Cache.IdleDestage)
+	}
+	if p.SSD != nil {
+		text += fmt.Sprintf("\nssd %+v", *p.SSD)
+	}
+	if p.HDD != nil {
+		text += fmt.Sprintf("\nhdd scheduler %s, queue %d, ack %v", p.HDD.Scheduler, p.HDD.QueueDepth, p.HDD.Ack)
+	}
+	return text + fmt.Sprintf("\nstrategy %s (server depth %d), link %v, %d connections (flush per connection %v), depth %d, %d requests in %d sectors from %d, think %v, mode %d",
+		s.strategy.Name, s.serverDepth, s.link, s.connections, s.perConn, s.depth, s.requests, s.span, s.base, s.think, s.mode)
+}
+
+// link is the wire, in each direction alike.
+type link struct {
+	name      string
+	latency   sim.Duration
+	bandwidth float64 // bytes per second; 0 is unlimited
+}
+
+func (l link) String() string { return l.name }
+
+// links are those of a benchmark; the first takes no time.
+var links = []link{{name: "none"}, {"unix", 15 * microsecond, 4e9}, {"lan", 50 * microsecond, 10e9 / 8}}
+
+// dice draws one number after another from a stream of its own.
+type dice struct {
+	stream sim.Stream
+	n      uint64
+}
+
+func (d *dice) below(n int) int { return int(d.upTo(uint64(n))) }
+
+func (d *dice) upTo(n uint64) uint64 {
+	d.n++
+	return d.stream.Below(n, d.n, 0)
+}
+
+// one reports true once in n times.
+func (d *dice) one(n int) bool { return d.below(n) == 0 }
+
+func pick[T any](d *dice, of ...T) T { return of[d.below(len(of))] }
+
+const (
+	microsecond = sim.Duration(time.Microsecond)
+	millisecond = sim.Duration(time.Millisecond)
+)
+
+// draw makes the setup of a seed.
+func draw(seed sim.Seed, o Options) (*setup, error) {
+	d := &dice{stream: seed.Stream("setup")}
+	s := &setup{device: pick(d, "ssd", "ssd", "ssd", "ssd", "hdd", "hdd", "hdd", "ssd-protected", "ssd-uncached", "hdd-uncached", "ram")}
+	if o.Device != "" {
+		s.device = o.Device
+	}
+	s.strategy = pick(d, layer.Strategies()...)
+	if o.Strategy != "" {
+		var ok bool
+		if s.strategy, ok = layer.Lookup(o.Strategy); !ok {
+			return nil, fmt.Errorf("simtest: no strategy %q", o.Strategy)
+		}
+	}
+	if err := s.drawProfile(d); err != nil {
+		return nil, err
+	}
+	s.drawLoad(d)
+	if o.Serial {
+		s.connections, s.depth, s.link = 1, 1, links[0]
+	}
+	return s, nil
+}
+
+func (s *setup) drawLoad(d *dice) {
+	s.mode = pick(d, devices.Versions, devices.Versions, devices.Versions, devices.RealBytes)
+	s.link = pick(d, links...)
+	s.connections = 1 + d.below(4)
+	s.perConn = d.one(5)
+	s.depth = 1 + d.below(16)
+	s.serverDepth = pick(d, 0, 0, 1, 3)
+	s.requests = 20 + d.below(130)
+	s.cutEvery = pick(d, 7, 20, 60)
+	s.span = pick(d, uint64(8), 32, 64, 256, 1024)
+	s.base = d.upTo(deviceSize/devices.Sector/8-s.span/8) * 8
+	s.think = pick(d, 0, 0, 20*microsecond, 300*microsecond, 20*millisecond)
+}
+
+// drawProfile takes an embedded profile and makes it small.
+func (s *setup) drawProfile(d *dice) error {
+	base := map[string]string{"ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
+	p, err := catalog.Load(base)
+	if err != nil {
+		return err
+	}
+	s.profile = p
+	p.Size = deviceSize
+	p.LogicalBlock = pick[units.Size](d, 512, 512, 4096)
+	p.AtomicUnit = pick[units.Size](d, 512, 1024, 2048, 4096, 4096)
+	p.Advertise.FUA = pick(d, "native", "native", "native", "none")
+	p.Advertise.Flush = !d.one(12)
+	p.Advertise.Trim = !d.one(4)
+	switch {
+	case Volatile(s.device):
+		drawCache(d, &p.Cache)
+	case s.device == "ssd-uncached" || s.device == "hdd-uncached":
+		p.Cache = catalog.Cache{Mode: "none"}
+	}
+	if p.SSD != nil {
+		drawSSD(d, p.SSD)
+	}
+	if p.HDD != nil {
+		p.HDD.Scheduler = pick(d, "sptf", "c-look", "fifo")
+		p.HDD.QueueDepth = pick(d, 1, 4, 32)
+		p.HDD.Ack = pick(d, 0, 100*microsecond)
+	}
+	return p.Validate()
+}
+
+// drawCache draws a cache so small that it fills.
+func drawCache(d *dice, c *catalog.Cache) {
+	c.Capacity = pick[units.Size](d, 64<<10, 64<<10, 128<<10, 1<<20)
+	c.HighWater = c.Capacity / pick[units.Size](d, 1, 2, 4, 16)
+	c.LowWater = c.HighWater / pick[units.Size](d, 1, 2, 8, 1<<30)
+	c.IdleDestage = pick(d, 0, 30*microsecond, 5*millisecond)
+}
+
+func drawSSD(d *dice, c *catalog.SSD) {
+	c.Serial = pick(d, 0, 0, 10*microsecond)
+	c.SerialPer4K = pick(d, 0, c.SerialPer4K)
+	c.Parallel = pick(d, 0, c.Parallel)
+	c.ReadPage = pick(d, 0, c.ReadPage)
+	c.Dies = pick(d, 1, 2, 32)
+	c.FlushClean = pick(d, 0, 5*microsecond)
+	c.FlushBase = pick(d, 0, 100*microsecond, 1600*microsecond)
+	c.FlushPerStripe = pick(d, 0, 20*microsecond, 200*microsecond)
+	c.Stripe = pick[units.Size](d, 512, 4096, 16<<10, 1<<20)
+	c.FUABase = pick(d, 0, 50*microsecond, 4*millisecond)
+	c.Servers = 1 + d.below(3)
+	c.Contention = pick(d, 0, 0.5)
+	c.Sigma = pick(d, 0, 0.15, 1)
+}
