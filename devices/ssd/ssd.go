@@ -199,17 +199,22 @@ func (d *Device) startWrite(u *unit, r *devices.Request) {
 	r.Charge(devices.DeviceQueue, now)
 	r.Charge(devices.CacheStage, now.Add(d.serialTime(r)+d.cfg.Parallel))
 	u.req = r
-	d.startUnit(u, d.serialTime(r)+d.cfg.Parallel+d.scaled(d.cfg.FUABase, d.spread(r)))
+	d.startUnit(u, d.contended(d.serialTime(r)+d.cfg.Parallel+d.scaled(d.cfg.FUABase, d.spread(r))))
 }
 
 func (d *Device) scaled(t sim.Duration, factor float64) sim.Duration {
 	return sim.Duration(float64(t) * factor)
 }
 
-func (d *Device) startUnit(u *unit, service sim.Duration) {
+// contended is how long service takes on a unit that starts now.
+func (d *Device) contended(service sim.Duration) sim.Duration {
 	if d.idle < len(d.units) {
-		service = d.scaled(service, 1+d.cfg.Contention)
+		return d.scaled(service, 1+d.cfg.Contention)
 	}
+	return service
+}
+
+func (d *Device) startUnit(u *unit, service sim.Duration) {
 	d.idle--
 	u.busy = true
 	d.loop.After(&u.timer, service, u)
@@ -222,8 +227,9 @@ func (d *Device) startFlush(u *unit) {
 	now := d.loop.Now()
 	r.Charge(devices.DeviceQueue, now)
 	factor := d.spread(r)
-	service := d.scaled(d.flushTime(bytes), factor)
-	r.Charge(devices.MediaStage, now.Add(d.scaled(d.flushTime(own), factor)))
+	service := d.contended(d.scaled(d.flushTime(bytes), factor))
+	alone := d.contended(d.scaled(d.flushTime(own), factor))
+	r.Charge(devices.MediaStage, now.Add(min(alone, service)))
 	r.Charge(devices.FlushOthers, now.Add(service))
 	u.req = r
 	if bytes > 0 {
@@ -249,7 +255,7 @@ func (d *Device) startDestage(u *unit) bool {
 		return false
 	}
 	u.flight = f
-	d.startUnit(u, d.cfg.FlushPerStripe)
+	d.startUnit(u, d.contended(d.cfg.FlushPerStripe))
 	return true
 }
 
@@ -287,14 +293,27 @@ func (d *Device) endFlush(r *devices.Request) {
 // dirty under another unit's flight has to be written now.
 func (d *Device) recheck() {
 	for n := d.blocked.Len(); n > 0; n-- {
-		r := d.blocked.Pop()
-		if c := d.Cache(); !c.Clean(r.Seq) && c.Extents() > 0 && c.Oldest().First <= r.Seq && d.idle > 0 {
-			u := d.freeUnit()
-			u.req, u.flight = r, c.Depart()
-			c.TakeUpTo(u.flight, r.Seq, ^uint64(0))
-			d.startUnit(u, d.flushTime(u.flight.Bytes()))
-			continue
+		if r := d.blocked.Pop(); d.idle == 0 || !d.startRest(r) {
+			d.endFlush(r)
 		}
-		d.endFlush(r)
 	}
+}
+
+// startRest has a free unit write what FLUSH r covers and no other unit carries
+// any more. It reports whether there was anything.
+func (d *Device) startRest(r *devices.Request) bool {
+	c := d.Cache()
+	if c.Clean(r.Seq) {
+		return false
+	}
+	f := c.Depart()
+	c.TakeUpTo(f, r.Seq, ^uint64(0))
+	if f.Bytes() == 0 {
+		d.Land(f)
+		return false
+	}
+	u := d.freeUnit()
+	u.req, u.flight = r, f
+	d.startUnit(u, d.contended(d.flushTime(f.Bytes())))
+	return true
 }

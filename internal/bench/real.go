@@ -168,6 +168,9 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		o.err = err
 		return
 	}
+	if o.err = asksTooMuch(&c.Workload, top.Info()); o.err != nil {
+		return
+	}
 	runner, err := workloads.NewRunner(loop, top, runnerConfig(p, c, seed, commitsOnly{recorder}))
 	if err != nil {
 		o.err = err

@@ -168,8 +168,9 @@ func settle(c *results.Cell, outcomes []outcome) {
 	}
 }
 
-// warnLate says how late a real-time server's replies were: the worst of its
-// runs. The quantiles are upper ends of buckets of a factor of two.
+// warnLate says how late a real-time server's replies were, beyond what the
+// device's time asks: the worst of its runs. The quantiles are upper ends of
+// buckets of a factor of two.
 func warnLate(c *results.Cell, late []*sim.Lateness) {
 	if len(late) == 0 {
 		return
@@ -178,7 +179,15 @@ func warnLate(c *results.Cell, late []*sim.Lateness) {
 	for _, l := range late {
 		p50, p99, most = max(p50, l.Quantile(0.5)), max(p99, l.Quantile(0.99)), max(most, l.Max())
 	}
-	c.Warn("replies were later than the device's time asks: median below %v, p99 below %v, at most %v", p50, p99, most)
+	c.Warn("replies late by: p50 below %v, p99 below %v, at most %v", rough(p50), rough(p99), rough(most))
+}
+
+// rough rounds to two significant digits.
+func rough(d sim.Duration) sim.Duration {
+	unit := sim.Duration(1)
+	for ; d >= 100*unit; unit *= 10 {
+	}
+	return d.Round(unit)
 }
 
 // runVirtual is one task in virtual time.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
@@ -54,8 +55,25 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := asksTooMuch(&c.Workload, top.Info()); err != nil {
+		return nil, err
+	}
 	w.runner, err = workloads.NewRunner(w.loop, top, runnerConfig(p, c, seed, w.observers()))
 	return w, err
+}
+
+// asksTooMuch says, as a *layer.Unsupported, what the workload asks for that the
+// client's device cannot do: under pass nothing stands in for FUA.
+func asksTooMuch(w *workloads.Profile, client devices.Info) error {
+	for _, s := range slices.Concat(w.Transaction, w.Between) {
+		switch {
+		case s.Durable && client.FUA == devices.FUANone:
+			return &layer.Unsupported{Reason: "the export does not advertise FUA"}
+		case s.Op == workloads.ActionFlush && !client.CanFlush:
+			return &layer.Unsupported{Reason: "the export does not advertise FLUSH"}
+		}
+	}
+	return nil
 }
 
 func (w *world) observers() workloads.Observer {

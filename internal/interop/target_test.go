@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,20 +139,44 @@ func qemuNBD(t *testing.T, file string) target {
 	return target{uri: socketURI(socket)}
 }
 
-// nbdServer exports a raw file. It has no FUA unless told, and wants a port.
+// nbdServer exports a raw file. It has no FLUSH and FUA unless told, listens on
+// a port besides, and is a daemon whatever one says.
 func nbdServer(t *testing.T) target {
 	need(t, "nbd-server")
 	dir := t.TempDir()
-	socket := filepath.Join(dir, "socket")
+	socket, pid, config := filepath.Join(dir, "socket"), filepath.Join(dir, "pid"), filepath.Join(dir, "config")
 	text := fmt.Sprintf("[generic]\nunixsock = %s\nlistenaddr = 127.0.0.1\nport = %s\n[disk]\nexportname = %s\nflush = true\nfua = true\n",
 		socket, freePort(t), rawFile(t))
-	config := filepath.Join(dir, "config")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, "", "nbd-server", "-d", "-C", config, "-p", filepath.Join(dir, "pid"))
+	must(t, dir, "nbd-server", "-C", config, "-p", pid)
 	awaitSocket(t, "unix", socket)
+	t.Cleanup(func() { endDaemon(t, pid) })
 	return target{uri: "nbd+unix:///disk?socket=" + socket}
+}
+
+// endDaemon ends the process whose number is in a file.
+func endDaemon(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 1 {
+		t.Errorf("the number of a process: %q, %v", text, err)
+		return
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	for range 500 { // until it has gone
+		if syscall.Kill(pid, 0) != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func freePort(t *testing.T) string {

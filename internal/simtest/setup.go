@@ -20,6 +20,8 @@ type Options struct {
 	// Direct leaves NBD out. Serial has one request at a time, on one connection
 	// and over a link that takes no time.
 	Direct, Serial bool
+	// Units makes an atomic unit that survives in part an error.
+	Units bool
 
 	// Sink is told of the history at the wire.
 	Sink history.Sink
@@ -46,6 +48,7 @@ type setup struct {
 	mode     devices.Mode
 	link     link
 
+	units       bool // see Options
 	perConn     bool // FLUSH holds for its connection only
 	connections int
 	depth       int // requests at a time
@@ -125,6 +128,7 @@ func draw(seed sim.Seed, o Options) (*setup, error) {
 		return nil, err
 	}
 	s.drawLoad(d)
+	s.units = o.Units
 	if o.Serial {
 		s.connections, s.depth, s.link = 1, 1, links[0]
 	}

@@ -20,6 +20,7 @@ type Report struct {
 	Requests   int
 	Cuts       int
 	Violations int // of promises at the wire, in all images of all cuts
+	Shorn      int // atomic units that survived in part, in all images of all cuts
 	Commits    int // that the application was told are durable
 	Lost       int // of these, in the worst image of all cuts
 
@@ -185,7 +186,7 @@ func (w *world) fail(format string, args ...any) {
 }
 
 // maxEvents bounds the events of a run, for each of its requests.
-const maxEvents = 2000
+const maxEvents = 300
 
 func (w *world) run() error {
 	for i := range w.slots {

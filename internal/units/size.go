@@ -38,19 +38,35 @@ func ParseSize(s string) (Size, error) {
 	return Size(n), nil
 }
 
-// String prints s with the largest binary unit of which it is a whole multiple.
+// String prints s with the largest unit, binary or decimal, of which it is a
+// whole multiple: the shorter of the two numbers, and the binary one of equals.
 func (s Size) String() string {
-	if s == 0 {
-		return "0"
+	binary, decimal := s.multiple(1024, "iB"), s.multiple(1000, "B")
+	if len(decimal) < len(binary) {
+		return decimal
 	}
-	for i, name := range []string{"PiB", "TiB", "GiB", "MiB", "KiB"} {
-		unit := PiB >> (10 * i)
-		if s%unit == 0 {
-			return strconv.FormatUint(uint64(s/unit), 10) + name
-		}
-	}
-	return strconv.FormatUint(uint64(s), 10)
+	return binary
 }
+
+// multiple prints s in the largest power of base of which it is a multiple.
+func (s Size) multiple(base Size, suffix string) string {
+	power := 0
+	for ; s != 0 && s%base == 0 && power < len(prefixes); power++ {
+		s /= base
+	}
+	number := strconv.FormatUint(uint64(s), 10)
+	if power == 0 {
+		return number
+	}
+	prefix := prefixes[power-1 : power]
+	if base == 1000 && power == 1 {
+		prefix = "k"
+	}
+	return number + prefix + suffix
+}
+
+// prefixes are those of the powers from 1 on.
+const prefixes = "KMGTP"
 
 // MarshalText is String.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
