@@ -6,7 +6,7 @@ TOOLS   := $(BIN)/staticcheck $(BIN)/gofumpt
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 # Debian's packages that the tests talk to.
-PEERS   := nbdkit libnbd-bin python3-libnbd qemu-utils qemu-system-x86 fio nbd-client nbd-server
+PEERS   := nbdkit libnbd-bin python3-libnbd qemu-utils fio nbd-client nbd-server
 
 .DEFAULT_GOAL := help
 

@@ -264,8 +264,10 @@ func (d *Drive) store(r *Request) {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}
 	d.cache.Write(r.Offset, r.Length, c, r.Txn)
-	if d.cache.Dirty() > d.cfg.HighWater && !d.destaging {
-		d.destaging = true
+	d.unstall() // an overwrite takes less room than was promised to it
+	full := d.cache.Dirty() > d.cfg.HighWater && !d.destaging
+	if full || d.stalled.Len() > 0 {
+		d.destaging = d.destaging || full
 		d.mech.Kick()
 	}
 }

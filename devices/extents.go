@@ -192,9 +192,6 @@ func (x *extents) shrink(e *Extent, off uint64) {
 // ageList orders extents by First, oldest at the head.
 type ageList struct{ oldest, newest *Extent }
 
-// pushNewest puts e last: its First must not be below any other's.
-func (l *ageList) pushNewest(e *Extent) { l.insertBefore(e, nil) }
-
 // insertBefore puts e before at; nil is the end.
 func (l *ageList) insertBefore(e, at *Extent) {
 	e.newer = at

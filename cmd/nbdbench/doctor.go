@@ -34,9 +34,9 @@ only to try them against nbdbench; the kernel's nbd module only for /dev/nbdN.`,
 			}
 			for _, f := range findings {
 				if f.mend != "" {
-					f.mend = "mend: " + f.mend
+					f.state += "; mend: " + f.mend
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\n", f.what, f.state, f.mend)
+				fmt.Fprintf(w, "%s\t%s\n", f.what, f.state)
 			}
 			return w.Flush()
 		},

@@ -114,6 +114,10 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usage("%w (see %s --help)", err, c.CommandPath())
 	})
 	root.AddCommand(newRun(), newServe(), newReport(), newDevices(), newWorkloads(), newDoctor(), newVersion())
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // and refuse unknown shells
+	}
 	wrapArgs(root)
 	return root
 }

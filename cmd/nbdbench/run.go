@@ -119,10 +119,8 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.save(c, doc, name); err != nil {
-		return err
-	}
-	if err := write(c.OutOrStdout(), doc, f.format); err != nil {
+	saved := f.save(c, doc, name) // what cannot be stored is printed all the same
+	if err := errors.Join(saved, write(c.OutOrStdout(), doc, f.format)); err != nil {
 		return err
 	}
 	return verdictOf(c, doc, thresholds)

@@ -189,8 +189,13 @@ func (c *cutter) verdict(cut *devices.Cut, lost history.Loss) results.Cut {
 }
 
 // finish is the last cut, at the end of the run. It judges all that was ever
-// written: what a drive does not show as exposed has to be there.
+// written: what a drive does not show as exposed has to be there. The cuts that
+// would have come after the last commit come here too.
 func (c *cutter) finish() {
+	for len(c.at) > 0 && c.at[0].commits < c.acked {
+		c.at = c.at[1:]
+		c.durability.Add(c.judge())
+	}
 	cut := c.w.model.Cut(c.seed.Sub("cut", uint64(c.next)))
 	k := c.verdict(cut, c.ledger.Lost(c.ledger.Written, cut.Stamp))
 	k.AtRisk = int64(c.ledger.Lost(c.ledger.Written, cut.Durable).Commits)

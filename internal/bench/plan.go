@@ -12,6 +12,7 @@ import (
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
+	"nbdbench/nbd"
 	"nbdbench/sim"
 	"nbdbench/workloads"
 )
@@ -96,7 +97,7 @@ func Load(file string) (Plan, error) {
 	if err := doc.Decode(&p); err != nil {
 		return Plan{}, err
 	}
-	if err := p.Validate(); err != nil {
+	if _, err := p.Cells(); err != nil {
 		return Plan{}, doc.Locate(err)
 	}
 	return p, nil
@@ -122,6 +123,8 @@ func (p *Plan) Validate() error {
 		return conf.At("clock", "expected virtual or real, got %q", p.Clock)
 	case p.Clock == "virtual" && p.Target != "":
 		return conf.At("clock", "expected real for a target, got virtual")
+	case p.Target != "" && !isURI(p.Target):
+		return conf.At("target", "expected an NBD URI such as nbd://localhost:10809, got %q", p.Target)
 	case p.Runs < 1 || p.Runs > MaxRuns:
 		return conf.At("runs", "expected 1 to %d, got %d", MaxRuns, p.Runs)
 	case p.Cuts < 0 || p.Cuts > MaxCuts:
@@ -140,6 +143,11 @@ func (p *Plan) Validate() error {
 		return conf.At("warmup", "expected at least 0, got %v", p.Warmup)
 	}
 	return p.validateNames()
+}
+
+func isURI(s string) bool {
+	_, err := nbd.ParseURI(s)
+	return err == nil
 }
 
 func (p *Plan) validateNames() error {
@@ -226,10 +234,10 @@ func (p *Plan) profiles() ([]*catalog.Profile, error) {
 	}
 	var out []*catalog.Profile
 	seen := map[string]bool{}
-	for _, name := range p.Devices {
+	for i, name := range p.Devices {
 		prof, err := catalog.Load(name)
 		if err != nil {
-			return nil, err
+			return nil, conf.Under(fmt.Sprintf("devices[%d]", i), err)
 		}
 		if seen[prof.Name] {
 			return nil, fmt.Errorf("devices: two profiles are called %q: expected different names", prof.Name)
@@ -246,10 +254,10 @@ func (p *Plan) loads() ([]workloads.Profile, []string, error) {
 	var profiles []workloads.Profile
 	var names []string
 	seen := map[string]bool{}
-	for _, ref := range p.Workloads {
+	for i, ref := range p.Workloads {
 		w, err := ref.Resolve()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, conf.Under(fmt.Sprintf("workloads[%d]", i), err)
 		}
 		w = w.With(workloads.Override{QueueDepth: p.QueueDepth, Arrival: workloads.Arrival(p.Arrival), Rate: p.Rate})
 		if err := w.Validate(); err != nil {

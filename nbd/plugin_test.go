@@ -1,0 +1,249 @@
+package nbd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// scribe is a plugin's device that writes down its calls.
+type scribe struct {
+	loop  *sim.Loop
+	info  devices.Info
+	calls []string
+	fail  map[devices.Op]devices.Errno
+}
+
+func (s *scribe) Info() devices.Info { return s.info }
+
+func (s *scribe) Submit(r *devices.Request) {
+	r.Timer.Owner = r
+	s.loop.After(&r.Timer, 10, s)
+}
+
+func (s *scribe) Fire(t *sim.Timer) {
+	r := t.Owner.(*devices.Request)
+	call := map[devices.Op]string{devices.OpWrite: "w", devices.OpTrim: "t", devices.OpWriteZeroes: "z", devices.OpFlush: "fl"}[r.Op]
+	if r.Flags&devices.FUA != 0 {
+		call += "(fua)"
+	}
+	if r.Op == devices.OpWrite && r.Length != 4096 {
+		call += fmt.Sprintf("@%d+%d", r.Offset, r.Length)
+	}
+	s.calls = append(s.calls, call)
+	r.Charge(devices.MediaStage, s.loop.Now())
+	r.Finish(s.fail[r.Op])
+}
+
+// plug opens a plugin's export over a virtual wire.
+func plug(t *testing.T, b Backend, mode FUAMode, readOnly bool) (*scribe, *Wire, error) {
+	t.Helper()
+	loop := sim.NewLoop()
+	s := &scribe{loop: loop, info: devices.Info{Size: 1 << 30}, fail: map[devices.Op]devices.Errno{}}
+	w, err := Connect(loop, PluginExport(loop, "", Plugin{b, s}, mode, readOnly), 0, nil, nil)
+	return s, w, err
+}
+
+// ask sends one command past the client's own checks and tells the calls that
+// it made, then its errno.
+func (s *scribe) ask(t *testing.T, w *Wire, op devices.Op, flags devices.Flags, length uint64) string {
+	t.Helper()
+	s.calls = nil
+	out := &replies{}
+	server := NewServerConn(s.loop, &Export{}, w.Server.dev, 0, out)
+	h := Header{Op: op, Flags: flags, Cookie: 1, Length: uint32(length)}
+	var p devices.Payload
+	if op == devices.OpWrite {
+		p.Bytes = make([]byte, length)
+	}
+	server.Receive(&h, p, s.loop.Now())
+	s.loop.Run(sim.Never)
+	answer := s.calls
+	if e := out.last().Errno; e != devices.OK {
+		answer = append(answer, e.String())
+	}
+	if len(answer) == 0 {
+		return "nop"
+	}
+	return strings.Join(answer, ";")
+}
+
+// TestPluginServesEveryCombinationAsResolved has every kind of plugin under
+// every mode serve a connection, and compares the calls that reach it with the
+// decision table.
+func TestPluginServesEveryCombinationAsResolved(t *testing.T) {
+	served, refused := 0, 0
+	everyBackend(func(b Backend, mode FUAMode, readOnly bool) {
+		want, err := Resolve(b, mode, readOnly)
+		s, w, refusal := plug(t, b, mode, readOnly)
+		if err != nil {
+			refused++
+			if refusal == nil || !strings.Contains(refusal.Error(), err.Error()) {
+				t.Errorf("%+v %v: refused with %v, want %v", b, mode, refusal, err)
+			}
+			return
+		}
+		served++
+		x := w.Client.Export()
+		for flag, on := range map[TransmissionFlags]bool{SendFlush: want.Flush, SendFUA: want.FUA, SendTrim: want.Trim, SendWriteZeroes: want.Zero, ReadOnly: want.ReadOnly} {
+			if (x.Flags&flag != 0) != on {
+				t.Errorf("%+v %v: flags %#x, resolved to %+v", b, mode, x.Flags, want)
+			}
+		}
+		for name, c := range map[string]struct {
+			op     devices.Op
+			flags  devices.Flags
+			action Action
+			there  bool
+		}{
+			"write":     {devices.OpWrite, 0, want.Write, true},
+			"fua write": {devices.OpWrite, devices.FUA, want.WriteFUA, true},
+			"fua trim":  {devices.OpTrim, devices.FUA, want.TrimFUA, want.Trim || want.ReadOnly},
+			"fua zero":  {devices.OpWriteZeroes, devices.FUA, want.WriteZeroesFUA(4096, devices.OK, false), want.Zero || want.ReadOnly},
+			"flush":     {devices.OpFlush, 0, want.FlushAction, true},
+		} {
+			length := uint64(4096)
+			if c.op == devices.OpFlush {
+				length = 0
+			}
+			if got := s.ask(t, w, c.op, c.flags, length); c.there && got != c.action.String() {
+				t.Errorf("%+v %v readonly=%v: a %s makes %s, want %v", b, mode, readOnly, name, got, c.action)
+			}
+		}
+	})
+	t.Logf("%d combinations served, %d refused", served, refused)
+}
+
+func everyBackend(visit func(Backend, FUAMode, bool)) {
+	bools := []bool{false, true}
+	for _, api := range []int{1, 2} {
+		for _, flush := range bools {
+			for _, canFlush := range []Answer{Absent, No, Yes, Failed} {
+				for _, canFUA := range []Answer{Absent, No, Emulate, Native, Other, Failed} {
+					for _, zero := range []Answer{Absent, No, Emulate, Native} {
+						for mode := ModeAbsent; mode <= ModeDiscard; mode++ {
+							for _, readOnly := range bools {
+								visit(Backend{API: api, Flush: flush, Trim: true, Zero: true, CanFlush: canFlush, CanFUA: canFUA, CanZero: zero}, mode, readOnly)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPluginFUAWriteThatFailsIsNotFlushed(t *testing.T) {
+	s, w, err := plug(t, Backend{API: 2, Flush: true}, ModeAbsent, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.fail[devices.OpWrite] = devices.ENOSPC
+	if got := s.ask(t, w, devices.OpWrite, devices.FUA, 4096); got != "w;ENOSPC" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestPluginFlushThatFailsFailsTheWrite(t *testing.T) {
+	s, w, err := plug(t, Backend{API: 2, Flush: true}, ModeAbsent, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.fail[devices.OpFlush] = devices.EIO
+	if got := s.ask(t, w, devices.OpWrite, devices.FUA, 4096); got != "w;fl;EIO" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestPluginZeroFallbackAdvances covers what nbdkit's fallback gets wrong: it
+// writes the first 64 MiB again and again.
+func TestPluginZeroFallbackAdvances(t *testing.T) {
+	const chunk = ZeroChunk
+	for _, c := range []struct {
+		fua  Answer
+		want string
+	}{
+		{Native, fmt.Sprintf("z(fua);w(fua)@0+%d;w(fua)@%d+512", chunk, chunk)},
+		{Emulate, fmt.Sprintf("z;w@0+%d;w@%d+512;fl", chunk, chunk)},
+	} {
+		s, w, err := plug(t, Backend{API: 2, Flush: true, Zero: true, CanFUA: c.fua}, ModeAbsent, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fail[devices.OpWriteZeroes] = devices.ENOTSUP
+		if got := s.ask(t, w, devices.OpWriteZeroes, devices.FUA, chunk+512); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
+
+func TestPluginForceMakesPlainTrimAndZeroDurable(t *testing.T) {
+	s, w, err := plug(t, Backend{API: 2, Flush: true, Trim: true, Zero: true, CanFUA: Native}, ModeForce, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for op, want := range map[devices.Op]string{devices.OpTrim: "t(fua)", devices.OpWriteZeroes: "z(fua)"} {
+		if got := s.ask(t, w, op, 0, 4096); got != want {
+			t.Errorf("%v makes %s, want %s", op, got, want)
+		}
+	}
+}
+
+func TestPluginStagesSumToTheWholeTime(t *testing.T) {
+	_, w, err := plug(t, Backend{API: 2, Flush: true}, ModeAbsent, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := &counter{}
+	r := request(devices.OpWrite, devices.FUA, 4096, done)
+	r.Begin(w.loop.Now())
+	w.Client.Submit(r)
+	w.loop.Run(sim.Never)
+	if len(done.done) != 1 || r.Stages.Total() != 20 || r.Stages[devices.MediaStage] != 20 {
+		t.Errorf("%d done, stages %v", len(done.done), r.Stages)
+	}
+}
+
+// tape is a legacy backend: bytes, and a count of Syncs.
+type tape struct {
+	data  [8192]byte
+	syncs int
+	err   error
+}
+
+func (b *tape) ReadAt(p []byte, off int64) (int, error)  { return copy(p, b.data[off:]), b.err }
+func (b *tape) WriteAt(p []byte, off int64) (int, error) { return copy(b.data[off:], p), b.err }
+func (b *tape) Size() uint64                             { return uint64(len(b.data)) }
+func (b *tape) Sync() error                              { b.syncs++; return b.err }
+
+func TestLegacyBackendIsClampedToEmulate(t *testing.T) {
+	loop, backend := sim.NewLoop(), &tape{}
+	p := LegacyPlugin(loop, backend)
+	p.CanFUA = Native // a claim that its calls cannot keep
+	w, err := Connect(loop, PluginExport(loop, "", p, ModeAbsent, false), 0, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := w.Client.Export().Flags; f&SendFUA == 0 || f&SendFlush == 0 {
+		t.Errorf("flags %#x", f)
+	}
+	done := &counter{}
+	r := request(devices.OpWrite, devices.FUA, 4096, done)
+	r.Bytes = []byte(strings.Repeat("x", 4096))
+	w.Client.Submit(r)
+	loop.Run(sim.Never)
+	if r.Errno != devices.OK || backend.syncs != 1 || backend.data[4095] != 'x' {
+		t.Errorf("%v, %d syncs", r.Errno, backend.syncs)
+	}
+	backend.err = errors.New("medium error")
+	r = request(devices.OpFlush, 0, 0, done)
+	w.Client.Submit(r)
+	loop.Run(sim.Never)
+	if r.Errno != devices.EIO {
+		t.Errorf("a failing Sync is %v", r.Errno)
+	}
+}
