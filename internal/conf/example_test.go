@@ -36,6 +36,6 @@ func Example() {
 	fmt.Println(err)
 	fmt.Println(conf.Decode("plan.yaml", []byte("regoins: []\n"), &plan))
 	// Output:
-	// plan.yaml:3:24: regions[1].size: expected a multiple of 512, got 1000
+	// plan.yaml:3:24: regions[1].size: expected a multiple of 512, got 1kB
 	// plan.yaml:1:1: unknown key "regoins", expected regions
 }

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"testing"
 	"time"
@@ -23,28 +24,35 @@ func TestRealTimeAgreesWithVirtualTime(t *testing.T) {
 	if underRace() {
 		t.Skip("the race detector takes more time than the devices")
 	}
-	for _, device := range []string{"nvme-990pro", "nvme-pm963", "hdd-7200"} {
-		t.Run(device, func(t *testing.T) {
-			for try := 1; ; try++ {
-				apart := clocksApart(t, device)
+	for _, c := range []struct{ device, duration string }{
+		{"nvme-990pro", "1s"},
+		{"nvme-pm963", "1s"},
+		{"hdd-7200", "4s"}, // a flush of what wal-noisy writes takes a fifth of a second
+	} {
+		t.Run(c.device, func(t *testing.T) {
+			apart := clocksApart(t, c.device, c.duration)
+			for range clockTries - 1 {
 				if len(apart) == 0 {
 					return
 				}
-				if try == clockTries {
-					t.Fatalf("real and virtual time were apart %d times; the last time:\n%s", try, apart)
-				}
+				again := clocksApart(t, c.device, c.duration)
+				maps.DeleteFunc(apart, func(id, _ string) bool { return again[id] == "" })
+			}
+			for _, line := range apart {
+				t.Errorf("real and virtual time were apart each of %d times, at first by this: %s", clockTries, line)
 			}
 		})
 	}
 }
 
 // clocksApart runs the same cells by both clocks, logs both medians, and
-// returns the cells in which they are too far apart.
-func clocksApart(t *testing.T, device string) (apart []string) {
+// returns a line for each cell in which they are too far apart.
+func clocksApart(t *testing.T, device, duration string) map[string]string {
 	t.Helper()
+	apart := map[string]string{}
 	cells := []string{
 		"--device", device, "--workload", "sync-4k,wal-noisy", "--strategy", "native,emulate,none",
-		"--duration", "1s", "--runs", "3",
+		"--duration", duration, "--runs", "3",
 	}
 	real := benchRun(t, append(cells, "--clock", "real")...)
 	if real.Host == nil || real.Host.SocketRoundTrip <= 0 {
@@ -55,14 +63,14 @@ func clocksApart(t *testing.T, device string) (apart []string) {
 	t.Logf("%s, round trip %v", device, trip)
 	for i, v := range virtual.Cells {
 		r := real.Cells[i]
-		if r.ID != v.ID || r.Status != "ok" || v.Status != "ok" {
-			t.Fatalf("cell %s is %s in real and %s is %s in virtual time", r.ID, r.Status, v.ID, v.Status)
+		if r.ID != v.ID || r.Commit.P50 == 0 || v.Commit.P50 == 0 {
+			t.Fatalf("expected a median of the same cell by either clock, got %+v in real and %+v in virtual time", r, v)
 		}
 		got, want := time.Duration(r.Commit.P50), time.Duration(v.Commit.P50)
 		line := fmt.Sprintf("%-32s real %10v  virtual %10v  %+6.1f%%", r.ID, got, want, 100*(float64(got)/float64(want)-1))
 		t.Log(line)
 		if (got - want).Abs() > max(time.Duration(clockRatio*float64(want)), clockFloor) {
-			apart = append(apart, line)
+			apart[r.ID] = line
 		}
 	}
 	return apart

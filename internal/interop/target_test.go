@@ -287,6 +287,21 @@ func TestWithoutDestroyNothingIsWritten(t *testing.T) {
 	}
 }
 
+func TestWithoutDestroyEachTargetIsNamed(t *testing.T) {
+	for name, make := range targets {
+		t.Run(name, func(t *testing.T) {
+			to := make(t)
+			r := run(t, "", "nbdbench", "run", "--no-save", "--target", to.uri)
+			if r.code != 2 || !strings.Contains(r.stderr, "would overwrite the export") || !strings.Contains(r.stderr, to.uri) {
+				t.Errorf("expected exit code 2 and the target's URI: %v", r)
+			}
+			if strings.Contains(r.stderr, "of 64MiB") != (name != "nbd-server") || strings.Contains(r.stderr, "of 0") {
+				t.Errorf("expected the size, except of nbd-server, which does not tell it to who only asks: %v", r)
+			}
+		})
+	}
+}
+
 // TestATargetsFUAIsItsOwn: what a foreign server does not offer, or decides by
 // itself, is unsupported and never an invalid measurement.
 func TestATargetsFUAIsItsOwn(t *testing.T) {

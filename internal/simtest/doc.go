@@ -27,5 +27,7 @@
 //
 // A cut is a view: the run goes on after it as if nothing had happened, so what a
 // device does when the power returns is not exercised. No faults are injected.
-// Offsets are multiples of 512 bytes, the grain of the oracle.
+// Offsets are multiples of 512 bytes, the grain of the oracle. An atomic unit that
+// survives in part is counted, and an error only where Options say so: a cache
+// sends the pieces of an overwritten unit to the medium one by one.
 package simtest

@@ -131,8 +131,17 @@ func draw(seed sim.Seed, o Options) (*setup, error) {
 	s.units = o.Units
 	if o.Serial {
 		s.connections, s.depth, s.link = 1, 1, links[0]
+		s.untie()
 	}
 	return s, nil
+}
+
+// untie has no destage end at the instant of a request: which of the two is
+// first depends on how many events the request takes.
+func (s *setup) untie() {
+	if p := s.profile.SSD; p != nil {
+		p.FlushPerStripe = 20_011
+	}
 }
 
 func (s *setup) drawLoad(d *dice) {

@@ -86,7 +86,8 @@ func (o *Options) flags() (text string) {
 type world struct {
 	*setup
 	seed  sim.Seed
-	dice  dice
+	dice  dice // of the requests
+	cuts  dice
 	loop  *sim.Loop
 	model catalog.Device
 	drive drive // the model's, or nil
@@ -125,7 +126,8 @@ func (p perConnection) Info() devices.Info {
 }
 
 func newWorld(s *setup, seed sim.Seed, o Options) (*world, error) {
-	w := &world{setup: s, seed: seed, dice: dice{stream: seed.Stream("requests")}, loop: sim.NewLoop()}
+	w := &world{setup: s, seed: seed, loop: sim.NewLoop()}
+	w.dice, w.cuts = dice{stream: seed.Stream("requests")}, dice{stream: seed.Stream("cuts")}
 	w.report = Report{Device: s.device, Strategy: s.strategy.Name}
 	var err error
 	if w.model, err = s.profile.Open(w.loop, catalog.Options{Mode: s.mode, Seed: seed}); err != nil {
@@ -203,14 +205,14 @@ func (w *world) run() error {
 
 // steps runs the loop until nothing is pending and cuts the power now and then.
 func (w *world) steps() {
-	events, next := 0, w.dice.below(2*w.cutEvery)
+	events, next := 0, w.cuts.below(2*w.cutEvery)
 	for w.failed == nil && w.loop.Step() {
 		if events++; events > maxEvents*(w.requests+10) {
 			w.fail("no end after %d events", events)
 			return
 		}
 		if next--; next < 0 {
-			next = w.dice.below(2 * w.cutEvery)
+			next = w.cuts.below(2 * w.cutEvery)
 			w.cut()
 		}
 	}

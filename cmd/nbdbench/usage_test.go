@@ -1,0 +1,192 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
+	"nbdbench/workloads"
+)
+
+func TestHelpIsTheGoldenOne(t *testing.T) {
+	var all strings.Builder
+	for _, command := range []string{
+		"", "run", "serve", "report", "devices", "devices list", "devices show",
+		"workloads", "workloads list", "workloads show", "workloads check", "doctor", "version", "completion",
+	} {
+		args := append(strings.Fields(command), "--help")
+		all.WriteString("$ nbdbench " + strings.Join(args, " ") + "\n" + must(t, args...) + "\n")
+	}
+	golden(t, "help.txt", all.String())
+}
+
+func TestACommandAloneShowsItsHelp(t *testing.T) {
+	for _, command := range []string{"", "devices", "workloads", "completion"} {
+		words := strings.Fields(command)
+		if got, want := must(t, words...), must(t, append(words, "--help")...); got != want {
+			t.Errorf("nbdbench %s shows %q, want its help", command, got)
+		}
+	}
+}
+
+func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
+	for args, want := range map[string]string{
+		"nosuch":                        `unknown command "nosuch" for "nbdbench"`,
+		"devices nosuch":                `unknown command "nosuch" for "nbdbench devices"`,
+		"completion nosuch":             `unknown command "nosuch" for "nbdbench completion"`,
+		"version now":                   `unknown command "now"`,
+		"run --nosuch":                  "unknown flag: --nosuch (see nbdbench run --help)",
+		"run --runs many":               `invalid argument "many" for "--runs"`,
+		"run --runs 0":                  "runs: expected 1 to 1000, got 0",
+		"run --cuts -1":                 "cuts: expected 0 to 100000, got -1",
+		"run --connections 0":           "connections: expected 1 to 1024, got 0",
+		"run --commits 0":               "commits: expected a number of commits, or a duration",
+		"run --duration -1s":            "duration: expected at least 0",
+		"run --warmup -1s":              "warmup: expected at least 0",
+		"run --clock atomic":            `clock: expected virtual or real, got "atomic"`,
+		"run --clock real --cuts 1":     "cuts: expected 0 in real time",
+		"run --link far":                "--link: expected none, unix, lan, wan or LATENCY,BANDWIDTH",
+		"run --rate fast":               "--rate:",
+		"run --arrival late":            `arrival: expected closed, constant or poisson, got "late"`,
+		"run --via pigeon":              "--via: expected userspace",
+		"run --format xml":              "--format: expected table, md, csv, json or html",
+		"run --device nosuch":           `devices[0]: unknown device "nosuch": expected ` + strings.Join(catalog.List(), ", "),
+		"run --device ram,ram":          `devices[1]: expected each once, got "ram" again`,
+		"run --device ./nosuch.yaml":    "nosuch.yaml: expected a profile",
+		"run --workload nosuch":         `workloads[0]: workload "nosuch": expected one of ` + strings.Join(workloads.List(), ", "),
+		"run --strategy native,nosuch":  "strategies[1]: expected one of " + strings.Join(bench.StrategyNames(), ", "),
+		"run a.yaml b.yaml":             "accepts at most 1 arg(s), received 2",
+		"run ./nosuch.yaml":             "nosuch.yaml: expected a plan",
+		"run --target nosuch --destroy": `target: expected an NBD URI such as nbd://localhost:10809, got "nosuch"`,
+		"run --target nbd://localhost:1 --device ram --destroy": "target: expected devices or a target, got both",
+		"report":                                       "accepts 1 arg(s), received 0",
+		"report ./nosuch":                              "no such file or directory",
+		"report ./nosuch --format xml":                 "--format: expected table, md, csv, json or html",
+		"devices show":                                 "accepts 1 arg(s), received 0",
+		"devices show nosuch":                          `unknown device "nosuch"`,
+		"workloads show nosuch":                        `workload "nosuch": expected one of`,
+		"workloads check nosuch":                       "no such file or directory",
+		"serve":                                        "accepts 1 arg(s), received 0",
+		"serve nosuch":                                 `unknown device "nosuch"`,
+		"serve ram --strategy nosuch":                  "--strategy: expected one of",
+		"serve ram --size huge":                        "--size:",
+		"serve ram --advertise speed":                  "--advertise:",
+		"serve ram --listen tcp:10809":                 "--listen:",
+		"serve ram --listen nbds://[::]":               "TLS",
+		"serve ram --delay -1s":                        "expected nothing below 0",
+		"serve testdata/no-fua.yaml --strategy native": "device has no FUA",
+	} {
+		o := invoke(strings.Fields(args)...)
+		if o.code != exitUsage || !strings.Contains(o.stderr, want) || o.stdout != "" {
+			t.Errorf("nbdbench %s: exit %d, stdout %q, stderr %q; want exit 2 and, on stderr, %q", args, o.code, o.stdout, o.stderr, want)
+		}
+	}
+}
+
+func TestABadPlanIsNamedWithFileLineAndColumn(t *testing.T) {
+	for text, want := range map[string]string{
+		"runs: lots\n":       ":1:7: runs: expected a whole number",
+		"seed: 1\nrunz: 3\n": `:2:1: unknown key "runz", expected devices,`,
+		"runs: 3\nruns: 4\n": ":2:1: ",
+		"\truns: 3\n":        ":1:5: expected YAML",
+		"clock: virtual\nstrategies: [native, nosuch]\n":       ":2:22: strategies[1]: expected one of native,",
+		"devices:\n  - ram\n  - nosuch\n":                      `:3:5: devices[1]: unknown device "nosuch"`,
+		"workloads: [{name: sync-4k, queue_depth: deep}]\n":    ":1:42: workloads[0].queue_depth: expected a whole number",
+		"workloads:\n  - nosuch\n":                             `:2:5: workloads[0]: workload "nosuch"`,
+		"link: far\n":                                          ":1:7: link: expected none, unix, lan, wan",
+		"duration: soon\n":                                     ":1:11: duration: ",
+		"rate: 5/s\narrival: late\n":                           ":2:10: arrival: expected closed, constant or poisson",
+		"target: nosuch\n":                                     ":1:9: target: expected an NBD URI",
+		"target: nbd://localhost:1\ndevices: [ram]\n":          ":1:9: target: expected devices or a target, got both",
+		"target: nbd://localhost:1\nclock: virtual\ncuts: 0\n": ":2:8: clock: expected real for a target",
+		"clock: real\ncuts: 3\n":                               ":2:7: cuts: expected 0 in real time",
+		"devices: []\n":                                        ":1:1: devices: expected at least one device",
+	} {
+		path := file(t, "bad.yaml", text)
+		o := invoke("run", path)
+		if o.code != exitUsage || !strings.HasPrefix(o.stderr, "nbdbench: "+path+want) {
+			t.Errorf("plan %q: exit %d, %q; want exit 2 and %q", text, o.code, o.stderr, path+want)
+		}
+	}
+}
+
+func TestABadProfileIsNamedWithFileLineAndColumn(t *testing.T) {
+	device := file(t, "drive.yaml", "extends: hdd-7200\nname: slow\nhdd: {rpm: 5}\n")
+	workload := file(t, "load.yaml", "name: load\ntransaction:\n  - {op: writ, size: 4k}\n")
+	for _, args := range [][]string{
+		{"devices", "show", device},
+		{"run", "--device", device},
+		{"workloads", "show", workload},
+		{"workloads", "check", workload},
+		{"run", "--workload", workload},
+	} {
+		o := invoke(args...)
+		if o.code != exitUsage || !strings.Contains(o.stderr, ".yaml:3:") {
+			t.Errorf("nbdbench %v: exit %d, %q; want exit 2 and a place in line 3", args, o.code, o.stderr)
+		}
+	}
+}
+
+func TestDevicesAreListedAndShownWithTheirSources(t *testing.T) {
+	list := must(t, "devices", "list")
+	for _, name := range catalog.List() {
+		if !strings.Contains(list, "\n"+name+" ") {
+			t.Errorf("devices list lacks %s:\n%s", name, list)
+		}
+		if show := must(t, "devices", "show", name); !strings.HasPrefix(show, name+": ") || !strings.Contains(show, "figures and their sources:") {
+			t.Errorf("devices show %s:\n%s", name, show)
+		}
+	}
+}
+
+func TestWorkloadsAreListedShownAndChecked(t *testing.T) {
+	list := must(t, "workloads", "list")
+	for _, name := range workloads.List() {
+		if !strings.Contains("\n"+list, "\n"+name+" ") {
+			t.Errorf("workloads list lacks %s:\n%s", name, list)
+		}
+		if show := must(t, "workloads", "show", name); !strings.HasPrefix(show, name+"\n") {
+			t.Errorf("workloads show %s:\n%s", name, show)
+		}
+	}
+	own := file(t, "own.yaml", "name: own\ndescription: One write.\ntransaction:\n  - {op: write, durable: true, size: 4k}\n")
+	if got, want := must(t, "workloads", "check", own), own+": ok (own)\n"; got != want {
+		t.Errorf("workloads check: got %q, want %q", got, want)
+	}
+}
+
+func TestCompletionIsAScriptForTheShell(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if got := must(t, "completion", shell); !strings.Contains(got, "nbdbench") {
+			t.Errorf("completion %s: %.100q", shell, got)
+		}
+	}
+}
+
+func TestVersionIsOneLine(t *testing.T) {
+	tool := bench.Tool()
+	if got, want := must(t, "version"), "nbdbench "+tool.Version+" "+tool.Go+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDoctorNamesWhatItLookedFor(t *testing.T) {
+	got := must(t, "doctor")
+	want := []string{"virtual time  ok\n", "real time", "kernel nbd"}
+	for _, p := range peers {
+		want = append(want, "\n"+p.command+" ")
+	}
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("doctor says nothing of %q:\n%s", w, got)
+		}
+	}
+}
+
+func TestAMissingPeerComesWithItsRemedy(t *testing.T) {
+	got := peer{"no-such-program", "its-package"}.find()
+	if got.state != "missing" || got.mend != "apt-get install its-package" {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -1,0 +1,194 @@
+package catalog_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/internal/conf"
+)
+
+// file writes a profile into dir and returns its path.
+func file(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// drive is a whole profile; each line can be replaced.
+const drive = `name: mine
+kind: ssd
+size: 1GiB
+logical_block: 512
+atomic_unit: 4KiB
+advertise: {flush: true, fua: native}
+cache: {mode: volatile, capacity: 1MiB, high_water: 512KiB, low_water: 256KiB}
+ssd: {flush_base: 1ms, servers: 2}
+`
+
+func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"unknown key", "kind: ssd", "kind: ssd\ncolour: red", `:3:1: unknown key "colour"`},
+		{"unknown key within", "servers: 2", "server: 2", `:8:24: unknown key "server"`},
+		{"no number", "servers: 2", "servers: two", ":8:33: ssd.servers: expected a whole number"},
+		{"no size", "size: 1GiB", "size: big", ":3:7: size: "},
+		{"no duration", "1ms", "1", ":8:19: ssd.flush_base: "},
+		{"no name", "name: mine", `name: ""`, ":1:7: name: expected a name"},
+		{"size too small", "1GiB", "4KiB", ":3:7: size: expected a multiple of 4KiB"},
+		{"size not whole", "1GiB", "1048577", ":3:7: size: expected a multiple of 4KiB"},
+		{"block", "logical_block: 512", "logical_block: 1KiB", ":4:16: logical_block: expected 512 or 4KiB"},
+		{"unit", "atomic_unit: 4KiB", "atomic_unit: 3KiB", ":5:14: atomic_unit: expected a power of two"},
+		{"fua", "fua: native", "fua: emulate", `:6:31: advertise.fua: expected native or none, got "emulate"`},
+		{"cache mode", "mode: volatile", "mode: wet", ":7:15: cache.mode: expected volatile, protected or none"},
+		{"cache too small", "capacity: 1MiB", "capacity: 4KiB", ":7:35: cache.capacity: expected at least 64KiB"},
+		{"mark above the capacity", "high_water: 512KiB", "high_water: 2MiB", ":7:53: cache.high_water: "},
+		{"marks crossed", "low_water: 256KiB", "low_water: 1MiB", ":7:72: cache.low_water: "},
+		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd or ram"},
+		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
+		{"model", "servers: 2", "servers: 99", ":8:1: ssd: dies is 0 and servers 99"},
+		{"twice", "kind: ssd", "kind: ssd\nkind: ram", ":3:1: expected each key once"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !strings.Contains(drive, c.old) {
+				t.Fatalf("%q is not in the profile", c.old)
+			}
+			path := file(t, t.TempDir(), "mine.yaml", strings.Replace(drive, c.old, c.new, 1))
+			_, err := catalog.Load(path)
+			var e *conf.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("got %v, which is no *conf.Error", err)
+			}
+			if !strings.HasPrefix(err.Error(), path+c.want) {
+				t.Errorf("got  %v\nwant %s", err, path+c.want)
+			}
+		})
+	}
+}
+
+func TestAWholeProfileLoads(t *testing.T) {
+	p, err := catalog.Load(file(t, t.TempDir(), "mine.yaml", drive))
+	if err != nil || p.Name != "mine" || p.SSD.Servers != 2 {
+		t.Errorf("%+v: %v", p, err)
+	}
+}
+
+func TestAnUnknownNameListsTheKnownOnes(t *testing.T) {
+	_, err := catalog.Load("nvme-991pro")
+	if !errors.Is(err, catalog.ErrUnknown) || !strings.Contains(err.Error(), "nvme-990pro") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAMissingFileIsAnErrorOfThatFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.yaml")
+	_, err := catalog.Load(path)
+	var e *conf.Error
+	if !errors.As(err, &e) || e.File != path {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAProfileExtendsAnEmbeddedOne(t *testing.T) {
+	p, err := catalog.Load(file(t, t.TempDir(), "a.yaml", "extends: nvme-990pro\nname: a\nssd: {servers: 2}\nsources: {ssd.servers: a guess}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := catalog.Load("nvme-990pro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Name != "a" || p.SSD.Servers != 2 || p.SSD.FUABase != parent.SSD.FUABase || p.Cache != parent.Cache {
+		t.Errorf("got %+v, %+v", p, p.SSD)
+	}
+	if p.Sources["ssd.servers"] != "a guess" || p.Sources["ssd.fua_base"] != parent.Sources["ssd.fua_base"] {
+		t.Errorf("sources %v", p.Sources)
+	}
+	if parent.SSD.Servers != 1 {
+		t.Error("the child has changed its parent")
+	}
+}
+
+func TestAProfileExtendsAFileBesideIt(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file(t, dir, "base.yaml", drive)
+	file(t, dir, "sub/mid.yaml", "extends: ../base.yaml\nname: mid\nsize: 2GiB\n")
+	p, err := catalog.Load(file(t, dir, "top.yaml", "extends: sub/mid.yaml\nname: top\n"))
+	if err != nil || p.Name != "top" || p.Size != 2<<30 || p.SSD.Servers != 2 {
+		t.Errorf("%+v: %v", p, err)
+	}
+}
+
+func TestABadParentNamesBothFiles(t *testing.T) {
+	dir := t.TempDir()
+	base := file(t, dir, "base.yaml", drive+"colour: red\n")
+	top := file(t, dir, "top.yaml", "name: top\nextends: base.yaml\n")
+	_, err := catalog.Load(top)
+	if err == nil || !strings.Contains(err.Error(), base+":9:1:") || !strings.Contains(err.Error(), top+":2:10:") {
+		t.Errorf("got %v", err)
+	}
+	_, err = catalog.Load(file(t, dir, "lost.yaml", "name: lost\nextends: nowhere\n"))
+	if !errors.Is(err, catalog.ErrUnknown) || !strings.Contains(err.Error(), "lost.yaml:2:10:") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestACycleOfProfilesEnds(t *testing.T) {
+	dir := t.TempDir()
+	self := file(t, dir, "self.yaml", "extends: self.yaml\n")
+	file(t, dir, "b.yaml", "extends: a.yaml\n")
+	for _, path := range []string{self, file(t, dir, "a.yaml", "extends: b.yaml\n")} {
+		_, err := catalog.Load(path)
+		var e *conf.Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "expected a chain of at most 8 profiles") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestDescribeSaysWhatADeviceDoesAndWhereFromItIsKnown(t *testing.T) {
+	for name, facts := range map[string][]string{
+		"nvme-990pro": {
+			"nvme-990pro: Samsung 990 Pro 2 TB, ", "advertises   FLUSH, FUA, TRIM, WRITE_ZEROES\n",
+			"write cache  volatile, 64MiB; destages from 32MiB down to 16MiB, and after 5ms without work\n",
+			"on FLUSH     1.6ms and 200µs for each 1MiB beyond the first that was dirty when it started; 20µs if nothing was\n",
+			"on FUA       3.98ms on top of the write; other dirty data stays in the cache\n",
+			"power loss   what was acknowledged and neither flushed, destaged nor written with FUA is lost\n",
+			"blocks       logical 512, survives a power cut whole: 4KiB\n", "confidence   high\n",
+			"ssd.fua_base", "3.98ms", "pg_test_fsync",
+		},
+		"nvme-pm963": {
+			"write cache  protected\n", "on FLUSH     5µs: nothing is at risk\n",
+			"on FUA       as any write: acknowledged is durable\n", "power loss   keeps all that was acknowledged\n",
+		},
+		"hdd-7200": {
+			"advertises   FLUSH, FUA, WRITE_ZEROES, rotational\n", "the nearest first; 100µs if nothing was\n",
+			"on FUA       seek, settle, wait for the sector, write; other dirty data stays in the cache\n", "hdd.rpm",
+		},
+		"ram": {"on FLUSH     nothing to do\n", "write cache  none\n", "power loss   keeps all that was acknowledged\n"},
+	} {
+		p, err := catalog.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := p.Describe()
+		for _, want := range facts {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: expected %q in\n%s", name, want, text)
+			}
+		}
+		for path := range p.Sources {
+			if !strings.Contains(text, "\n  "+path+" ") {
+				t.Errorf("%s: %s is not listed", name, path)
+			}
+		}
+	}
+}
