@@ -49,7 +49,7 @@ type Media interface {
 // NewMedia returns media that holds zeros, version 0.
 func NewMedia(m Mode) Media {
 	if m == RealBytes {
-		return &byteMedia{chunks: map[uint64][]byte{}}
+		return newByteMedia()
 	}
 	return newStampMedia()
 }
@@ -63,20 +63,32 @@ func FoldStamps(fold, next Stamp, first bool) Stamp {
 	return Stamp((uint64(fold)^uint64(next)*0x9e3779b97f4a7c15)*0xbf58476d1ce4e5b9 | 1<<63)
 }
 
-// chunkSize is the unit in which byte media is sparse.
-const chunkSize = 64 << 10
+// The units in which byte media is sparse: pages, sixteen of which a chunk of
+// the index holds. Pages are cut from slabs, so that a write to a new place costs
+// one page and not a chunk.
+const (
+	chunkSize  = 64 << 10
+	chunkPages = chunkSize / pageSize
+	slabSize   = 256 << 10
+)
 
-// byteMedia keeps bytes in chunks; a chunk that is not there is zeros.
-type byteMedia struct{ chunks map[uint64][]byte }
+// byteMedia keeps bytes in pages; a page that is not there is zeros.
+type byteMedia struct {
+	chunks map[uint64]*[chunkPages][]byte
+	slab   []byte   // of which no page has been handed out
+	free   [][]byte // pages that hold nothing any more
+}
+
+func newByteMedia() *byteMedia { return &byteMedia{chunks: map[uint64]*[chunkPages][]byte{}} }
 
 func (m *byteMedia) Mode() Mode         { return RealBytes }
 func (m *byteMedia) Stamp(uint64) Stamp { return 0 }
 
 func (m *byteMedia) Write(off, n uint64, c Content) {
 	for n > 0 {
-		in := off % chunkSize
-		part := min(n, chunkSize-in)
-		m.writeChunk(off/chunkSize, in, part, c)
+		in := off % pageSize
+		part := min(n, pageSize-in)
+		m.writePage(off/pageSize, in, part, c)
 		if c.Bytes != nil {
 			c.Bytes = c.Bytes[part:]
 		}
@@ -84,21 +96,58 @@ func (m *byteMedia) Write(off, n uint64, c Content) {
 	}
 }
 
-func (m *byteMedia) writeChunk(i, in, n uint64, c Content) {
-	chunk := m.chunks[i]
-	if c.Zero {
-		if n == chunkSize {
-			delete(m.chunks, i)
-		} else if chunk != nil {
-			clear(chunk[in : in+n])
+func (m *byteMedia) writePage(i, in, n uint64, c Content) {
+	chunk := m.chunks[i/chunkPages]
+	if chunk == nil {
+		if c.Zero {
+			return
+		}
+		chunk = new([chunkPages][]byte)
+		m.chunks[i/chunkPages] = chunk
+	}
+	page := &chunk[i%chunkPages]
+	switch {
+	case c.Zero && n == pageSize:
+		if *page != nil {
+			m.free = append(m.free, *page)
+			*page = nil
 		}
 		return
+	case c.Zero && *page == nil:
+		return
+	case c.Zero:
+		clear((*page)[in : in+n])
+		return
+	case *page == nil:
+		*page = m.newPage(n == pageSize)
 	}
-	if chunk == nil {
-		chunk = make([]byte, chunkSize)
-		m.chunks[i] = chunk
+	copy((*page)[in:in+n], c.Bytes)
+}
+
+// newPage returns a page of zeros, or of anything if all of it will be written.
+func (m *byteMedia) newPage(whole bool) []byte {
+	if n := len(m.free); n > 0 {
+		page := m.free[n-1]
+		m.free = m.free[:n-1]
+		if !whole {
+			clear(page)
+		}
+		return page
 	}
-	copy(chunk[in:in+n], c.Bytes)
+	if len(m.slab) == 0 {
+		m.slab = make([]byte, slabSize)
+	}
+	page := m.slab[:pageSize:pageSize]
+	m.slab = m.slab[pageSize:]
+	return page
+}
+
+// page returns page i, or nil if it is zeros.
+func (m *byteMedia) page(i uint64) []byte {
+	if chunk := m.chunks[i/chunkPages]; chunk != nil {
+		return chunk[i%chunkPages]
+	}
+	return nil
 }
 
 func (m *byteMedia) Read(off, n uint64, p *Payload) {
@@ -106,11 +155,11 @@ func (m *byteMedia) Read(off, n uint64, p *Payload) {
 		panic(fmt.Sprintf("devices: read of %d bytes into a buffer of %d", n, len(p.Bytes)))
 	}
 	for done := uint64(0); done < n; {
-		in := (off + done) % chunkSize
-		part := min(n-done, chunkSize-in)
+		in := (off + done) % pageSize
+		part := min(n-done, pageSize-in)
 		to := p.Bytes[done : done+part]
-		if chunk := m.chunks[(off+done)/chunkSize]; chunk != nil {
-			copy(to, chunk[in:])
+		if page := m.page((off + done) / pageSize); page != nil {
+			copy(to, page[in:])
 		} else {
 			clear(to)
 		}
@@ -119,9 +168,16 @@ func (m *byteMedia) Read(off, n uint64, p *Payload) {
 }
 
 func (m *byteMedia) Clone() Media {
-	c := &byteMedia{chunks: make(map[uint64][]byte, len(m.chunks))}
+	c := newByteMedia()
 	for i, chunk := range m.chunks {
-		c.chunks[i] = append([]byte(nil), chunk...)
+		copied := new([chunkPages][]byte)
+		for k, page := range chunk {
+			if page != nil {
+				copied[k] = c.newPage(true)
+				copy(copied[k], page)
+			}
+		}
+		c.chunks[i] = copied
 	}
 	return c
 }

@@ -32,6 +32,9 @@ type example struct {
 }
 
 func TestDocumentsShowWhatIsPrinted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the examples are runs of some seconds under the race detector")
+	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -33,8 +33,15 @@ func TestMain(m *testing.M) {
 		fmt.Fprint(os.Stderr, started)
 		os.Exit(run(os.Stdout, os.Stderr, os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range atExit {
+		f()
+	}
+	os.Exit(code)
 }
+
+// atExit is what is to be done once all tests are over.
+var atExit []func()
 
 // program is the command as a process of its own.
 func program(t *testing.T, args ...string) *exec.Cmd {

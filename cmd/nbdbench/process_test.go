@@ -197,8 +197,10 @@ func TestCtrlCKeepsWhatThereIsAndMarksItPartial(t *testing.T) {
 	} {
 		parent := t.TempDir()
 		dir := filepath.Join(parent, "run")
-		code, stderr := interrupt(t, append([]string{"run", "--clock", clock, "--device", "ram", "--workload", "sync-4k", "--strategy", "native,none",
-			"--runs", "4", "--output", dir}, more...)...)
+		code, stderr := interrupt(t, append([]string{
+			"run", "--clock", clock, "--device", "ram", "--workload", "sync-4k", "--strategy", "native,none",
+			"--runs", "4", "--output", dir,
+		}, more...)...)
 		if code != exitInterrupted || !strings.Contains(stderr, "saved "+dir) || !strings.Contains(stderr, "interrupted: what there is was kept and marked partial") {
 			t.Errorf("%s: exit %d, %q; want 130 and what was kept", clock, code, stderr)
 		}

@@ -5,24 +5,45 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"nbdbench/results"
 )
 
-// stored is a small run in a directory of its own, and what run printed of it
-// in each format.
+// kept is what stored has made, once for all tests.
+var kept struct {
+	sync.Once
+	dir     string
+	printed map[string]string
+}
+
+// stored is a small run in a directory of its own, which tests leave alone, and
+// what run printed of it in each format.
 func stored(t *testing.T) (dir string, printed map[string]string) {
 	t.Helper()
-	dir, printed = filepath.Join(t.TempDir(), "run"), map[string]string{}
-	args := []string{"run", "--device", "nvme-990pro,testdata/no-fua.yaml", "--workload", "wal-noisy", "--runs", "4", "--commits", "60", "--cuts", "4"}
-	printed["table"] = must(t, append(args, "--output", dir)...)
-	for format := range formats {
-		if format != "table" {
-			printed[format] = must(t, append(args, "--no-save", "--format", format)...)
+	kept.Do(func() {
+		parent, err := os.MkdirTemp("", "nbdbench-test")
+		if err != nil {
+			t.Fatal(err)
 		}
+		atExit = append(atExit, func() { _ = os.RemoveAll(parent) }) // nothing depends on it
+		kept.dir, kept.printed = filepath.Join(parent, "run"), map[string]string{}
+		args := []string{
+			"run", "--device", "nvme-990pro,testdata/no-fua.yaml", "--workload", "sync-4k", "--strategy", "native,emulate,none-unsafe",
+			"--runs", "4", "--commits", "60", "--cuts", "4",
+		}
+		kept.printed["table"] = must(t, append(args, "--output", kept.dir)...)
+		for format := range formats {
+			if format != "table" {
+				kept.printed[format] = must(t, append(args, "--no-save", "--format", format)...)
+			}
+		}
+	})
+	if len(kept.printed) != len(formats) {
+		t.Fatal("there is no stored run")
 	}
-	return dir, printed
+	return kept.dir, kept.printed
 }
 
 func TestReportShowsWhatRunPrinted(t *testing.T) {
@@ -40,7 +61,7 @@ func TestReportShowsWhatRunPrinted(t *testing.T) {
 func TestARunDirectoryHasItsFiles(t *testing.T) {
 	dir, printed := stored(t)
 	files := tree(t, dir)
-	for _, name := range []string{results.FileRun, results.FileLog, results.FileIntervals, results.FileReport, "charts/latency-wal-noisy.svg"} {
+	for _, name := range []string{results.FileRun, results.FileLog, results.FileIntervals, results.FileReport, "charts/latency-sync-4k.svg"} {
 		if files[name] == "" {
 			t.Errorf("%s is missing or empty", name)
 		}
@@ -77,7 +98,11 @@ func TestReportDrawsChartsInEachFormat(t *testing.T) {
 }
 
 func TestADamagedRunIsNamedWithFileLineAndColumn(t *testing.T) {
-	dir, _ := stored(t)
+	whole, _ := stored(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, results.FileRun)
 	good, err := os.ReadFile(path)
 	if err != nil {

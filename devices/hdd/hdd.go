@@ -299,7 +299,7 @@ func (d *Device) serveDestage() {
 	d.own = false
 	for e != nil && e.Off == end && e.First <= limit && f.Bytes() < MaxRun {
 		end = e.End
-		d.own = d.own || d.flush != nil && e.Txn == d.flush.Txn
+		d.own = d.own || d.flush != nil && (e.Txn == d.flush.Txn || d.flush.Txn == 0)
 		c.Take(f, e)
 		e = c.From(end).Extent()
 	}
