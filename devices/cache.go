@@ -159,20 +159,13 @@ func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 func (c *Cache) carve(off, end uint64) (first uint64, at *Extent) {
 	for e := c.index.at(c.index.seek(off)); e != nil && e.Off < end; e = c.index.at(c.index.seek(off)) {
 		if first == 0 || e.First < first {
-			first, at = e.First, e.newer
+			first, at = e.First, e
 		}
-		if at == e {
-			at = e.newer
+		if at == e && e.Off >= off && e.End <= end {
+			at = e.newer // e goes; what is trimmed stays and has the same First
 		}
 		c.cutOut(e, off, end)
 		// What is left of e after end begins at end and is not met again.
-	}
-	if first != 0 {
-		// The pieces of carved extents that remain share their First and stand
-		// before at; the order among equals does not matter.
-		for at != nil && at.First < first {
-			at = at.newer
-		}
 	}
 	return first, at
 }
@@ -327,15 +320,39 @@ func (c *Cache) Depart() *Flight {
 	return f
 }
 
-// Take moves dirty extent e into flight f. Nothing of e's range may be in
-// flight already; see InFlight.
+// Take moves dirty extent e into flight f, and with it what else is dirty in
+// the atomic units at its ends: a unit reaches the medium in one flight. Nothing
+// of these units may be in flight already; see InFlightElsewhere. Another extent
+// is another one afterwards.
 func (c *Cache) Take(f *Flight, e *Extent) {
-	w := weight(e.Len(), e.Content)
-	f.pieces = append(f.pieces, piece{e.Off, e.End, e.Content, e.First, c.seq})
+	from, to := e.Off/c.atomic*c.atomic, (e.End+c.atomic-1)/c.atomic*c.atomic
+	off, end := e.Off, e.End
+	c.take(f, e, off, end)
+	c.takeRange(f, from, off)
+	c.takeRange(f, end, to)
+}
+
+// take moves [off, end) of e into f.
+func (c *Cache) take(f *Flight, e *Extent, off, end uint64) {
+	content := e.Content.slice(off-e.Off, end-off)
+	w := weight(end-off, content)
+	f.pieces = append(f.pieces, piece{off, end, content, e.First, c.seq})
 	f.bytes += w
-	c.dirty -= w
 	c.flying += w
-	c.drop(e)
+	c.cutOut(e, off, end)
+}
+
+// takeRange moves what is dirty in [off, end) into f.
+func (c *Cache) takeRange(f *Flight, off, end uint64) {
+	for off < end {
+		e := c.index.at(c.index.seek(off))
+		if e == nil || e.Off >= end {
+			return
+		}
+		to := min(e.End, end)
+		c.take(f, e, max(e.Off, off), to)
+		off = to
+	}
 }
 
 // TakeUpTo moves every dirty extent with First up to snapshot into f, oldest
@@ -344,7 +361,11 @@ func (c *Cache) TakeUpTo(f *Flight, snapshot, limit uint64) {
 	for e := c.age.oldest; e != nil && e.First <= snapshot && f.bytes < limit; {
 		next := e.newer
 		if !c.InFlightElsewhere(f, e.Off, e.End) {
+			ragged := (e.Off|e.End)%c.atomic != 0
 			c.Take(f, e)
+			if ragged { // Take may have taken the next one too
+				next = c.age.oldest
+			}
 		}
 		e = next
 	}
@@ -355,6 +376,7 @@ func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
 	if c.fault == faultFlightsOvertake {
 		return false
 	}
+	off, end = off/c.atomic*c.atomic, (end+c.atomic-1)/c.atomic*c.atomic
 	for g := c.flights; g != nil; g = g.next {
 		if g != f && !g.through && g.overlaps(off, end) {
 			return true

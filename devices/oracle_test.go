@@ -15,7 +15,8 @@ import (
 	"nbdbench/sim"
 )
 
-// The little device of the histories: 32 sectors, so that most writes overlap.
+// The little device of the histories: at most 32 sectors, so that most writes
+// overlap.
 const (
 	oracleSectors = 32
 	oracleBytes   = oracleSectors * devices.Sector
@@ -52,6 +53,8 @@ type request struct {
 // byte mode does the same; both must answer alike.
 type machine struct {
 	draw    source
+	sectors int // that are written to
+	steps   int
 	cache   *devices.Cache
 	twin    *devices.Cache
 	judge   *history.Judge
@@ -66,8 +69,8 @@ type machine struct {
 }
 
 func newMachine(draw source, broken devices.Fault) *machine {
-	atomic := uint32(devices.Sector << draw(4)) // 512 to 4096
-	m := &machine{draw: draw}
+	atomic := uint32(devices.Sector << draw(4))                                      // 512 to 4096
+	m := &machine{draw: draw, steps: oracleSteps, sectors: oracleSectors >> draw(4)} // 32 down to 4
 	m.cache = devices.NewCache(devices.NewMedia(devices.Versions), 1<<30, atomic)
 	m.twin = devices.NewCache(devices.NewMedia(devices.RealBytes), 1<<30, atomic)
 	devices.Break(m.cache, broken)
@@ -82,7 +85,7 @@ func (m *machine) note(format string, args ...any) {
 
 // run takes some steps and judges the device after each power cut.
 func (m *machine) run() error {
-	for range oracleSteps {
+	for range m.steps {
 		if err := m.step(); err != nil {
 			return fmt.Errorf("%w, after\n  %s", err, strings.Join(m.log, "\n  "))
 		}
@@ -110,8 +113,8 @@ func (m *machine) step() error {
 
 // submit receives a command of any kind for any range.
 func (m *machine) submit() {
-	first := m.draw(oracleSectors)
-	n := 1 + m.draw(min(12, oracleSectors-first))
+	first := m.draw(m.sectors)
+	n := 1 + m.draw(min(12, m.sectors-first))
 	e := history.Event{Kind: history.Submit, Offset: uint64(first) * devices.Sector, Length: uint64(n) * devices.Sector}
 	switch m.draw(8) {
 	case 0, 1:
@@ -334,7 +337,7 @@ func TestTheOracleFindsEveryBrokenCache(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range most {
 				m := newMachine(seedSource(seed), fault)
-				m.blind = true
+				m.blind, m.steps = true, 5*oracleSteps
 				if err := m.run(); err != nil {
 					t.Logf("found in history %d: %v", seed, err)
 					return

@@ -306,3 +306,15 @@ func TestAWorkloadMayBeThereTwiceUnderDifferentLoads(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// Moments after the last commit are cut at the end of the run.
+func TestEveryCutOfThePlanIsMade(t *testing.T) {
+	for _, bound := range [][]string{{"--commits", "3"}, {"--commits", "0", "--duration", "20ms"}} {
+		r := document(t, must(t, tiny(append(bound, "--cuts", "40", "--no-save", "--format", "json")...)...))
+		for _, c := range r.Cells {
+			if got, want := c.Durability.Cuts, int64(40*c.Runs); got != want {
+				t.Errorf("%v, %s: %d cuts, want %d", bound, c.ID, got, want)
+			}
+		}
+	}
+}
