@@ -332,7 +332,7 @@ func factor(ratio float64, span *Ratio, exact bool) string {
 	case exact:
 		return "exactly " + x
 	case span != nil:
-		return x + " " + formatSpan(span[0], span[1])
+		return formatEstimate(ratio, span[0], span[1]) + "x " + formatSpan(span[0], span[1])
 	}
 	return x
 }

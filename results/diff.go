@@ -177,7 +177,7 @@ func (r *DiffRow) values() []Value {
 		if r.Exact {
 			ratio.Text += " exact"
 		} else {
-			ratio.Text += " " + formatSpan(r.CI95[0], r.CI95[1])
+			ratio.Text = formatEstimate(r.Ratio, r.CI95[0], r.CI95[1]) + " " + formatSpan(r.CI95[0], r.CI95[1])
 		}
 	}
 	if r.P != nil {

@@ -82,12 +82,29 @@ func formatAverage(total, n int64) string {
 // formatSpan prints an interval of ratios, with a digit more where three would
 // make its ends look the same.
 func formatSpan(lo, hi float64) string {
+	d := spanDecimals(lo, hi)
+	return "[" + withDecimals(lo, d) + ", " + withDecimals(hi, d) + "]"
+}
+
+// formatEstimate prints a ratio for its interval: with the digits of the
+// interval where that has more, so that rounding does not move it outside.
+func formatEstimate(x, lo, hi float64) string { return withDecimals(x, spanDecimals(lo, hi)) }
+
+// spanDecimals is how many decimals the interval needs, or -1 where each number
+// has its own three significant digits.
+func spanDecimals(lo, hi float64) int {
 	a, b := significant(lo), significant(hi)
-	if a == b && lo != hi {
-		decimals := max(0, len(a)-1-strings.IndexByte(a+".", '.')) + 1
-		a, b = strconv.FormatFloat(lo, 'f', decimals, 64), strconv.FormatFloat(hi, 'f', decimals, 64)
+	if a != b || lo == hi {
+		return -1
 	}
-	return "[" + a + ", " + b + "]"
+	return max(0, len(a)-1-strings.IndexByte(a+".", '.')) + 1
+}
+
+func withDecimals(x float64, decimals int) string {
+	if decimals < 0 {
+		return significant(x)
+	}
+	return strconv.FormatFloat(x, 'f', decimals, 64)
 }
 
 // plural is "1 run", "12 runs".

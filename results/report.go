@@ -144,6 +144,7 @@ func (r *Run) pageComparisons() []pageComparison {
 		case c.Exact:
 			out[i].Interval = "exact"
 		case c.CI95 != nil:
+			out[i].Ratio = formatEstimate(c.Ratio, c.CI95[0], c.CI95[1])
 			out[i].Interval = formatSpan(c.CI95[0], c.CI95[1])
 		}
 	}

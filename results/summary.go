@@ -183,7 +183,7 @@ func (r *Run) ratioValues(c *Cell) [5]Value {
 	case x.Exact:
 		out[0].Text += " exact"
 	case x.CI95 != nil && c.safe(): // else it is not another way of doing the same
-		out[0].Text += " " + formatSpan(x.CI95[0], x.CI95[1])
+		out[0].Text = formatEstimate(x.Ratio, x.CI95[0], x.CI95[1]) + " " + formatSpan(x.CI95[0], x.CI95[1])
 	}
 	if x.Metric != metricNames[metricP99] {
 		out[0].Text += " " + shortMetric(x.Metric)

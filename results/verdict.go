@@ -53,6 +53,11 @@ type judgement struct {
 func (j *judgement) verdict() Verdict {
 	v := Verdict{Device: j.device, Workload: j.workload, Outcome: OutcomeNone, Tied: []string{}}
 	safe, unsafe := j.split()
+	if len(safe)+len(unsafe) == 0 {
+		v.Headline = "nothing was measured"
+		v.Sentence = sentences(j.subject() + v.Headline)
+		return v
+	}
 	if len(safe) == 0 {
 		v.Headline = "no strategy kept every acknowledged commit"
 		v.Sentence = sentences(j.subject()+v.Headline, j.definition(), j.losses(nil, unsafe))
@@ -146,8 +151,10 @@ func (j *judgement) findRunner(safe []*Cell) {
 func (j *judgement) headline(safe int) string {
 	best := j.first[0]
 	switch {
-	case safe == 1:
+	case safe == 1 && best.Durability.Measured():
 		return best.Strategy + " alone lost nothing"
+	case safe == 1:
+		return best.Strategy + " alone is durable by definition"
 	}
 	s := best.Strategy + " wins"
 	if len(j.first) > 1 {

@@ -286,8 +286,11 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	if fromFile != fromFlags {
 		t.Error("file and flags give different documents")
 	}
+	load := func(name string) any {
+		return map[string]any{"name": name, "queue_depth": 4.0, "arrival": "poisson", "rate": "500/s"}
+	}
 	want := map[string]any{
-		"devices": []any{"nvme-990pro", "testdata/no-fua.yaml"}, "workloads": []any{"sync-4k", "wal"}, "strategies": []any{"native", "emulate", "none-grouped"},
+		"devices": []any{"nvme-990pro", "testdata/no-fua.yaml"}, "workloads": []any{load("sync-4k"), load("wal")}, "strategies": []any{"native", "emulate", "none-grouped"},
 		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 2.0, "rate": "500/s", "arrival": "poisson",
 		"commits": 60.0, "duration_ns": 2e9, "warmup_ns": 1e7, "runs": 4.0, "seed": 7.0, "cuts": 3.0,
 	}

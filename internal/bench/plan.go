@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,8 +49,17 @@ type Plan struct {
 	// Jobs is how many runs go on side by side; it changes no result.
 	Jobs int `yaml:"jobs" json:"-"`
 
-	// WorkloadNames is what Workloads says, for the document.
-	WorkloadNames []string `yaml:"-" json:"workloads"`
+	// Loads is what Workloads comes to, for the document.
+	Loads []PlanLoad `yaml:"-" json:"workloads"`
+}
+
+// PlanLoad is a workload of a plan under the load that it was run with.
+type PlanLoad struct {
+	Name       string            `json:"name"`
+	QueueDepth uint32            `json:"queue_depth"`
+	Arrival    workloads.Arrival `json:"arrival"`
+	Rate       units.Rate        `json:"rate,omitempty"`
+	Think      units.Duration    `json:"think,omitempty"`
 }
 
 // MaxVirtual bounds one run in virtual time where the plan has no duration: a
@@ -206,7 +216,10 @@ func (p *Plan) Cells() ([]Cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.WorkloadNames = names
+	p.Loads = make([]PlanLoad, len(loads))
+	for i, w := range loads {
+		p.Loads[i] = PlanLoad{names[i], max(w.QueueDepth, 1), cmp.Or(w.Arrival, workloads.ArrivalClosed), w.Rate, w.Think}
+	}
 	var cells []Cell
 	for _, prof := range profiles {
 		device := "target"

@@ -115,11 +115,6 @@ func (c *ServeConfig) listen() (u nbd.URI, l net.Listener, cleanup func(), err e
 	if u.TLS {
 		return u, nil, cleanup, nbd.ErrNoTLS
 	}
-	if l, err = net.Listen(u.Network, u.Address); err != nil {
-		return u, nil, cleanup, err
-	}
-	if u.Network == "tcp" {
-		u.Address = l.Addr().String() // port 0 is any
-	}
-	return u, l, cleanup, nil
+	l, u, err = nbd.Listen(u)
+	return u, l, cleanup, err
 }
