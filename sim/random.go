@@ -45,12 +45,11 @@ func (s Stream) Below(n, a, b uint64) uint64 {
 	return hi
 }
 
-// Normal is the draw numbered (a, b) from the standard normal distribution, by
-// Box and Muller's transform of two uniform draws.
+// Normal is the draw numbered (a, b) from the standard normal distribution: the
+// quantile of one uniform draw in (0, 1), by math.Erfinv (Wichura's AS 241).
 func (s Stream) Normal(a, b uint64) float64 {
-	u := 1 - s.Float64(a, 2*b) // (0, 1]
-	v := s.Float64(a, 2*b+1)
-	return math.Sqrt(-2*math.Log(u)) * math.Cos(2*math.Pi*v)
+	u := (float64(s.Uint64(a, b)>>12) + 0.5) / (1 << 52)
+	return math.Sqrt2 * math.Erfinv(2*u-1)
 }
 
 // mix is the finaliser of splitmix64 (Steele, Lea and Flood 2014, variant 13 of
