@@ -37,7 +37,10 @@ lint: $(TOOLS) ## go vet, staticcheck, gofumpt
 	@out=$$($(BIN)/gofumpt -l .); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 
 bench: ## simulated I/O per second, and what each layer costs
-	$(GO) test -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./workloads ./results ./internal/bench
+	$(GO) test -pgo=cmd/nbdbench/default.pgo -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./workloads ./results ./internal/bench
+
+pgo: ## renew the profile that go build optimises the program by
+	$(GO) test -run '^$$' -bench 'Stack|DefaultPlan' -cpuprofile cmd/nbdbench/default.pgo -o $(BIN)/pgo.test ./internal/bench
 
 swarm: ## a long run of the whole stack against the oracle
 	$(GO) test ./internal/simtest -timeout 2h -simtest.runs 200000
@@ -71,4 +74,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: help build run test unit race interop lint bench swarm fuzz check-real reference peers ci
+.PHONY: help build run test unit race interop lint bench pgo swarm fuzz check-real reference peers ci

@@ -55,3 +55,13 @@ func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 	b.ReportMetric(float64(commands()-start)/b.Elapsed().Seconds(), "IO/s")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(commands()-start), "ns/IO")
 }
+
+// BenchmarkDefaultPlan is one run of each cell of the default plan, power cuts
+// included, on one core.
+func BenchmarkDefaultPlan(b *testing.B) {
+	for range b.N {
+		p := Default()
+		p.Runs, p.Jobs = 1, 1
+		mustRun(b, p)
+	}
+}
