@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"nbdbench/devices"
@@ -43,6 +45,7 @@ func List() []string {
 	for i, f := range files {
 		files[i] = strings.TrimSuffix(filepath.Base(f), ".yaml")
 	}
+	slices.Sort(files) // without their suffixes
 	return files
 }
 
@@ -75,8 +78,9 @@ func load(name, dir string, depth int) (*Profile, error) {
 	return &p, nil
 }
 
-// inherit decodes doc over the profile that it extends. The sources of the
-// parent stay, under those of the child.
+// inherit decodes doc over the profile that it extends. The parent's sources
+// stay, under those of the child, for what the child still has. What is known of
+// the parent by measurement is not known of a child with another name.
 func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 	if depth == 0 {
 		return Profile{}, doc.Errorf("extends", "expected a chain of at most %d profiles", maxExtends)
@@ -86,18 +90,29 @@ func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 		return Profile{}, fmt.Errorf("%w (extended by %w)", err, doc.Errorf("extends", "%s", parent))
 	}
 	p := *base
-	old := p.Sources
+	p.Sources, p.Fitted, p.Published = nil, nil, nil
 	if err := doc.Decode(&p); err != nil {
 		return Profile{}, err
 	}
+	values := p.values()
+	p.Sources = over(base.Sources, p.Sources, func(path string) bool { return values[path] != "" })
+	if p.Name == base.Name {
+		p.Fitted = over(base.Fitted, p.Fitted, func(path string) bool { return !doc.Has(path) })
+		p.Published = append(slices.Clone(base.Published), p.Published...)
+	}
+	return p, nil
+}
+
+// over is what of the parent's is kept, under what is the child's.
+func over(parent, child map[string]string, keep func(path string) bool) map[string]string {
 	merged := map[string]string{}
-	for _, m := range []map[string]string{old, p.Sources} {
-		for k, v := range m {
-			merged[k] = v
+	for path, text := range parent {
+		if keep(path) {
+			merged[path] = text
 		}
 	}
-	p.Sources = merged
-	return p, nil
+	maps.Copy(merged, child)
+	return merged
 }
 
 // IsPath reports whether a device's name means a file.

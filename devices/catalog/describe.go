@@ -19,7 +19,22 @@ func (p *Profile) Describe() string {
 	fmt.Fprintf(&b, "blocks       logical %v, survives a power cut whole: %v\n", p.LogicalBlock, p.AtomicUnit)
 	fmt.Fprintf(&b, "confidence   %s\n", p.Confidence)
 	p.describeSources(&b)
+	p.describeFitted(&b)
 	return b.String()
+}
+
+// describeFitted lists the published figures that have set parameters.
+func (p *Profile) describeFitted(b *strings.Builder) {
+	rows, err := p.Rows()
+	if err != nil || len(p.Fitted) == 0 {
+		return
+	}
+	b.WriteString("\nfitted to published figures (nbdbench devices check):\n")
+	for i := range rows {
+		if kind, sets := p.KindOf(&rows[i]); kind == Fitted {
+			fmt.Fprintf(b, "  %s: %s\n", strings.Join(sets, ", "), rows[i].String())
+		}
+	}
 }
 
 func (p *Profile) describeSources(b *strings.Builder) {
@@ -71,8 +86,10 @@ func (p *Profile) flushText() string {
 	switch {
 	case p.Kind == "ram":
 		return "nothing to do"
-	case p.Cache.Mode != "volatile" && p.SSD != nil:
+	case p.Cache.Mode != "volatile" && p.Kind == "ssd":
 		return fmt.Sprintf("%v: nothing is at risk", p.SSD.FlushClean)
+	case p.Cache.Mode != "volatile":
+		return fmt.Sprintf("%v: nothing is at risk", p.HDD.Ack)
 	case p.Kind == "hdd":
 		return fmt.Sprintf("writes all that was dirty when it started, the nearest first; %v if nothing was", p.HDD.Ack)
 	}
@@ -84,7 +101,7 @@ func (p *Profile) fuaText() string {
 	switch {
 	case p.Advertise.FUA != "native":
 		return "not supported: write, then flush"
-	case p.Kind == "ram" || p.Cache.Mode == "protected":
+	case p.Kind == "ram" || p.Cache.Mode != "volatile":
 		return "as any write: acknowledged is durable"
 	case p.Kind == "hdd":
 		return "seek, settle, wait for the sector, write; other dirty data stays in the cache"

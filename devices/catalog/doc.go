@@ -5,4 +5,8 @@
 // each parameter where the figure comes from. Those of this package are
 // embedded; a path opens a file of the user's own, which may inherit from
 // another by "extends". It is the only package that imports the models.
+//
+// published.yaml has what others have measured on these devices, or formulas of
+// our own that the models must follow. Whether such a figure is fitted, derived
+// or predicted is computed from what it and the profile say: see RowKind.
 package catalog

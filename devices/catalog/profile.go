@@ -32,6 +32,12 @@ type Profile struct {
 
 	// Sources says for each parameter, by its path, where the figure is from.
 	Sources map[string]string `yaml:"sources"`
+	// Fitted says which parameters, by path, were set so that a row comes out:
+	// that of the given id. A parameter names one row, so that no profile has
+	// more fitted rows than parameters that were fitted.
+	Fitted map[string]string `yaml:"fitted"`
+	// Published are figures of the device beyond those that come with the package.
+	Published []Row `yaml:"published"`
 
 	file string
 }
@@ -121,7 +127,10 @@ func (p *Profile) Validate() error {
 	if err := p.Cache.validate(); err != nil {
 		return conf.Under("cache", err)
 	}
-	return p.validateModel()
+	if err := p.validateModel(); err != nil {
+		return err
+	}
+	return p.validateRows()
 }
 
 func (c *Cache) validate() error {

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
+)
+
+// exitDeviation is the exit code where a model is not as it should be.
+const exitDeviation = 4
+
+const checkHelp = `Hold simulated devices against published figures, row by row.
+
+Without names it checks all profiles. A row is fitted if a parameter was set by
+it, derived if it is a formula of our own, and else predicted; docs/DEVICES.md
+tells what each row asks. A profile of your own, by its path, may have figures
+of its own under "published", and is held against those of its name besides.
+
+  nbdbench devices check
+  nbdbench devices check nvme-970pro ./my-drive.yaml --format json
+
+The exit code is 4 if a row is out of tolerance.`
+
+// checkFormats write a check as text.
+var checkFormats = map[string]func(w io.Writer, c *bench.Check) error{
+	"table": func(w io.Writer, c *bench.Check) error { return c.WriteText(w, tableWidth) },
+	"md":    func(w io.Writer, c *bench.Check) error { return c.Table().Markdown(w) },
+	"json":  func(w io.Writer, c *bench.Check) error { return c.WriteJSON(w) },
+}
+
+func newDevicesCheck() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use: "check [NAME...]", Short: "Hold simulated devices against published figures", Long: checkHelp, Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error { return checkDevices(c, args, format) },
+	}
+	c.Flags().StringVar(&format, "format", "table", "table, md or json")
+	return c
+}
+
+func checkDevices(c *cobra.Command, names []string, format string) error {
+	write, ok := checkFormats[format]
+	if !ok {
+		return usage("--format: expected table, md or json, got %q", format)
+	}
+	if len(names) == 0 {
+		names = catalog.List()
+	}
+	var profiles []*catalog.Profile
+	for _, name := range names {
+		p, err := catalog.Load(name)
+		if err != nil {
+			return &exitError{exitUsage, err}
+		}
+		profiles = append(profiles, p)
+	}
+	check, err := bench.CheckDevices(c.Context(), profiles)
+	switch {
+	case c.Context().Err() != nil:
+		return &exitError{exitInterrupted, err}
+	case err != nil:
+		return err
+	}
+	if err := write(c.OutOrStdout(), check); err != nil {
+		return err
+	}
+	if n := check.Out(); n > 0 {
+		return &exitError{exitDeviation, fmt.Errorf("%d of %d rows are out of tolerance", n, len(check.Rows))}
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"nbdbench/internal/conf"
+)
+
+func profile(t *testing.T, name string) *Profile {
+	t.Helper()
+	p, err := Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func rowsOf(t *testing.T, p *Profile) []Row {
+	t.Helper()
+	rows, err := p.Rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+func TestPublishedFiguresAreWholeAndAllOfThemHaveADevice(t *testing.T) {
+	all, err := Published()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, name := range List() {
+		for _, r := range rowsOf(t, profile(t, name)) {
+			n++
+			if r.Device != name || r.Confidence == "" || len(r.Source) < 15 {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+	}
+	if n != len(all) || n < 60 {
+		t.Errorf("%d rows by device, %d in all", n, len(all))
+	}
+}
+
+func TestTheKindOfARowFollowsFromRowAndProfile(t *testing.T) {
+	for _, c := range []struct {
+		device, row string
+		kind        RowKind
+		sets        string
+	}{
+		{"nvme-990pro", "990pro-fua", Fitted, "ssd.fua_base"},
+		{"nvme-990pro", "990pro-fsync", Predicted, ""},
+		{"nvme-970pro", "970pro-2", Fitted, "ssd.servers"},
+		{"nvme-970pro", "970pro-4", Predicted, ""},
+		{"nvme-970pro", "970pro-read", Derived, ""},
+		{"nvme-pm963", "pm963-16", Fitted, "ssd.serial_per_4k"},
+		{"nvme-pm963", "pm963-law-16", Derived, ""},
+		{"hdd-7200", "hdd-7200-sequential", Predicted, ""},
+		{"hdd-7200", "hdd-7200-flush-32", Derived, ""},
+	} {
+		p := profile(t, c.device)
+		rows := rowsOf(t, p)
+		i := slices.IndexFunc(rows, func(r Row) bool { return r.ID == c.row })
+		if i < 0 {
+			t.Errorf("no row %s", c.row)
+			continue
+		}
+		if kind, sets := p.KindOf(&rows[i]); kind != c.kind || strings.Join(sets, " ") != c.sets {
+			t.Errorf("%s is %s and sets %v, want %s and %q", c.row, kind, sets, c.kind, c.sets)
+		}
+	}
+}
+
+func TestNoProfileHasMoreFittedRowsThanParametersThatWereFitted(t *testing.T) {
+	fitted := 0
+	for _, name := range List() {
+		p := profile(t, name)
+		rows, n := rowsOf(t, p), 0
+		for i := range rows {
+			if kind, sets := p.KindOf(&rows[i]); kind == Fitted {
+				n++
+				fitted += len(sets)
+			}
+		}
+		if n > len(p.Fitted) {
+			t.Errorf("%s: %d fitted rows by %d parameters", name, n, len(p.Fitted))
+		}
+		if free := len(p.values()) - 3; n > free { // but size and block sizes
+			t.Errorf("%s: %d fitted rows, %d parameters", name, n, free)
+		}
+	}
+	if fitted < 15 {
+		t.Errorf("only %d parameters are fitted", fitted)
+	}
+}
+
+// A parameter that was set by a row is no estimate, and says where it is from.
+func TestAFittedParametersSourceIsNoEstimate(t *testing.T) {
+	for _, name := range List() {
+		p := profile(t, name)
+		for path := range p.Fitted {
+			if strings.HasPrefix(p.Sources[path], "estimate") {
+				t.Errorf("%s: %s is fitted to %s, its source is %q", name, path, p.Fitted[path], p.Sources[path])
+			}
+		}
+	}
+}
+
+func TestTheTwoStageLawInTheFileIsThatOfTheProfiles(t *testing.T) {
+	laws := 0
+	for _, name := range List() {
+		p := profile(t, name)
+		for _, r := range rowsOf(t, p) {
+			if !strings.Contains(r.ID, "-law-") {
+				continue
+			}
+			laws++
+			s := float64(p.SSD.Serial + p.SSD.SerialPer4K)
+			if p.SSD.Bandwidth > 0 {
+				s += 4096 / float64(p.SSD.Bandwidth) * 1e9
+			}
+			both := s + float64(p.SSD.Parallel)
+			if p.Advertise.FUA == "none" {
+				both += float64(p.SSD.FlushClean)
+			}
+			if want := min(float64(max(r.Jobs, 1))/both, 1/s) * 1e9; math.Abs(r.Value/want-1) > 0.002 {
+				t.Errorf("%s: %g, by the profile's parameters %.0f", r.ID, r.Value, want)
+			}
+		}
+	}
+	if laws != 4*6 {
+		t.Errorf("%d rows of the law, want six on each of four protected drives", laws)
+	}
+}
+
+// publishedText is a whole file; each part can be replaced.
+const publishedText = `sources: {a: somewhere}
+rows:
+  - {id: one, device: ram, op: read, value: 5, unit: us, tolerance: 0.1, source: a}
+  - {id: two, device: ram, op: sync_4k, jobs: 2, value: 5, unit: us, tolerance: 0.1, source: a}
+`
+
+func TestAnErrorInPublishedFiguresNamesFileLineAndColumn(t *testing.T) {
+	if _, err := parsePublished("p", []byte(publishedText)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, old, new, want string }{
+		{"unknown key", "jobs: 2", "job: 2", `p:4:41: unknown key "job"`},
+		{"kind cannot be chosen", "jobs: 2", "kind: predicted", `p:4:41: unknown key "kind"`},
+		{"unknown device", "two, device: ram", "two, device: rom", "p:4:23: rows[1].device: expected one of"},
+		{"unknown op", "op: read", "op: reed", "p:3:32: rows[0].op: expected one of read,"},
+		{"unknown source", "0.1, source: a}\n  - {id: two", "0.1, source: b}\n  - {id: two", `rows[0].source: expected a key of sources, got "b"`},
+		{"no value", "value: 5, unit: us, tolerance: 0.1, source: a}\n  -", "unit: us, tolerance: 0.1, source: a}\n  -", "rows[0].value: expected more than 0"},
+		{"unknown unit", "unit: us, tolerance: 0.1, source: a}\n  -", "unit: s, tolerance: 0.1, source: a}\n  -", "rows[0].unit: expected us, ms or ops/s"},
+		{"no tolerance", "tolerance: 0.1, source: a}\n  -", "tolerance: 1, source: a}\n  -", "rows[0].tolerance: expected more than 0 and less than 1"},
+		{"the same id", "id: two", "id: one", "p:4:10: rows[1].id: expected an id of its own"},
+		{"no id", "id: two", `id: ""`, "p:4:10: rows[1].id: expected an id"},
+		{"too many jobs", "jobs: 2", "jobs: 2000", "p:4:47: rows[1].jobs: expected 1 to 1024"},
+		{"another size", "jobs: 2", "size: 8k", "p:4:47: rows[1].size: expected 4KiB with sync_4k"},
+		{"no multiple", "op: read", "op: read, size: 100", "rows[0].size: expected a multiple of 512"},
+		{"unknown pattern", "jobs: 2", "pattern: zipf", "p:4:50: rows[1].pattern: expected sequential or random"},
+		{"a workload with a size", "op: read", "op: fsync_ext4, size: 4k", "rows[0].op: expected no size and no pattern with fsync_ext4"},
+		{"confidence", "jobs: 2", "confidence: total", "rows[1].confidence: expected high, medium or low"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !strings.Contains(publishedText, c.old) {
+				t.Fatalf("%q is not in the file", c.old)
+			}
+			_, err := parsePublished("p", []byte(strings.Replace(publishedText, c.old, c.new, 1)))
+			var e *conf.Error
+			if !errors.As(err, &e) || e.Line == 0 || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// own writes a profile that extends another, and loads it.
+func own(t *testing.T, text string) (*Profile, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "own.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(path)
+}
+
+func TestWhatAProfileSaysWasFittedMustBeSo(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"no such row", "fitted: {ssd.fua_base: nothing}", `own.yaml:3:24: fitted.ssd.fua_base: expected the id of a published figure of own, got "nothing"`},
+		{"another device's row", "fitted: {ssd.fua_base: 990pro-fua}", `expected the id of a published figure of own, got "990pro-fua"`},
+		{"no such parameter", "fitted: {ssd.speed: a}", "own.yaml:3:21: fitted.ssd.speed: expected a parameter that has a value"},
+		{"a formula", "fitted: {ssd.servers: b}", `own.yaml:3:23: fitted.ssd.servers: expected a measurement, got "b"`},
+		{"a wrong row", "{rows}", "own.yaml:4:17: published[0].op: expected one of"},
+		{"another's device", "{device}", `own.yaml:4:21: published[0].device: expected own or nothing, got "ram"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rows := "published:\n  - {id: a, op: read, value: 1, unit: us, tolerance: 0.1, source: x}\n  - {id: b, op: read, value: 1, unit: us, tolerance: 0.1, source: x, formula: y}\n"
+			text := c.text + "\n" + rows
+			switch c.text {
+			case "{rows}":
+				text = strings.Replace(rows, "read", "eat", 1)
+			case "{device}":
+				text = strings.Replace(rows, "id: a,", "id: a, device: ram,", 1)
+			}
+			_, err := own(t, "extends: nvme-990pro\nname: own\n"+text)
+			var e *conf.Error
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAFigureOfFUANeedsADeviceWithFUA(t *testing.T) {
+	_, err := own(t, "extends: nvme-990pro\nname: nvme-990pro\nadvertise: {fua: none}\n")
+	if err == nil || !strings.Contains(err.Error(), "own.yaml:3:18: advertise.fua: expected native, as row 990pro-fua measures write_fua") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnIDIsNotUsedTwiceForOneDevice(t *testing.T) {
+	_, err := own(t, "extends: nvme-980\nname: nvme-980\npublished:\n  - {id: 980-write, op: read, value: 1, unit: us, tolerance: 0.1, source: x}\n")
+	if err == nil || !strings.Contains(err.Error(), `own.yaml:3:1: published: expected ids of their own, got "980-write"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatWasMeasuredOnAParentIsNotKnownOfAChildWithAnotherName(t *testing.T) {
+	const row = "published:\n  - {id: mine, op: read, value: 1, unit: us, tolerance: 0.1, source: x}\n"
+	p, err := own(t, "extends: nvme-990pro\nname: other\n"+row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows := rowsOf(t, p); len(p.Fitted) != 0 || len(rows) != 1 || rows[0].ID != "mine" || rows[0].Device != "other" || rows[0].Confidence != "high" {
+		t.Errorf("fitted %v, rows %+v", p.Fitted, rows)
+	}
+	p, err = own(t, "extends: nvme-990pro\nname: nvme-990pro\nssd: {fua_base: 1ms}\n"+row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rows := rowsOf(t, p); len(rows) != 5 || fmt.Sprint(p.Fitted) != "map[ssd.flush_base:990pro-write-flush]" {
+		t.Errorf("fitted %v, %d rows", p.Fitted, len(rows))
+	}
+}
+
+func TestASourceGoesWithItsParameter(t *testing.T) {
+	p := profile(t, "hdd-7200-wt")
+	if p.Sources["cache.capacity"] != "" || p.Sources["hdd.rpm"] == "" {
+		t.Errorf("sources %v", p.Sources)
+	}
+}
+
+func TestDescribeKnowsDevicesWithoutACacheAndWhatWasFitted(t *testing.T) {
+	for name, facts := range map[string][]string{
+		"hdd-7200-wt":   {"on FLUSH     100µs: nothing is at risk\n", "on FUA       as any write: acknowledged is durable\n"},
+		"nvme-p4800x":   {"on FLUSH     1µs: nothing is at risk\n", "on FUA       as any write: acknowledged is durable\n"},
+		"hdd-7200-sata": {"on FUA       not supported: write, then flush\n"},
+		"nvme-970pro":   {"\n  ssd.servers: sync_4k, 2 jobs: 840 ops/s (970pro-2)\n"},
+		"nvme-990pro":   {"\n  ssd.fua_base: write_fua, 8KiB: 4007 us (990pro-fua)\n"},
+		"nvme-980":      {"\n  ssd.parallel: write, random: 16.4 us (980-write)\n"},
+	} {
+		text := profile(t, name).Describe()
+		for _, want := range facts {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: expected %q in\n%s", name, want, text)
+			}
+		}
+	}
+}
+
+func TestProfilesAreListedInTheOrderOfTheirNames(t *testing.T) {
+	if names := List(); !slices.IsSorted(names) {
+		t.Errorf("got %v", names)
+	}
+}

@@ -1,0 +1,283 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"nbdbench/devices"
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/layer"
+	"nbdbench/internal/units"
+	"nbdbench/sim"
+	"nbdbench/workloads"
+)
+
+// CheckSchema names the document of a check.
+const CheckSchema = "nbdbench/devices-check/v1"
+
+// Check is published figures of devices beside what the models give.
+type Check struct {
+	Schema string     `json:"schema"`
+	Rows   []CheckRow `json:"rows"`
+
+	without []string // devices of which nothing is published
+}
+
+// CheckRow is one figure, published and simulated.
+type CheckRow struct {
+	Device     string          `json:"device"`
+	Op         string          `json:"op"`
+	Jobs       int             `json:"jobs"`
+	Published  float64         `json:"published"`
+	Simulated  float64         `json:"simulated"`
+	Unit       string          `json:"unit"`
+	Ratio      float64         `json:"ratio"` // simulated/published
+	Tolerance  float64         `json:"tolerance"`
+	OK         bool            `json:"ok"`
+	Kind       catalog.RowKind `json:"kind"`
+	Sets       []string        `json:"sets"` // the parameters that the figure has set
+	Confidence string          `json:"confidence"`
+	Source     string          `json:"source"`
+}
+
+// Out counts the rows that are out of tolerance.
+func (c *Check) Out() (n int) {
+	for i := range c.Rows {
+		if !c.Rows[i].OK {
+			n++
+		}
+	}
+	return n
+}
+
+// How often a row asks: a disk is slow in virtual time only, but each FLUSH of
+// its is a search among what is dirty.
+const (
+	checkOps     = 4000
+	checkDiskOps = 400
+)
+
+// checkSeed is of the spread of times and of the random addresses.
+const checkSeed sim.Seed = 1
+
+// CheckDevices measures every published figure of the profiles on their models,
+// without a server or a wire, in virtual time. The result depends on nothing but
+// the profiles. When ctx ends, so does it, with ctx's error.
+func CheckDevices(ctx context.Context, profiles []*catalog.Profile) (*Check, error) {
+	c := &Check{Schema: CheckSchema, Rows: []CheckRow{}}
+	for _, p := range profiles {
+		rows, err := p.Rows()
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) == 0 {
+			c.without = append(c.without, p.Name)
+		}
+		for i := range rows {
+			simulated, err := measureRow(ctx, p, &rows[i])
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", p.Name, rows[i].ID, err)
+			}
+			c.Rows = append(c.Rows, judge(p, &rows[i], simulated))
+		}
+	}
+	return c, nil
+}
+
+// judge holds a simulated figure against the published one.
+func judge(p *catalog.Profile, r *catalog.Row, simulated float64) CheckRow {
+	kind, sets := p.KindOf(r)
+	ratio := simulated / r.Value
+	source := r.Source
+	if kind == catalog.Derived {
+		source = r.Formula + ": " + source
+	}
+	if kind != catalog.Fitted {
+		sets = []string{}
+	}
+	return CheckRow{
+		Device: p.Name, Op: r.Op, Jobs: max(r.Jobs, 1),
+		Published: r.Value, Simulated: digits(simulated, 6), Unit: r.Unit,
+		Ratio: digits(ratio, 4), Tolerance: r.Tolerance, OK: math.Abs(ratio-1) <= r.Tolerance,
+		Kind: kind, Sets: sets, Confidence: r.Confidence, Source: source,
+	}
+}
+
+// digits rounds x, which is above 0, to n significant digits.
+func digits(x float64, n int) float64 {
+	if x <= 0 || math.IsInf(x, 0) {
+		return x
+	}
+	scale := math.Pow10(n - 1 - int(math.Floor(math.Log10(x))))
+	return math.Round(x*scale) / scale
+}
+
+// measureRow asks the model what row r asks, and returns the figure in r's unit.
+func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float64, error) {
+	load, err := loadOf(r)
+	if err != nil {
+		return 0, err
+	}
+	loop := sim.NewLoop()
+	model, err := p.Open(loop, catalog.Options{Seed: checkSeed})
+	if err != nil {
+		return 0, err
+	}
+	dev, err := asHost(model, loop, r)
+	if err != nil {
+		return 0, err
+	}
+	if err := asksTooMuch(&load, dev.Info()); err != nil {
+		return 0, err
+	}
+	m := &meter{skip: uint64(load.QueueDepth)}
+	ops := uint64(checkOps)
+	if p.Kind == "hdd" {
+		ops = checkDiskOps
+	}
+	runner, err := workloads.NewRunner(loop, dev, workloads.Config{Profile: load, Seed: checkSeed, Commits: m.skip + ops, Observer: m})
+	if err != nil {
+		return 0, err
+	}
+	runner.Start()
+	for n := 1; !runner.Finished() && loop.Step(); n++ {
+		if n%interruptEvery == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+	}
+	if err := runner.Err(); err != nil {
+		return 0, err
+	}
+	if m.failed != devices.OK {
+		return 0, m.failed
+	}
+	return m.figure(r.Unit), ctx.Err()
+}
+
+// asHost is the device as the host sees it that the figure was measured on: one
+// without FUA gets a FLUSH after each durable write, from the kernel; fdatasync
+// of a file that grows is a write and a FLUSH in any case.
+func asHost(model devices.Device, loop *sim.Loop, r *catalog.Row) (devices.Device, error) {
+	if model.Info().FUA != devices.FUANone && r.Op != "fdatasync_etcd" {
+		return model, nil
+	}
+	return layer.Emulate(model, loop, layer.ClientSide)
+}
+
+// rowWorkloads are the ops that are workload profiles.
+var rowWorkloads = map[string]string{"fsync_ext4": "ext4-journal", "fdatasync_etcd": "wal"}
+
+// loadOf is what row r asks, as a workload.
+func loadOf(r *catalog.Row) (workloads.Profile, error) {
+	jobs := uint32(max(r.Jobs, 1))
+	w := workloads.Profile{Name: r.Op}
+	if r.Op == "fsync_rocksdb" {
+		w = rocksdbLog()
+	} else if name := rowWorkloads[r.Op]; name != "" {
+		var err error
+		if w, err = workloads.Get(name); err != nil {
+			return w, err
+		}
+	} else {
+		w.Transaction, w.Between = rawSteps(r)
+		if r.Op == "flush_n" {
+			jobs = 1 // and as many extents
+		}
+	}
+	if len(w.Transaction) == 0 {
+		return w, fmt.Errorf("no workload for %q", r.Op)
+	}
+	return w.With(workloads.Override{QueueDepth: jobs}), nil
+}
+
+// rawSteps are the requests of an op on the device itself, and those between.
+func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
+	write := workloads.Step{Op: workloads.ActionWrite, Size: max(r.Size, 4*units.KiB), Pattern: workloads.Pattern(r.Pattern)}
+	read, durable, dirty := write, write, write
+	read.Op = workloads.ActionRead
+	durable.Durable = true
+	dirty.Count, dirty.Parallel = 1, true
+	if r.Op == "flush_n" {
+		dirty.Count = uint32(max(r.Jobs, 1))
+	}
+	flush := workloads.Step{Op: workloads.ActionFlush}
+	switch r.Op {
+	case "read":
+		transaction = []workloads.Step{read}
+	case "write":
+		transaction = []workloads.Step{write}
+	case "write_fua", "sync_4k":
+		transaction = []workloads.Step{durable}
+	case "write_flush":
+		transaction = []workloads.Step{write, flush}
+	case "chain":
+		transaction = []workloads.Step{write, flush, durable}
+	case "flush", "flush_n":
+		transaction, between = []workloads.Step{flush}, []workloads.Step{dirty}
+	}
+	return transaction, between
+}
+
+// rocksdbLog is a synced write of RocksDB on ext4: a record at the end of its
+// log in one file, which grows by it, so that the journal is committed as well:
+// a descriptor and two blocks of metadata, a FLUSH, the commit record.
+func rocksdbLog() workloads.Profile {
+	journal := workloads.Step{Op: workloads.ActionWrite, Size: 4 * units.KiB, Region: "journal"}
+	blocks, record := journal, journal
+	blocks.Count, blocks.Parallel = 3, true
+	record.Durable = true
+	return workloads.Profile{
+		Name: "fsync_rocksdb",
+		Regions: []workloads.Region{
+			{Name: "journal", AtMost: 128 * units.MiB},
+			{Name: "log", Offset: workloads.Amount{Percent: 10}, AtMost: 64 * units.MiB},
+		},
+		Transaction: []workloads.Step{
+			{Op: workloads.ActionWrite, Size: 4 * units.KiB, Record: 1 * units.KiB, Region: "log", Pattern: workloads.PatternAppend},
+			blocks,
+			{Op: workloads.ActionFlush},
+			record,
+		},
+	}
+}
+
+// meter is a workloads.Observer that measures commits, once each job has had one:
+// before that, queues are filling and caches are clean.
+type meter struct {
+	skip, seen  uint64
+	first, last sim.Time
+	sum         sim.Duration
+	failed      devices.Errno // of the first commit that failed
+}
+
+func (*meter) Submit(*devices.Request) {}
+
+// Op takes no part: what counts is the commit.
+func (*meter) Op(*devices.Request) {}
+
+// Commit counts one.
+func (m *meter) Commit(c *devices.Commit) {
+	m.seen++
+	m.last = c.Acked
+	if m.failed == devices.OK {
+		m.failed = c.Errno
+	}
+	if m.seen <= m.skip {
+		m.first = c.Acked
+		return
+	}
+	m.sum += c.Acked.Sub(c.Intended)
+}
+
+// figure is what was measured: a rate, or the mean latency of a commit.
+func (m *meter) figure(unit string) float64 {
+	n := float64(m.seen - m.skip)
+	switch unit {
+	case "ops/s":
+		return n / m.last.Sub(m.first).Seconds()
+	case "ms":
+		return m.sum.Seconds() * 1e3 / n
+	}
+	return m.sum.Seconds() * 1e6 / n
+}
