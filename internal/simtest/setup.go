@@ -166,6 +166,8 @@ func (s *setup) drawProfile(d *dice) error {
 		return err
 	}
 	s.profile = p
+	// Another device than the published one: its figures do not hold it.
+	p.Name, p.Fitted, p.Published = s.device+"-variant", nil, nil
 	p.Size = deviceSize
 	p.LogicalBlock = pick[units.Size](d, 512, 512, 4096)
 	p.AtomicUnit = pick[units.Size](d, 512, 1024, 2048, 4096, 4096)
