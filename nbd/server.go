@@ -344,16 +344,22 @@ func (k *serverSocket) receive() (disc bool) {
 	}
 	real := k.server.real
 	real.Enter()
-	defer real.Leave()
 	for i := range k.parsed {
 		p := &k.parsed[i]
 		if !k.await(&p.Header) {
 			release(k.parsed[i:])
+			real.Leave()
 			return true
 		}
 		k.submit(p)
 	}
-	return k.sc.Disconnected()
+	disc = k.sc.Disconnected()
+	lingers := !disc && k.in.raw != nil && real.Linger()
+	real.Leave()
+	if lingers {
+		real.Lingered(k.in.ready)
+	}
+	return disc
 }
 
 func release(ps []parsed) {

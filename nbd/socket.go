@@ -104,12 +104,34 @@ type intake struct {
 	c    io.Reader
 	buf  []byte
 	r, w int
+
+	raw     syscall.RawConn // nil if c is no socket
+	peek    func(fd uintptr) bool
+	probe   [1]byte
+	arrived bool
 }
 
 func newIntake(c io.Reader, rest []byte) *intake {
 	in := &intake{c: c, buf: make([]byte, max(readBuffer, len(rest)))}
 	in.w = copy(in.buf, rest)
+	if s, ok := c.(syscall.Conn); ok {
+		in.raw, _ = s.SyscallConn() // without it nobody lingers
+		in.peek = in.look
+	}
 	return in
+}
+
+// ready reports whether a read would not block, without waiting. It reports
+// true where it cannot tell.
+func (in *intake) ready() bool {
+	return in.w > in.r || in.raw.Read(in.peek) != nil || in.arrived
+}
+
+// look notes whether anything has come.
+func (in *intake) look(fd uintptr) bool {
+	_, _, err := syscall.Recvfrom(int(fd), in.probe[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	in.arrived = err != syscall.EAGAIN && err != syscall.EINTR
+	return true
 }
 
 // have is what has been read and not yet taken.

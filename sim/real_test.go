@@ -254,3 +254,54 @@ func BenchmarkRealEnterLeave(b *testing.B) {
 		r.Leave()
 	}
 }
+
+// note is a handler that says when it has run.
+type note struct{ ran chan struct{} }
+
+func (n note) Fire(*Timer) { close(n.ran) }
+
+func TestWhoLingersRunsWhatIsDueSoon(t *testing.T) {
+	r, err := NewReal(NewLoop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var timer Timer
+	n := note{make(chan struct{})}
+	r.Enter()
+	r.Loop().After(&timer, lingerWindow/2, n)
+	if !r.Linger() || r.Linger() {
+		t.Error("one may linger at a time")
+	}
+	r.Leave()
+	r.Lingered(func() bool { return false })
+	select {
+	case <-n.ran:
+	default:
+		t.Error("the event has not run")
+	}
+	if !r.Linger() {
+		t.Error("nobody may linger any more")
+	}
+	r.lingers.Store(false)
+}
+
+func TestWhoHasBetterToDoLeavesItToThePacer(t *testing.T) {
+	r, err := NewReal(NewLoop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for range 200 {
+		var timer Timer
+		n := note{make(chan struct{})}
+		r.Enter()
+		r.Loop().After(&timer, lingerWindow/2, n)
+		lingers := r.Linger()
+		r.Leave()
+		if lingers {
+			r.Lingered(func() bool { return true })
+		}
+		<-n.ran // or the test never ends
+	}
+}

@@ -69,6 +69,7 @@ type Device struct {
 	loop  *sim.Loop
 	noise sim.Dist
 	draw  sim.Stream
+	turn  uint64 // requests without a transaction that drew from it
 
 	serial  sim.Timeline
 	dies    []sim.Timeline
@@ -183,14 +184,21 @@ func (d *Device) startRead(r *devices.Request) {
 // Fire completes a read.
 func (d *Device) Fire(t *sim.Timer) { d.HostDone(t.Owner.(*devices.Request)) }
 
-// spread is the random factor for request r; op keeps FLUSH and FUA of one
-// transaction apart.
+// spread is the random factor for request r: that of its step of its
+// transaction, or of its turn where a client does not say whose it is.
 func (d *Device) spread(r *devices.Request) float64 {
 	if d.cfg.Sigma == 0 {
 		return 1
 	}
+	if r.Txn == 0 {
+		d.turn++
+		return float64(d.noise.Sample(d.draw, d.turn, anonymous)) / 1e9
+	}
 	return float64(d.noise.Sample(d.draw, r.Txn, uint64(r.Step))) / 1e9
 }
+
+// anonymous is no step of a transaction.
+const anonymous = 1 << 63
 
 // startWrite serves a write that goes through the cache.
 func (d *Device) startWrite(u *unit, r *devices.Request) {
