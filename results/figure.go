@@ -374,10 +374,11 @@ type tick struct {
 }
 
 // logTicks are ticks of durations on an axis of log10(ns): powers of ten with
-// their unit, and 2 and 5 too where there would be few.
+// their unit, 2 and 5 too where there would be few, and all where there would be
+// one at most.
 func logTicks(lo, hi float64) []tick {
 	var out []tick
-	dense := hi-lo < 1.8
+	dense, all := hi-lo < 1.8, hi-lo < 0.6
 	for e := int(math.Floor(lo)); e <= int(math.Ceil(hi)); e++ {
 		for d := 1; d <= 9; d++ {
 			at := float64(e) + math.Log10(float64(d))
@@ -385,7 +386,7 @@ func logTicks(lo, hi float64) []tick {
 				continue
 			}
 			t := tick{at: at}
-			if d == 1 || (dense && (d == 2 || d == 5)) {
+			if d == 1 || all || (dense && (d == 2 || d == 5)) {
 				t.label = roundDuration(d, e)
 			}
 			out = append(out, t)
