@@ -14,6 +14,7 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/hdd"
 	"nbdbench/devices/ssd"
+	"nbdbench/devices/volume"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
 	"nbdbench/sim"
@@ -155,18 +156,28 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 		}
 	}
 	media := devices.NewMedia(o.Mode)
-	if q.Kind == "ram" {
+	switch q.Kind {
+	case "ram":
 		return devices.NewRAM(loop, q.Info(), media), nil
+	case "cloud":
+		return volume.NewCloud(loop, q.Cloud.config(), q.Info(), media, o.Seed), nil
+	case "raid":
+		return q.openRAID(loop, media, o)
 	}
+	return q.openDrive(loop, media, o.Seed)
+}
+
+// openDrive makes the device of an hdd or ssd profile over media.
+func (p *Profile) openDrive(loop *sim.Loop, media devices.Media, seed sim.Seed) (Device, error) {
 	c := devices.DriveConfig{
-		Info: q.Info(), Media: media,
-		Capacity: uint64(q.Cache.Capacity), HighWater: uint64(q.Cache.HighWater), LowWater: uint64(q.Cache.LowWater),
-		IdleDestage: q.Cache.IdleDestage,
+		Info: p.Info(), Media: media,
+		Capacity: uint64(p.Cache.Capacity), HighWater: uint64(p.Cache.HighWater), LowWater: uint64(p.Cache.LowWater),
+		IdleDestage: p.Cache.IdleDestage,
 	}
-	if q.Kind == "hdd" {
-		return hdd.New(loop, q.hddConfig(), c), nil
+	if p.Kind == "hdd" {
+		return hdd.New(loop, p.hddConfig(), c), nil
 	}
-	return ssd.New(loop, q.ssdConfig(), c, o.Seed), nil
+	return ssd.New(loop, p.ssdConfig(), c, seed), nil
 }
 
 // Open loads the named profile and makes its device.

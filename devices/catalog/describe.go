@@ -86,6 +86,10 @@ func (p *Profile) flushText() string {
 	switch {
 	case p.Kind == "ram":
 		return "nothing to do"
+	case p.Kind == "cloud":
+		return fmt.Sprintf("%v: nothing is at risk", p.Cloud.Flush)
+	case p.Kind == "raid":
+		return fmt.Sprintf("%v: the battery keeps the cache", p.RAID.Serial+p.RAID.Flush)
 	case p.Cache.Mode != "volatile" && p.Kind == "ssd":
 		return fmt.Sprintf("%v: nothing is at risk", p.SSD.FlushClean)
 	case p.Cache.Mode != "volatile":

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"nbdbench/devices"
@@ -29,6 +30,8 @@ type Profile struct {
 	Cache     Cache     `yaml:"cache"`
 	SSD       *SSD      `yaml:"ssd"`
 	HDD       *HDD      `yaml:"hdd"`
+	Cloud     *Cloud    `yaml:"cloud"`
+	RAID      *RAID     `yaml:"raid"`
 
 	// Sources says for each parameter, by its path, where the figure is from.
 	Sources map[string]string `yaml:"sources"`
@@ -171,10 +174,18 @@ func (p *Profile) validateModel() error {
 			return conf.At("hdd", "%v", err)
 		}
 		return nil
-	case p.Kind == "ssd" || p.Kind == "hdd":
+	case p.Kind == "cloud" && p.Cloud != nil:
+		c := p.Cloud.config()
+		if err := c.Validate(); err != nil {
+			return conf.At("cloud", "%v", err)
+		}
+		return nil
+	case p.Kind == "raid" && p.RAID != nil:
+		return p.RAID.validate()
+	case slices.Contains([]string{"ssd", "hdd", "cloud", "raid"}, p.Kind):
 		return conf.At("kind", "expected a section %q with the model's parameters", p.Kind)
 	}
-	return conf.At("kind", "expected ssd, hdd or ram, got %q", p.Kind)
+	return conf.At("kind", "expected ssd, hdd, cloud, raid or ram, got %q", p.Kind)
 }
 
 // Info is what the device can do.

@@ -22,6 +22,12 @@ func (p *Profile) values() map[string]string {
 	if p.HDD != nil {
 		collect(out, "hdd.", reflect.ValueOf(p.HDD).Elem(), "")
 	}
+	if p.Cloud != nil {
+		collect(out, "cloud.", reflect.ValueOf(p.Cloud).Elem(), "")
+	}
+	if p.RAID != nil {
+		collect(out, "raid.", reflect.ValueOf(p.RAID).Elem(), "")
+	}
 	return out
 }
 

@@ -93,7 +93,7 @@ func TestEveryOpAsksWhatItsNameSays(t *testing.T) {
 		"flush": flush, "flush_n": flush, "chain": write + flush + fua,
 		"fsync_ext4":     2*write + flush + fua, // data, journal, FLUSH, commit record
 		"fsync_rocksdb":  2*write + flush + fua,
-		"fdatasync_etcd": write + flush,
+		"fdatasync_etcd": 2*write + flush, // log, inode, FLUSH
 	}
 	for _, op := range catalog.Ops() {
 		got := measure(t, "fua-disk", catalog.Row{Op: op, Unit: "us"})
