@@ -286,7 +286,7 @@ func TestWhoLingersRunsWhatIsDueSoon(t *testing.T) {
 	r.lingers.Store(false)
 }
 
-func TestWhoHasBetterToDoLeavesItToThePacer(t *testing.T) {
+func TestWhoHasOtherWorkLeavesItToThePacer(t *testing.T) {
 	r, err := NewReal(NewLoop())
 	if err != nil {
 		t.Fatal(err)
