@@ -261,16 +261,6 @@ func (c *Cache) Covered(snapshot, txn uint64) (bytes, own uint64) {
 	return bytes, own
 }
 
-// InFlight reports whether a destage in flight shares a byte with [off, end).
-func (c *Cache) InFlight(off, end uint64) bool {
-	for f := c.flights; f != nil; f = f.next {
-		if !f.through && f.overlaps(off, end) {
-			return true
-		}
-	}
-	return false
-}
-
 func (f *Flight) overlaps(off, end uint64) bool {
 	for i := range f.pieces {
 		if f.pieces[i].off < end && off < f.pieces[i].end {
@@ -371,7 +361,8 @@ func (c *Cache) TakeUpTo(f *Flight, snapshot, limit uint64) {
 	}
 }
 
-// InFlightElsewhere is InFlight without flight f.
+// InFlightElsewhere reports whether a destage in flight, other than f, shares an
+// atomic unit with [off, end).
 func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
 	if c.fault == faultFlightsOvertake {
 		return false

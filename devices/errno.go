@@ -79,15 +79,3 @@ func ErrnoOf(err error) Errno {
 		return EINVAL
 	}
 }
-
-// OpError says which request failed, and how.
-type OpError struct {
-	Op     Op
-	Offset uint64
-	Err    error
-}
-
-func (e *OpError) Error() string { return fmt.Sprintf("%v at offset %d: %v", e.Op, e.Offset, e.Err) }
-
-// Unwrap returns the cause.
-func (e *OpError) Unwrap() error { return e.Err }

@@ -123,18 +123,6 @@ func TestTimelineIsFirstComeFirstServed(t *testing.T) {
 	}
 }
 
-func TestPoolServesAsManyAsItHasServers(t *testing.T) {
-	p := NewPool(2)
-	var done []Time
-	for range 4 {
-		_, d := p.Reserve(0, 10)
-		done = append(done, d)
-	}
-	if done[0] != 10 || done[1] != 10 || done[2] != 20 || done[3] != 20 || p.Busy() != 40 {
-		t.Errorf("done at %v, busy %v", done, p.Busy())
-	}
-}
-
 func TestLinkKeepsOrderLatencyAndBandwidth(t *testing.T) {
 	l := NewLink(15*time.Microsecond, 1e9) // 1 ns a byte
 	if got := l.Arrival(0, 4096); got != 19096 {

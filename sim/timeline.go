@@ -24,39 +24,6 @@ func (t *Timeline) Free() Time { return t.free }
 // Busy is the sum of all reservations.
 func (t *Timeline) Busy() Duration { return t.busy }
 
-// Pool is a number of equal servers behind one first-come-first-served queue.
-type Pool struct {
-	servers []Timeline
-}
-
-// NewPool returns n idle servers; n must be at least 1.
-func NewPool(n int) *Pool {
-	if n < 1 {
-		panic("sim: a pool needs a server")
-	}
-	return &Pool{servers: make([]Timeline, n)}
-}
-
-// Reserve takes the server that is free first.
-func (p *Pool) Reserve(now Time, service Duration) (start, done Time) {
-	best := 0
-	for i := range p.servers {
-		if p.servers[i].free < p.servers[best].free {
-			best = i
-		}
-	}
-	return p.servers[best].Reserve(now, service)
-}
-
-// Busy is the sum of all servers' reservations.
-func (p *Pool) Busy() Duration {
-	var sum Duration
-	for i := range p.servers {
-		sum += p.servers[i].busy
-	}
-	return sum
-}
-
 // Link is one direction of a wire: bytes leave one after another at its
 // bandwidth and arrive its latency later, in order.
 type Link struct {

@@ -3,6 +3,8 @@ package workloads
 import (
 	"fmt"
 	"strings"
+
+	"nbdbench/internal/text"
 )
 
 // Describe is the profile as text, for people: what it is, where it comes
@@ -10,9 +12,9 @@ import (
 func (p *Profile) Describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", p.Name)
-	for _, text := range []string{p.Description, p.Source} {
-		if text = strings.TrimSpace(text); text != "" {
-			fmt.Fprintf(&b, "\n%s\n", wrap(text))
+	for _, part := range []string{p.Description, p.Source} {
+		if part = strings.TrimSpace(part); part != "" {
+			fmt.Fprintf(&b, "\n%s\n", text.Wrap(part))
 		}
 	}
 	fmt.Fprintf(&b, "\nload: %s\n", p.Load)
@@ -87,27 +89,4 @@ func (s *Step) String() string {
 		out += ", all in flight together"
 	}
 	return out
-}
-
-// lineWidth is how wide a description is wrapped.
-const lineWidth = 80
-
-// wrap breaks text into lines between words.
-func wrap(text string) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > lineWidth:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
 }

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+
+	"nbdbench/internal/text"
 )
 
 // Describe explains the profile to a person: what the device is, what it does
 // on FLUSH, FUA and power loss, and where each figure comes from.
 func (p *Profile) Describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %v\n\n%s\n", p.Name, p.Title, p.Size, wrap(p.About))
+	fmt.Fprintf(&b, "%s: %s, %v\n\n%s\n", p.Name, p.Title, p.Size, text.Wrap(p.About))
 	fmt.Fprintf(&b, "\nadvertises   %s\n", p.advertised())
 	fmt.Fprintf(&b, "write cache  %s\n", p.cacheText())
 	fmt.Fprintf(&b, "on FLUSH     %s\n", p.flushText())
@@ -118,24 +120,4 @@ func (p *Profile) powerText() string {
 		return "what was acknowledged and neither flushed, destaged nor written with FUA is lost"
 	}
 	return "keeps all that was acknowledged"
-}
-
-// wrap folds white space and breaks lines at 80 columns.
-func wrap(text string) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		switch {
-		case column == 0:
-		case column+1+len(word) > 80:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
 }

@@ -56,7 +56,7 @@ func TestNoStrategyAllocatesPerRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		top, err := s.Client(NewStats(Delay(server, loop, ServerSide, 5)), o)
+		top, err := s.Client(Delay(server, loop, ServerSide, 5), o)
 		if err != nil {
 			t.Fatal(err)
 		}

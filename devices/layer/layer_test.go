@@ -250,39 +250,6 @@ func TestAdvertiseOverridesWhatIsSaidAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestStatsCountsEachClass(t *testing.T) {
-	var s *Stats
-	newScript(t, withFUA, func(d devices.Device, _ *sim.Loop) devices.Device { s = NewStats(d); return s }).run(`
-read a
-	device 1: read 4096+4096 stamp=0 conn=0 txn=1
-write b
-	device 2: write 8192+4096 stamp=2 conn=0 txn=2
-write c fua
-	device 3: write fua 12288+4096 stamp=3 conn=0 txn=3
-flush d
-	device 4: flush 0+0 stamp=0 conn=0 txn=4
-trim e
-	device 5: trim 20480+4096 stamp=5 conn=0 txn=5
-trim f fua
-	device 6: trim fua 24576+4096 stamp=6 conn=0 txn=6
-zero g
-	device 7: write_zeroes 28672+4096 stamp=7 conn=0 txn=7
-zero h fua
-	device 8: write_zeroes fua 32768+4096 stamp=8 conn=0 txn=8
-cache i
-	device 9: cache 36864+4096 stamp=0 conn=0 txn=9
-`)
-	one := Commands{1, 1, 1, 1, 1, 1, 1, 1, 1}
-	if got := s.Counts(); got != one {
-		t.Errorf("got %+v, want one of each", got)
-	}
-	two := one
-	two.Add(one)
-	if two.Sub(one) != one {
-		t.Errorf("one and one, less one, is %+v", two.Sub(one))
-	}
-}
-
 func TestStrategiesAdvertiseWhatTheTableSays(t *testing.T) {
 	cases := []struct {
 		name           string

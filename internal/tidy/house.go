@@ -6,6 +6,7 @@ var House = Rules{
 	Ranks: map[string]int{
 		"sim":              0,
 		"internal/units":   0,
+		"internal/text":    0,
 		"internal/conf":    1,
 		"devices":          2,
 		"devices/fault":    3,
