@@ -31,13 +31,14 @@ type Cache struct {
 	index   extents
 	age     ageList
 	flights *Flight // newest first
+	flying  filter  // of the atomic units in flights that came from the index
 	spare   *Flight
 	free    *Extent
 
 	seq      uint64 // completions so far
 	departed uint64 // flights so far
 	dirty    uint64 // bytes in the index
-	flying   uint64 // bytes in flights that came from the index
+	airborne uint64 // bytes in flights that came from the index
 	reserved uint64 // bytes promised to writes that are not acknowledged yet
 	written  uint64 // bytes that reached the medium
 
@@ -63,6 +64,8 @@ type piece struct {
 	content  Content
 	first    uint64
 	last     uint64 // cache sequence when captured
+
+	marked, markedEnd uint64 // what it has marked in the cache's filter
 }
 
 // Flight is data on its way to the medium. A power cut leaves any subset of
@@ -72,6 +75,7 @@ type Flight struct {
 	id      uint64
 	through bool
 	bytes   uint64
+	oldest  uint64  // no piece has a lower first
 	newer   *Flight // towards the newest
 	next    *Flight // towards the oldest; also the spare list
 
@@ -82,6 +86,16 @@ type Flight struct {
 
 // Bytes is the flight's length.
 func (f *Flight) Bytes() uint64 { return f.bytes }
+
+// Pieces counts the ranges that the flight carries.
+func (f *Flight) Pieces() int { return len(f.pieces) }
+
+// Piece is range i in bytes, and whether it holds zeros. One that a write through
+// the cache has superseded is empty.
+func (f *Flight) Piece(i int) (off, end uint64, zero bool) {
+	p := &f.pieces[i]
+	return p.off, p.end, p.content.Zero
+}
 
 // NewCache returns an empty cache of the given capacity in bytes over media.
 // atomic is the unit in bytes that survives a power cut whole or not at all.
@@ -96,7 +110,7 @@ func (c *Cache) Seq() uint64 { return c.seq }
 func (c *Cache) Dirty() uint64 { return c.dirty }
 
 // Flying is the number of bytes on their way to the medium by destage.
-func (c *Cache) Flying() uint64 { return c.flying }
+func (c *Cache) Flying() uint64 { return c.airborne }
 
 // Extents counts the dirty extents.
 func (c *Cache) Extents() int { return c.index.n }
@@ -110,7 +124,7 @@ func (e *Extent) Newer() *Extent { return e.newer }
 // Reserve claims n bytes for a write that is about to be acknowledged. It
 // reports whether there was room; a write longer than the whole cache has none.
 func (c *Cache) Reserve(n uint64) bool {
-	if c.dirty+c.flying+c.reserved+n > c.capacity {
+	if c.dirty+c.airborne+c.reserved+n > c.capacity {
 		return false
 	}
 	c.reserved += n
@@ -238,7 +252,7 @@ func (c *Cache) Clean(snapshot uint64) bool {
 
 // holds reports whether the flight carries acknowledged data up to snapshot.
 func (f *Flight) holds(snapshot uint64) bool {
-	if f.through {
+	if f.through || f.oldest > snapshot {
 		return false
 	}
 	for i := range f.pieces {
@@ -301,7 +315,7 @@ func (c *Cache) Depart() *Flight {
 		c.spare = f.next
 	}
 	c.departed++
-	*f = Flight{pieces: f.pieces[:0], id: c.departed}
+	*f = Flight{pieces: f.pieces[:0], id: c.departed, oldest: ^uint64(0)}
 	f.next = c.flights
 	if c.flights != nil {
 		c.flights.newer = f
@@ -326,9 +340,11 @@ func (c *Cache) Take(f *Flight, e *Extent) {
 func (c *Cache) take(f *Flight, e *Extent, off, end uint64) {
 	content := e.Content.slice(off-e.Off, end-off)
 	w := weight(end-off, content)
-	f.pieces = append(f.pieces, piece{off, end, content, e.First, c.seq})
+	f.pieces = append(f.pieces, piece{off, end, content, e.First, c.seq, off, end})
+	c.flying.mark(off/c.atomic, (end+c.atomic-1)/c.atomic, 1)
+	f.oldest = min(f.oldest, e.First)
 	f.bytes += w
-	c.flying += w
+	c.airborne += w
 	c.cutOut(e, off, end)
 }
 
@@ -367,7 +383,11 @@ func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
 	if c.fault == faultFlightsOvertake {
 		return false
 	}
-	off, end = off/c.atomic*c.atomic, (end+c.atomic-1)/c.atomic*c.atomic
+	first, last := off/c.atomic, (end+c.atomic-1)/c.atomic
+	if !c.flying.any(first, last) {
+		return false
+	}
+	off, end = first*c.atomic, last*c.atomic
 	for g := c.flights; g != nil; g = g.next {
 		if g != f && !g.through && g.overlaps(off, end) {
 			return true
@@ -381,7 +401,7 @@ func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
 func (c *Cache) Through(off, n uint64, content Content) *Flight {
 	f := c.Depart()
 	f.through = true
-	f.pieces = append(f.pieces, piece{off, off + n, content, 0, c.seq})
+	f.pieces = append(f.pieces, piece{off: off, end: off + n, content: content, last: c.seq})
 	f.bytes = n
 	return f
 }
@@ -401,7 +421,7 @@ func (c *Cache) Land(f *Flight) {
 		}
 	}
 	if !f.through {
-		c.flying -= f.bytes
+		c.airborne -= f.bytes
 	}
 	c.retire(f)
 }
@@ -432,7 +452,7 @@ func (f *Flight) cutOut(off, end uint64) {
 		whole := *p
 		if whole.end > end {
 			tail := whole
-			tail.off = end
+			tail.off, tail.marked, tail.markedEnd = end, 0, 0
 			tail.content = whole.content.slice(end-whole.off, whole.end-end)
 			f.pieces = append(f.pieces, tail)
 			p = &f.pieces[i]
@@ -450,6 +470,11 @@ func (c *Cache) retire(f *Flight) {
 	}
 	if f.next != nil {
 		f.next.newer = f.newer
+	}
+	for i := range f.pieces {
+		if p := &f.pieces[i]; p.markedEnd > 0 {
+			c.flying.mark(p.marked/c.atomic, (p.markedEnd+c.atomic-1)/c.atomic, -1)
+		}
 	}
 	clear(f.pieces)
 	f.newer, f.Ref = nil, nil
@@ -470,6 +495,9 @@ func (c *Cache) Cached(off, end uint64) bool {
 		if at >= end {
 			return true
 		}
+	}
+	if !c.flying.any(off/c.atomic, (end+c.atomic-1)/c.atomic) {
+		return false
 	}
 	for f := c.flights; f != nil; f = f.next {
 		for i := range f.pieces {
@@ -541,6 +569,9 @@ func (c *Cache) Newest(sector uint64) Stamp {
 	off := sector * Sector
 	if e := c.index.at(c.index.seek(off)); e != nil && e.Off <= off {
 		return e.Content.Stamp
+	}
+	if !c.flying.any(off/c.atomic, off/c.atomic+1) {
+		return c.media.Stamp(sector)
 	}
 	for f := c.flights; f != nil; f = f.next {
 		for i := range f.pieces {

@@ -25,7 +25,7 @@ func (k *Cut) ExposedBytes() uint64 {
 	if k.cache == nil {
 		return 0
 	}
-	return k.cache.dirty + k.cache.flying
+	return k.cache.dirty + k.cache.airborne
 }
 
 // Exposed visits the ranges whose newest acknowledged version may be lost and

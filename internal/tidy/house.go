@@ -9,6 +9,7 @@ var House = Rules{
 		"internal/text":    0,
 		"internal/conf":    1,
 		"devices":          2,
+		"devices/ssd/ftl":  2,
 		"devices/fault":    3,
 		"devices/hdd":      3,
 		"devices/history":  3,
