@@ -88,6 +88,11 @@ type Stats struct {
 	CollateralBytes   uint64 `json:"collateral_bytes"`    // of those, extents that the flushing commit did not write
 	MediaWrittenBytes uint64 `json:"media_written_bytes"` // all that reached the medium
 	HostWrittenBytes  uint64 `json:"host_written_bytes"`  // all that the host wrote
+
+	// Of flash whose translation layer is modelled; 0 of others.
+	MovedBytes   uint64 `json:"moved_bytes"`   // by garbage collection, and from pSLC
+	PaddingBytes uint64 `json:"padding_bytes"` // programmed without data
+	Erases       uint64 `json:"erases"`        // of superblocks
 }
 
 // Add adds t to s.
@@ -97,6 +102,9 @@ func (s *Stats) Add(t Stats) {
 	s.CollateralBytes += t.CollateralBytes
 	s.MediaWrittenBytes += t.MediaWrittenBytes
 	s.HostWrittenBytes += t.HostWrittenBytes
+	s.MovedBytes += t.MovedBytes
+	s.PaddingBytes += t.PaddingBytes
+	s.Erases += t.Erases
 }
 
 // Sub is what was counted since t.
@@ -106,6 +114,8 @@ func (s Stats) Sub(t Stats) Stats {
 		CollateralBytes:   s.CollateralBytes - t.CollateralBytes,
 		MediaWrittenBytes: s.MediaWrittenBytes - t.MediaWrittenBytes,
 		HostWrittenBytes:  s.HostWrittenBytes - t.HostWrittenBytes,
+		MovedBytes:        s.MovedBytes - t.MovedBytes, PaddingBytes: s.PaddingBytes - t.PaddingBytes,
+		Erases: s.Erases - t.Erases,
 	}
 }
 

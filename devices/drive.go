@@ -15,6 +15,21 @@ type Mechanism interface {
 	Kick()
 }
 
+// Buffered is a Mechanism with a buffer of its own before the medium, in a drive
+// whose cache is protected.
+type Buffered interface {
+	Mechanism
+	// Admit reports whether the buffer has room for write r, and takes it. Of a
+	// write that was refused it is asked again after Drive.Readmit.
+	Admit(r *Request) bool
+}
+
+// Restless is a Mechanism with work of its own for when the drive is idle.
+type Restless interface {
+	Mechanism
+	Restless() bool // whether there is any now
+}
+
 // DriveConfig is what a Drive is made of.
 type DriveConfig struct {
 	Info  Info
@@ -40,7 +55,9 @@ type Drive struct {
 	cfg  DriveConfig
 	mech Mechanism
 
-	cache *Cache // nil unless the cache is volatile
+	cache    *Cache   // nil unless the cache is volatile
+	buffer   Buffered // nil unless the cache is protected and the mechanism has one
+	restless Restless // the mechanism, or nil
 
 	stalled Queue // writes that wait for room
 	host    Queue // requests that need the medium
@@ -48,6 +65,7 @@ type Drive struct {
 
 	idle       sim.Timer
 	destaging  bool // from HighWater down to LowWater, or idle
+	resting    bool // idle for IdleDestage
 	inside     int  // requests submitted and not done
 	arrivals   uint64
 	stats      Stats
@@ -66,6 +84,10 @@ func NewDrive(loop *sim.Loop, cfg DriveConfig, mech Mechanism) *Drive {
 	if cfg.Info.Cache == CacheVolatile {
 		d.cache = NewCache(cfg.Media, cfg.Capacity, cfg.Info.AtomicUnit)
 	}
+	if cfg.Info.Cache == CacheProtected {
+		d.buffer, _ = mech.(Buffered)
+	}
+	d.restless, _ = mech.(Restless)
 	d.idle.Tag = tagIdle
 	return d
 }
@@ -104,6 +126,7 @@ func (d *Drive) Cut(seed sim.Seed) *Cut {
 func (d *Drive) Submit(r *Request) {
 	d.inside++
 	d.arrivals++
+	d.resting = false
 	d.loop.Cancel(&d.idle)
 	r.Timer.Owner, r.Seq, r.arrival = r, 0, d.arrivals
 	if e := d.check(r); e != OK {
@@ -164,7 +187,7 @@ func (d *Drive) ack(r *Request) {
 // drive is idle.
 func (d *Drive) Fire(t *sim.Timer) {
 	if t.Tag == tagIdle {
-		d.destaging = true
+		d.destaging, d.resting = true, true
 		d.mech.Kick()
 		return
 	}
@@ -201,7 +224,7 @@ func (d *Drive) write(r *Request) {
 		d.mech.Kick()
 		return
 	}
-	if d.stalled.Len() > 0 || !d.cache.Reserve(d.weight(r)) {
+	if d.stalled.Len() > 0 || !d.admit(r) {
 		d.stalled.Push(r)
 		d.mech.Kick()
 		return
@@ -210,14 +233,40 @@ func (d *Drive) write(r *Request) {
 }
 
 func (d *Drive) writeWithoutCache(r *Request) {
-	if d.cfg.Info.Cache == CacheProtected {
-		d.ack(r) // acknowledged is durable: the capacitors see to it
+	if d.cfg.Info.Cache == CacheProtected { // acknowledged is durable: the capacitors see to it
+		if d.stalled.Len() > 0 || !d.admit(r) {
+			d.stalled.Push(r)
+			return
+		}
+		d.ack(r)
 		return
 	}
 	r.Seq = hostWrite
 	d.host.Push(r)
 	d.mech.Kick()
 }
+
+// admit reports whether there is room for a write to be acknowledged, and claims
+// it.
+func (d *Drive) admit(r *Request) bool {
+	if d.cache != nil {
+		return d.cache.Reserve(d.weight(r))
+	}
+	return d.buffer == nil || d.buffer.Admit(r)
+}
+
+// Readmit lets in what waits for room, as far as there is room now.
+func (d *Drive) Readmit() {
+	for r := d.stalled.Peek(); r != nil && d.admit(r); r = d.stalled.Peek() {
+		d.stalled.Pop()
+		r.Charge(DeviceQueue, d.loop.Now())
+		d.ack(r)
+	}
+}
+
+// Resting reports whether the drive has been idle for as long as it takes to do
+// its own work.
+func (d *Drive) Resting() bool { return d.resting }
 
 // tooLong reports whether a write would fill more than half of the cache.
 func (d *Drive) tooLong(r *Request) bool { return 2*d.weight(r) > d.cfg.Capacity }
@@ -264,7 +313,7 @@ func (d *Drive) store(r *Request) {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}
 	d.cache.Write(r.Offset, r.Length, c, r.Txn)
-	d.unstall() // an overwrite takes less room than was promised to it
+	d.Readmit() // an overwrite takes less room than was promised to it
 	full := d.cache.Dirty() > d.cfg.HighWater && !d.destaging
 	if full || d.stalled.Len() > 0 {
 		d.destaging = d.destaging || full
@@ -282,10 +331,15 @@ func (d *Drive) content(r *Request) Content {
 // finish completes r and starts the idle clock when nothing is left.
 func (d *Drive) finish(r *Request, e Errno) {
 	d.inside--
-	if d.inside == 0 && d.cache != nil && d.cfg.IdleDestage > 0 && d.cache.Dirty() > 0 {
+	if d.inside == 0 && d.cfg.IdleDestage > 0 && d.unsettled() {
 		d.loop.After(&d.idle, d.cfg.IdleDestage, d)
 	}
 	r.Finish(e)
+}
+
+// unsettled reports whether the drive has something to do when it is idle.
+func (d *Drive) unsettled() bool {
+	return d.cache != nil && d.cache.Dirty() > 0 || d.restless != nil && d.restless.Restless()
 }
 
 // Host lists the requests that need the medium, oldest first; a mechanism that
@@ -374,13 +428,5 @@ func (d *Drive) Stalled() int { return d.stalled.Len() }
 // in for which there is room now.
 func (d *Drive) Land(f *Flight) {
 	d.cache.Land(f)
-	d.unstall()
-}
-
-func (d *Drive) unstall() {
-	for r := d.stalled.Peek(); r != nil && d.cache.Reserve(d.weight(r)); r = d.stalled.Peek() {
-		d.stalled.Pop()
-		r.Charge(DeviceQueue, d.loop.Now())
-		d.ack(r)
-	}
+	d.Readmit()
 }

@@ -80,6 +80,7 @@ type SSD struct {
 	Servers        int             `yaml:"servers"`
 	Contention     float64         `yaml:"contention"`
 	Sigma          float64         `yaml:"sigma"`
+	Flash          *Flash          `yaml:"flash"`
 }
 
 // HDD has the parameters of package hdd.
@@ -160,8 +161,11 @@ func (p *Profile) validateModel() error {
 	case p.Kind == "ram":
 		return nil
 	case p.Kind == "ssd" && p.SSD != nil:
+		if err := p.SSD.Flash.validate(); err != nil {
+			return conf.Under("ssd.flash", err)
+		}
 		c := p.ssdConfig()
-		if err := c.Validate(); err != nil {
+		if err := c.Validate(uint64(p.Size)); err != nil {
 			return conf.At("ssd", "%v", err)
 		}
 		return nil
@@ -208,6 +212,7 @@ func (p *Profile) ssdConfig() ssd.Config {
 		ReadBase: s.ReadBase, ReadPage: s.ReadPage, Dies: s.Dies,
 		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),
 		FUABase: s.FUABase, Servers: s.Servers, Contention: s.Contention, Sigma: s.Sigma,
+		Flash: s.Flash.config(),
 	}
 }
 

@@ -13,11 +13,14 @@ func (p *Profile) values() map[string]string {
 	for _, path := range []string{"size", "logical_block", "atomic_unit"} {
 		collect(out, "", reflect.ValueOf(p).Elem(), path)
 	}
-	if p.Cache.Mode == "volatile" {
+	if p.Cache.Mode == "volatile" || p.Cache.Capacity > 0 {
 		collect(out, "cache.", reflect.ValueOf(&p.Cache).Elem(), "")
 	}
 	if p.SSD != nil {
 		collect(out, "ssd.", reflect.ValueOf(p.SSD).Elem(), "")
+		if p.SSD.Flash != nil {
+			collect(out, "ssd.flash.", reflect.ValueOf(p.SSD.Flash).Elem(), "")
+		}
 	}
 	if p.HDD != nil {
 		collect(out, "hdd.", reflect.ValueOf(p.HDD).Elem(), "")
@@ -36,7 +39,7 @@ func collect(out map[string]string, prefix string, v reflect.Value, name string)
 	for i := range v.NumField() {
 		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		f := v.Field(i)
-		if tag == "" || (name != "" && tag != name) || f.IsZero() || f.Kind() == reflect.String {
+		if tag == "" || (name != "" && tag != name) || f.IsZero() || f.Kind() == reflect.String || f.Kind() == reflect.Pointer {
 			continue
 		}
 		out[prefix+tag] = fmt.Sprint(f.Interface())

@@ -30,10 +30,15 @@ type Config struct {
 
 	// Sigma is the lognormal spread of FLUSH and FUA around their means.
 	Sigma float64
+
+	// Flash is what is behind the controller, from which the cost of what is
+	// dirty and of reads then comes: ReadPage, Dies, FlushPerStripe and Stripe are
+	// without meaning. nil is a drive that is described by its laws alone.
+	Flash *Flash
 }
 
-// Validate says what is wrong with c, all at once.
-func (c *Config) Validate() error {
+// Validate says what is wrong with c for a drive of size bytes, all at once.
+func (c *Config) Validate(size uint64) error {
 	var errs []error
 	for _, d := range []struct {
 		name  string
@@ -59,6 +64,14 @@ func (c *Config) Validate() error {
 	if c.Sigma < 0 || c.Sigma > 3 || c.Contention < 0 || c.Bandwidth < 0 {
 		errs = append(errs, fmt.Errorf("sigma is %g, contention %g, bandwidth %g: want at least 0, sigma at most 3", c.Sigma, c.Contention, c.Bandwidth))
 	}
+	if c.Flash != nil {
+		if c.ReadPage != 0 || c.Dies != 0 || c.FlushPerStripe != 0 || c.Stripe != 0 {
+			errs = append(errs, errors.New("read_page, dies, flush_per_stripe and stripe are given beside flash, which has them as they come"))
+		}
+		if err := c.Flash.Validate(size); err != nil {
+			errs = append(errs, fmt.Errorf("flash: %w", err))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -76,6 +89,8 @@ type Device struct {
 	units   []unit
 	idle    int           // units without work
 	blocked devices.Queue // FLUSHes whose data another unit is still writing
+
+	flash *flash // nil without dies of its own
 }
 
 // unit is one of the servers that make data durable.
@@ -85,6 +100,9 @@ type unit struct {
 	req    *devices.Request // the FLUSH or FUA it serves; nil for a destage
 	flight *devices.Flight  // what a FLUSH or destage carries
 	busy   bool
+
+	factor     float64 // of what is left to do once the dies have its data
+	own, bytes uint64  // of a FLUSH on flash: what its commit wrote, and all it covers
 }
 
 // New returns a flash drive on loop; seed feeds the spread of its times. cfg
@@ -102,6 +120,9 @@ func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig, seed sim.Seed) *
 	d.noise = sim.LognormalDist(1e9, cfg.Sigma)
 	for i := range d.units {
 		d.units[i].d = d
+	}
+	if cfg.Flash != nil {
+		d.flash = newFlash(d, &drive, seed)
 	}
 	d.Drive = devices.NewDrive(loop, drive, d)
 	return d
@@ -140,13 +161,21 @@ func (d *Device) Kick() {
 			d.startFlush(u)
 		case d.Host().Len() > 0:
 			d.startWrite(u, d.NextHost())
-		case d.Background():
+		case d.flash == nil && d.Background():
 			if !d.startDestage(u) {
 				return
 			}
 		default:
+			d.destageToFlash()
 			return
 		}
+	}
+	d.destageToFlash()
+}
+
+func (d *Device) destageToFlash() {
+	if d.flash != nil {
+		d.flash.destage()
 	}
 }
 
@@ -173,6 +202,10 @@ func (d *Device) startReads() {
 
 func (d *Device) startRead(r *devices.Request) {
 	d.Begin(r)
+	if d.flash != nil {
+		d.flash.read(r)
+		return
+	}
 	die := &d.dies[r.Offset/4096%uint64(len(d.dies))]
 	start, done := die.Reserve(d.loop.Now(), d.cfg.ReadPage)
 	r.Charge(devices.DeviceQueue, start)
@@ -207,7 +240,16 @@ func (d *Device) startWrite(u *unit, r *devices.Request) {
 	r.Charge(devices.DeviceQueue, now)
 	r.Charge(devices.CacheStage, now.Add(d.serialTime(r)+d.cfg.Parallel))
 	u.req = r
-	d.startUnit(u, d.contended(d.serialTime(r)+d.cfg.Parallel+d.scaled(d.cfg.FUABase, d.spread(r))))
+	if d.flash != nil {
+		d.flash.through(u, r)
+		return
+	}
+	d.startUnit(u, d.contended(d.writeTime(r, d.spread(r))))
+}
+
+// writeTime is how long a write through the cache takes, without the dies.
+func (d *Device) writeTime(r *devices.Request, factor float64) sim.Duration {
+	return d.serialTime(r) + d.cfg.Parallel + d.scaled(d.cfg.FUABase, factor)
 }
 
 func (d *Device) scaled(t sim.Duration, factor float64) sim.Duration {
@@ -216,7 +258,12 @@ func (d *Device) scaled(t sim.Duration, factor float64) sim.Duration {
 
 // contended is how long service takes on a unit that starts now.
 func (d *Device) contended(service sim.Duration) sim.Duration {
-	if d.idle < len(d.units) {
+	return d.beside(len(d.units)-d.idle, service)
+}
+
+// beside is how long service takes while others units work.
+func (d *Device) beside(others int, service sim.Duration) sim.Duration {
+	if others > 0 {
 		return d.scaled(service, 1+d.cfg.Contention)
 	}
 	return service
@@ -235,6 +282,10 @@ func (d *Device) startFlush(u *unit) {
 	now := d.loop.Now()
 	r.Charge(devices.DeviceQueue, now)
 	factor := d.spread(r)
+	if d.flash != nil {
+		d.flash.flush(u, r, bytes, own, factor)
+		return
+	}
 	service := d.contended(d.scaled(d.flushTime(bytes), factor))
 	alone := d.contended(d.scaled(d.flushTime(own), factor))
 	r.Charge(devices.MediaStage, now.Add(min(alone, service)))
@@ -321,6 +372,11 @@ func (d *Device) startRest(r *devices.Request) bool {
 		return false
 	}
 	u := d.freeUnit()
+	if d.flash != nil {
+		u.req, u.own, u.bytes, u.factor = r, 0, f.Bytes(), 1
+		d.flash.carry(u, f)
+		return true
+	}
 	u.req, u.flight = r, f
 	d.startUnit(u, d.contended(d.flushTime(f.Bytes())))
 	return true

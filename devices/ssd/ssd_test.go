@@ -44,7 +44,7 @@ var cached = devices.DriveConfig{
 
 func newRig(t testing.TB, cfg ssd.Config, drive devices.DriveConfig) *rig {
 	t.Helper()
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.Validate(1 << 30); err != nil {
 		t.Fatal(err)
 	}
 	drive.Media = devices.NewMedia(devices.Versions)
@@ -71,7 +71,7 @@ func (g *rig) submit(r *devices.Request) *devices.Request {
 }
 
 // most bounds the events of one wait.
-const most = 100_000
+const most = 1_000_000
 
 // wait runs until n more requests are done.
 func (g *rig) wait(n int) {
@@ -420,14 +420,14 @@ func TestNoAllocationPerRequest(t *testing.T) {
 
 func TestValidateNamesWhatIsWrong(t *testing.T) {
 	good := ssd.Config{}
-	if err := good.Validate(); err != nil {
+	if err := good.Validate(1 << 30); err != nil {
 		t.Error(err)
 	}
 	for name, cfg := range map[string]ssd.Config{
 		"serial": {Serial: -1}, "fua_base": {FUABase: -1}, "servers": {Servers: 65}, "dies": {Dies: -1},
 		"sigma": {Sigma: 4}, "contention": {Contention: -1}, "bandwidth": {Bandwidth: -1},
 	} {
-		if err := cfg.Validate(); err == nil {
+		if err := cfg.Validate(1 << 30); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -63,6 +63,9 @@ func (f *FTL) release(i int32, pool *ring) {
 		panic("ftl: a superblock with valid units is freed")
 	}
 	b.state, b.used = stateFree, 0
+	b.erases++
+	f.stats.Erases++
+	f.sink.Erase(i)
 	pool.push(i)
 }
 
@@ -144,6 +147,9 @@ func (f *FTL) Fold() bool {
 	}
 	return true
 }
+
+// Foldable reports whether Fold has anything to do.
+func (f *FTL) Foldable() bool { return f.fold >= 0 || f.folds.n > 0 }
 
 // ring is a first-in-first-out list of superblocks, so that wear is spread.
 type ring struct {

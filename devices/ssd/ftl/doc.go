@@ -7,8 +7,7 @@
 //
 // A superblock is one block of every plane of every die. It is written row by
 // row, a row being what one die programs in one shot on all its planes; row r is
-// on die r mod dies. A superblock is erased when it is opened: the first row on
-// each die carries that die's erase.
+// on die r mod dies. A superblock is erased when nothing in it is valid any more.
 //
 // Host data goes to a frontier of its own, in pSLC superblocks while there is an
 // empty one; what garbage collection and folding move goes to another. A page

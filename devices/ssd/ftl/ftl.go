@@ -77,6 +77,9 @@ type Sink interface {
 	// Program says that a row is to be programmed. host says that it holds what
 	// Write was given since the last such row, and not what is moved.
 	Program(r Row, host bool)
+	// Erase says that a superblock holds nothing valid any more and can be erased.
+	// It is written again only after Reserve-1 others have been opened.
+	Erase(block int32)
 	// Collect says that units valid units of a row are to be read, so that they
 	// can be programmed elsewhere.
 	Collect(r Row, units uint32)
@@ -348,8 +351,6 @@ func (f *FTL) open(front *frontier) {
 		b.back = make([]uint32, f.limit(b))
 	}
 	b.used, b.valid, b.state = 0, 0, stateOpen
-	b.erases++
-	f.stats.Erases++
 	front.block = i
 }
 

@@ -30,6 +30,8 @@ func (c *count) Program(r Row, _ bool) {
 
 func (c *count) Collect(Row, uint32) { c.reads++ }
 
+func (c *count) Erase(int32) {}
+
 // check holds the layer's books against each other and against want, the units
 // that should be mapped.
 func check(t testing.TB, f *FTL, want map[uint64]bool) {
@@ -154,7 +156,7 @@ func TestWriteAmplificationFollowsTheGreedyFormula(t *testing.T) {
 		t.Fatalf("the formula gives %.3f at an over-provisioning of 0.3, its authors 2.36", a)
 	}
 	for _, op := range []float64{0.07, 0.15, 0.28, 0.5, 1} {
-		cfg := small(1<<17, op, Sequential)
+		cfg := small(1<<16, op, Sequential)
 		got, want := amplify(New(cfg, &count{}), 6, uniform(cfg.Units)), Amplification(1+op)
 		t.Logf("over-provisioning %.2f: %.3f, formula %.3f", op, got, want)
 		if math.Abs(got/want-1) > 0.1 {
@@ -165,7 +167,7 @@ func TestWriteAmplificationFollowsTheGreedyFormula(t *testing.T) {
 
 func TestTheSteadyStateIsTheOneThatWritingLeadsTo(t *testing.T) {
 	for _, op := range []float64{0.07, 0.28} {
-		cfg := small(1<<17, op, Sequential)
+		cfg := small(1<<16, op, Sequential)
 		written := New(cfg, &count{})
 		amplify(written, 8, uniform(cfg.Units))
 		cfg.Fill = Random
@@ -209,14 +211,14 @@ func distance(a, b []float64) (d float64) {
 }
 
 func TestSequentialWritesAmplifyNothing(t *testing.T) {
-	cfg := small(1<<16, 0.07, Empty)
+	cfg := small(1<<15, 0.07, Empty)
 	if got := amplify(New(cfg, &count{}), 5, func(i uint64) uint64 { return i % cfg.Units }); got != 1 {
 		t.Errorf("write amplification %.4f, want exactly 1", got)
 	}
 }
 
 func TestTrimLowersWriteAmplification(t *testing.T) {
-	cfg := small(1<<17, 0.07, Sequential)
+	cfg := small(1<<16, 0.07, Sequential)
 	half := uniform(cfg.Units / 2)
 	whole := amplify(New(cfg, &count{}), 3, half)
 	f := New(cfg, &count{})
@@ -269,7 +271,7 @@ func TestAMixOfRandomAndSequentialWritesFollowsTheGreedyFormula(t *testing.T) {
 	}
 	draw := sim.Seed(4).Stream("test")
 	for _, c := range []struct{ op, p float64 }{{0.28, 0.9}, {0.28, 0.75}, {0.5, 0.75}, {0.5, 0.5}, {1, 0.5}, {1, 0.25}} {
-		cfg := small(1<<17, c.op, Sequential)
+		cfg := small(1<<16, c.op, Sequential)
 		log := cfg.Units / 32
 		next := uint64(0)
 		got := amplify(New(cfg, &count{}), 8, func(i uint64) uint64 {
@@ -348,6 +350,7 @@ func TestPSLCTakesTheFirstWritesAndFoldingEmptiesIt(t *testing.T) {
 	if r := f.Write(slc); r.SLC {
 		t.Fatal("pSLC is full and still takes a unit")
 	}
+	f.Pad()
 	for f.Fold() {
 	}
 	if s := f.Stats(); s.Folded != slc || f.SLCFree() != 8 {

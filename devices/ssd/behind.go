@@ -1,0 +1,303 @@
+package ssd
+
+import (
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// flash joins the controller to the dies: it hands them what the drive wants to
+// be written, and tells the controller when it is.
+type flash struct {
+	d        *Device
+	n        *nand
+	capacity uint64 // of a protected cache; 0 is without limit
+	used     uint64 // of it
+	jobs     *job   // unused
+	readings *reading
+}
+
+func newFlash(d *Device, drive *devices.DriveConfig, seed sim.Seed) *flash {
+	f := &flash{d: d, capacity: drive.Capacity}
+	f.n = newNAND(d.cfg.Flash, d.loop, drive.Info.Size, seed, f)
+	return f
+}
+
+func (f *flash) newJob() *job {
+	j := f.jobs
+	if j == nil {
+		j = &job{}
+	} else {
+		f.jobs = j.next
+	}
+	*j = job{begun: true}
+	return j
+}
+
+func (f *flash) freeJob(j *job) {
+	j.unit, j.flight, j.next = nil, nil, f.jobs
+	f.jobs = j
+}
+
+// put hands what a flight carries to the dies.
+func (f *flash) put(j *job, fl *devices.Flight) {
+	for i := range fl.Pieces() {
+		off, end, zero := fl.Piece(i)
+		f.n.write(j, off, end, zero)
+	}
+}
+
+// flush begins FLUSH r on unit u: everything that it covers goes to the dies, and
+// the row that is open is padded. What remains to be done then is the base cost.
+func (f *flash) flush(u *unit, r *devices.Request, bytes, own uint64, factor float64) {
+	d := f.d
+	u.req, u.own, u.bytes, u.factor = r, own, bytes, factor
+	if bytes == 0 {
+		if c := d.Cache(); c != nil && !c.Clean(r.Seq) {
+			f.n.pad()
+		}
+		service := d.contended(d.scaled(d.cfg.FlushClean, factor))
+		r.Charge(devices.MediaStage, d.loop.Now().Add(service))
+		d.startUnit(u, service)
+		return
+	}
+	fl := d.Cache().Depart()
+	d.Cache().TakeUpTo(fl, r.Seq, ^uint64(0))
+	f.carry(u, fl)
+}
+
+// carry sends a FLUSH's flight to the dies.
+func (f *flash) carry(u *unit, fl *devices.Flight) {
+	u.flight = fl
+	j := f.occupy(u)
+	f.put(j, fl)
+	f.launch(j)
+}
+
+// through sends a write that goes past the cache to the dies.
+func (f *flash) through(u *unit, r *devices.Request) {
+	u.factor = f.d.spread(r)
+	j := f.occupy(u)
+	f.n.write(j, r.Offset, r.End(), r.Op != devices.OpWrite)
+	f.launch(j)
+}
+
+func (f *flash) occupy(u *unit) *job {
+	f.d.idle--
+	u.busy = true
+	j := f.newJob()
+	j.unit = u
+	return j
+}
+
+// launch pads the open row, which holds the last of j.
+func (f *flash) launch(j *job) {
+	f.n.pad()
+	j.begun = false
+	if j.left == 0 {
+		f.landed(j)
+	}
+}
+
+// landed is told that all rows that hold part of j are programmed.
+func (f *flash) landed(j *job) {
+	d := f.d
+	switch {
+	case j.unit != nil && d.cfg.Flash.Journal > 0 && !j.journal:
+		j.journal = true
+		f.n.journalize(j)
+	case j.unit != nil:
+		u := j.unit
+		f.freeJob(j)
+		f.conclude(u)
+	case j.flight != nil:
+		d.Land(j.flight)
+		f.freeJob(j)
+		d.recheck()
+		d.Kick()
+	default:
+		f.used -= j.bytes
+		f.freeJob(j)
+		d.Readmit()
+		f.destage()
+	}
+}
+
+// conclude does the part of a FLUSH or FUA that is not the dies': the firmware's.
+func (f *flash) conclude(u *unit) {
+	d, r, now := f.d, u.req, f.d.loop.Now()
+	others := len(d.units) - d.idle - 1
+	if r.Op != devices.OpFlush {
+		d.loop.After(&u.timer, d.beside(others, d.writeTime(r, u.factor)), u)
+		return
+	}
+	since := r.Charged()
+	r.Charge(devices.MediaStage, since.Add(d.scaled(now.Sub(since), float64(u.own)/float64(max(u.bytes, 1)))))
+	r.Charge(devices.FlushOthers, now)
+	service := d.beside(others, d.scaled(d.cfg.FlushBase, u.factor))
+	if u.own > 0 {
+		r.Charge(devices.MediaStage, now.Add(service))
+	}
+	d.loop.After(&u.timer, service, u)
+}
+
+// destage sends dirty data to the dies in the background, a row at a time, and
+// does what a drive does while it rests.
+func (f *flash) destage() {
+	d := f.d
+	if d.Cache() != nil {
+		f.destageCache()
+	}
+	if d.Stalled() > 0 && f.n.out == 0 {
+		f.n.pad() // all that writes wait for may be in the open row
+	}
+	if d.Resting() && (d.Cache() == nil || d.Cache().Extents() == 0) {
+		f.rest()
+	}
+}
+
+func (f *flash) destageCache() {
+	d, landed := f.d, false
+	limit := d.cfg.Flash.depth() * len(f.n.dies)
+	for f.n.out < limit && d.Background() {
+		fl := d.Cache().Depart()
+		d.Cache().TakeUpTo(fl, ^uint64(0), d.cfg.Flash.Row())
+		if fl.Pieces() == 0 {
+			d.Land(fl)
+			break
+		}
+		j := f.newJob()
+		j.flight = fl
+		f.put(j, fl)
+		j.begun = false
+		if j.left == 0 { // nothing but zeros
+			d.Land(fl)
+			f.freeJob(j)
+			landed = true
+		}
+	}
+	if landed {
+		d.recheck()
+	}
+}
+
+// rest pads what is open, and folds pSLC as long as nothing comes.
+func (f *flash) rest() {
+	f.n.pad()
+	for f.n.moving < len(f.n.dies) && f.n.layer.Fold() {
+	}
+}
+
+// moved is told that a row of moved units is programmed.
+func (f *flash) moved() {
+	if f.d.Resting() {
+		f.destage()
+	}
+}
+
+// Restless reports whether the drive has work for when it is idle.
+func (d *Device) Restless() bool {
+	return d.flash != nil && (len(d.flash.n.open) > 0 || d.flash.n.layer.Foldable())
+}
+
+// Admit takes a write into the buffer of a drive whose cache is protected.
+func (d *Device) Admit(r *devices.Request) bool {
+	f := d.flash
+	if f == nil {
+		return true
+	}
+	bytes := uint64(0)
+	if r.Op == devices.OpWrite {
+		bytes = r.Length
+	}
+	if f.capacity > 0 && f.used > 0 && f.used+bytes > f.capacity {
+		if f.n.out == 0 {
+			f.n.pad()
+		}
+		return false
+	}
+	j := f.newJob()
+	j.bytes = bytes
+	f.used += bytes
+	f.n.write(j, r.Offset, r.End(), r.Op != devices.OpWrite)
+	j.begun = false
+	if j.left == 0 {
+		f.used -= bytes
+		f.freeJob(j)
+	}
+	return true
+}
+
+// reading is a read on its way through the dies.
+type reading struct {
+	f     *flash
+	r     *devices.Request
+	left  int
+	begun bool     // one of its operations has been on a die
+	ready sim.Time // when the last of its data is in the controller
+	next  *reading
+}
+
+// read has the dies read what they hold of r's range: one operation for all that
+// is in one page of a row.
+func (f *flash) read(r *devices.Request) {
+	rd := f.readings
+	if rd == nil {
+		rd = &reading{}
+	} else {
+		f.readings = rd.next
+	}
+	*rd = reading{f: f, r: r, left: 1}
+	n := f.n
+	var last *op
+	var lastPage uint32
+	for u := r.Offset / n.unit; u*n.unit < r.End(); u++ {
+		row, place, ok := n.layer.Lookup(u)
+		if !ok || n.isPending(row) {
+			continue // zeros, or in the buffer
+		}
+		if page := place / n.page; last == nil || last.row != row || lastPage != page {
+			last, lastPage = n.newOp(opRead, n.readTime(row.SLC, page), 0), page
+			last.row, last.read = row, rd
+			rd.left++
+			d := n.die(row)
+			d.reads.push(last)
+			d.kick()
+		}
+		last.bytes += n.unit
+	}
+	rd.part(f.d.loop.Now())
+}
+
+// part is told when data of one operation is in the controller.
+func (rd *reading) part(there sim.Time) {
+	rd.ready = max(rd.ready, there)
+	if rd.left--; rd.left > 0 {
+		return
+	}
+	d, r := rd.f.d, rd.r
+	done := rd.ready.Add(d.cfg.ReadBase + d.transfer(r.Length))
+	if rd.begun {
+		r.Charge(devices.MediaStage, done)
+	} else {
+		r.Charge(devices.CacheStage, done)
+	}
+	rd.r, rd.next = nil, rd.f.readings
+	rd.f.readings = rd
+	d.loop.At(&r.Timer, done, d)
+}
+
+// Stats returns the drive's counters, with what the translation layer has
+// written.
+func (d *Device) Stats() devices.Stats {
+	s := d.Drive.Stats()
+	if d.flash == nil {
+		return s
+	}
+	n := d.flash.n
+	l := n.layer.Stats()
+	s.MediaWrittenBytes = l.Written()*n.unit + n.journal*n.cfg.Page
+	s.MovedBytes = (l.Moved + l.Folded) * n.unit
+	s.PaddingBytes = l.Padding * n.unit
+	s.Erases = l.Erases
+	return s
+}
