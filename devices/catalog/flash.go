@@ -24,6 +24,7 @@ type Flash struct {
 	Program          time.Duration   `yaml:"program"`
 	Erase            time.Duration   `yaml:"erase"`
 	SLC              units.Size      `yaml:"slc"`
+	SLCFold          bool            `yaml:"slc_fold"`
 	SLCRead          time.Duration   `yaml:"slc_read"`
 	SLCProgram       time.Duration   `yaml:"slc_program"`
 	SuspendProgram   time.Duration   `yaml:"suspend_program"`
@@ -63,7 +64,7 @@ func (f *Flash) config() *ssd.Flash {
 		Channels: f.Channels, DiesPerChannel: f.DiesPerChannel, ChannelBandwidth: float64(f.ChannelBandwidth),
 		Planes: f.Planes, Page: uint64(f.Page), OneShot: f.OneShot, PagesPerBlock: f.PagesPerBlock, MappingUnit: uint64(f.MappingUnit),
 		Read: f.Read, Program: f.Program, Erase: f.Erase,
-		SLC: uint64(f.SLC), SLCRead: f.SLCRead, SLCProgram: f.SLCProgram,
+		SLC: uint64(f.SLC), SLCFold: f.SLCFold, SLCRead: f.SLCRead, SLCProgram: f.SLCProgram,
 		SuspendProgram: f.SuspendProgram, SuspendErase: f.SuspendErase, Journal: f.Journal,
 		OverProvisioning: f.OverProvisioning, Reserve: f.Reserve, Victim: victims[f.Victim], Choices: f.Choices,
 		Fill: fills[f.Precondition], Depth: f.Depth,

@@ -27,7 +27,7 @@ type Row struct {
 	Pattern string     `yaml:"pattern"` // sequential or random; empty is sequential
 
 	Value     float64 `yaml:"value"`
-	Unit      string  `yaml:"unit"`      // us and ms are means, ops/s is a rate
+	Unit      string  `yaml:"unit"`      // us and ms are means, ops/s and MB/s are rates
 	Tolerance float64 `yaml:"tolerance"` // of simulated/published-1, on both sides
 
 	Confidence string `yaml:"confidence"` // high, medium or low; empty is the profile's
@@ -51,12 +51,12 @@ const (
 func Ops() []string {
 	return []string{
 		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "chain", "sync_4k",
-		"fsync_ext4", "fsync_rocksdb", "fdatasync_etcd",
+		"fsync_ext4", "fsync_rocksdb", "fdatasync_etcd", "read_rate", "write_rate", "write_rate_full",
 	}
 }
 
 var (
-	rowUnits    = []string{"us", "ms", "ops/s"}
+	rowUnits    = []string{"us", "ms", "ops/s", "MB/s"}
 	confidences = []string{"high", "medium", "low"}
 	rowPatterns = []string{"", "sequential", "random"}
 )
@@ -140,7 +140,7 @@ func (r *Row) validate() error {
 	case !(r.Value > 0):
 		return conf.At("value", "expected more than 0, got %g", r.Value)
 	case !slices.Contains(rowUnits, r.Unit):
-		return conf.At("unit", "expected us, ms or ops/s, got %q", r.Unit)
+		return conf.At("unit", "expected us, ms, ops/s or MB/s, got %q", r.Unit)
 	case !(r.Tolerance > 0 && r.Tolerance < 1):
 		return conf.At("tolerance", "expected more than 0 and less than 1, got %g", r.Tolerance)
 	case r.Confidence != "" && !slices.Contains(confidences, r.Confidence):

@@ -159,7 +159,7 @@ func TestAnErrorInPublishedFiguresNamesFileLineAndColumn(t *testing.T) {
 		{"unknown op", "op: read", "op: reed", "p:3:32: rows[0].op: expected one of read,"},
 		{"unknown source", "0.1, source: a}\n  - {id: two", "0.1, source: b}\n  - {id: two", `rows[0].source: expected a key of sources, got "b"`},
 		{"no value", "value: 5, unit: us, tolerance: 0.1, source: a}\n  -", "unit: us, tolerance: 0.1, source: a}\n  -", "rows[0].value: expected more than 0"},
-		{"unknown unit", "unit: us, tolerance: 0.1, source: a}\n  -", "unit: s, tolerance: 0.1, source: a}\n  -", "rows[0].unit: expected us, ms or ops/s"},
+		{"unknown unit", "unit: us, tolerance: 0.1, source: a}\n  -", "unit: s, tolerance: 0.1, source: a}\n  -", "rows[0].unit: expected us, ms, ops/s or MB/s"},
 		{"no tolerance", "tolerance: 0.1, source: a}\n  -", "tolerance: 1, source: a}\n  -", "rows[0].tolerance: expected more than 0 and less than 1"},
 		{"the same id", "id: two", "id: one", "p:4:10: rows[1].id: expected an id of its own"},
 		{"no id", "id: two", `id: ""`, "p:4:10: rows[1].id: expected an id"},

@@ -102,7 +102,7 @@ func (f *flash) launch(j *job) {
 func (f *flash) landed(j *job) {
 	d := f.d
 	switch {
-	case j.unit != nil && d.cfg.Flash.Journal > 0 && !j.journal:
+	case j.unit != nil && d.cfg.Flash.Journal > 0 && !j.journal && d.promises(j.unit.req):
 		j.journal = true
 		f.n.journalize(j)
 	case j.unit != nil:
@@ -120,6 +120,12 @@ func (f *flash) landed(j *job) {
 		d.Readmit()
 		f.destage()
 	}
+}
+
+// promises reports whether r says that data is durable. A write that was only
+// too long for the cache does not.
+func (d *Device) promises(r *devices.Request) bool {
+	return r.Op == devices.OpFlush || r.Flags&devices.FUA != 0 || d.Cache() == nil
 }
 
 // conclude does the part of a FLUSH or FUA that is not the dies': the firmware's.
@@ -256,7 +262,7 @@ func (f *flash) read(r *devices.Request) {
 			continue // zeros, or in the buffer
 		}
 		if page := place / n.page; last == nil || last.row != row || lastPage != page {
-			last, lastPage = n.newOp(opRead, n.readTime(row.SLC, page), 0), page
+			last, lastPage = n.newOp(opRead, n.readTime(row, page), 0), page
 			last.row, last.read = row, rd
 			rd.left++
 			d := n.die(row)
@@ -275,7 +281,7 @@ func (rd *reading) part(there sim.Time) {
 		return
 	}
 	d, r := rd.f.d, rd.r
-	done := rd.ready.Add(d.cfg.ReadBase + d.transfer(r.Length))
+	done := d.toHost(r, rd.ready)
 	if rd.begun {
 		r.Charge(devices.MediaStage, done)
 	} else {

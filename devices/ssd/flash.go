@@ -26,6 +26,7 @@ type Flash struct {
 
 	// SLC is how many bytes of data the pSLC region holds; 0 is no such region.
 	SLC        uint64
+	SLCFold    bool // a full region folds as much as the host writes, which goes through it all the same
 	SLCRead    sim.Duration
 	SLCProgram sim.Duration
 
@@ -91,6 +92,7 @@ func (f *Flash) layer(size uint64, seed sim.Seed) ftl.Config {
 	c.Blocks = int(min(float64(size)*(1+f.OverProvisioning)/float64(block)+0.5, maxBlocks)) + c.Reserve
 	c.Blocks = max(c.Blocks, int(min((size+block-1)/block, maxBlocks))+c.Reserve+2)
 	if f.SLC > 0 {
+		c.SLCFold = f.SLCFold
 		c.SLCRowUnits = int(f.Page * uint64(f.Planes) / f.unit())
 		c.SLCBlocks = int(min(f.SLC*uint64(f.OneShot)/block, maxBlocks))
 	}

@@ -204,11 +204,14 @@ func (n *nand) rowBytes(slc bool) uint64 {
 	return n.cfg.Page * uint64(n.cfg.Planes*n.cfg.OneShot)
 }
 
-func (n *nand) readTime(slc bool, page uint32) sim.Duration {
-	if slc {
+// readTime is that of one page of a row, which is that of its place on its word
+// line: in a one-shot program, or from row to row on a die.
+func (n *nand) readTime(r ftl.Row, page uint32) sim.Duration {
+	if r.SLC {
 		return n.cfg.SLCRead
 	}
-	return n.cfg.Read[int(page)%len(n.cfg.Read)]
+	line := int(r.Index) / len(n.dies) * n.pages
+	return n.cfg.Read[(line+int(page))%len(n.cfg.Read)]
 }
 
 func (n *nand) meanRead(slc bool) sim.Duration {
@@ -249,7 +252,7 @@ func (n *nand) complete(u uint64) {
 		return
 	}
 	d := n.die(r)
-	d.work.push(n.newOp(opCollect, n.readTime(r.SLC, place/n.page), n.unit))
+	d.work.push(n.newOp(opCollect, n.readTime(r, place/n.page), n.unit))
 	d.kick()
 }
 

@@ -85,6 +85,7 @@ type Device struct {
 	turn  uint64 // requests without a transaction that drew from it
 
 	serial  sim.Timeline
+	bus     sim.Timeline // towards the host
 	dies    []sim.Timeline
 	units   []unit
 	idle    int           // units without work
@@ -209,9 +210,16 @@ func (d *Device) startRead(r *devices.Request) {
 	die := &d.dies[r.Offset/4096%uint64(len(d.dies))]
 	start, done := die.Reserve(d.loop.Now(), d.cfg.ReadPage)
 	r.Charge(devices.DeviceQueue, start)
-	done = done.Add(d.cfg.ReadBase + d.transfer(r.Length))
+	done = d.toHost(r, done)
 	r.Charge(devices.MediaStage, done)
 	d.loop.At(&r.Timer, done, d)
+}
+
+// toHost is when the data of read r, in the controller at ready, is at the host:
+// the bus takes one after another.
+func (d *Device) toHost(r *devices.Request, ready sim.Time) sim.Time {
+	_, done := d.bus.Reserve(ready, d.transfer(r.Length))
+	return done.Add(d.cfg.ReadBase)
 }
 
 // Fire completes a read.
@@ -249,7 +257,11 @@ func (d *Device) startWrite(u *unit, r *devices.Request) {
 
 // writeTime is how long a write through the cache takes, without the dies.
 func (d *Device) writeTime(r *devices.Request, factor float64) sim.Duration {
-	return d.serialTime(r) + d.cfg.Parallel + d.scaled(d.cfg.FUABase, factor)
+	t := d.serialTime(r) + d.cfg.Parallel
+	if d.flash != nil && !d.promises(r) {
+		return t
+	}
+	return t + d.scaled(d.cfg.FUABase, factor)
 }
 
 func (d *Device) scaled(t sim.Duration, factor float64) sim.Duration {

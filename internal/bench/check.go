@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
@@ -120,6 +121,7 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 		return 0, err
 	}
 	loop := sim.NewLoop()
+	p, filled := prepared(p, r)
 	model, err := p.Open(loop, catalog.Options{Seed: checkSeed})
 	if err != nil {
 		return 0, err
@@ -131,7 +133,7 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 	if err := asksTooMuch(&load, dev.Info()); err != nil {
 		return 0, err
 	}
-	m := &meter{skip: uint64(load.QueueDepth)}
+	m := &meter{skip: uint64(load.QueueDepth) + filled/uint64(max(r.Size, 4*units.KiB)), bytes: float64(max(r.Size, 4*units.KiB))}
 	ops := uint64(checkOps)
 	if p.Kind == "hdd" {
 		ops = checkDiskOps
@@ -153,6 +155,29 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 		return 0, m.failed
 	}
 	return m.figure(r.Unit), ctx.Err()
+}
+
+// shrink is how much smaller a drive is on which what happens at a full pSLC
+// region is measured, so that filling it does not take the row's time.
+const shrink = 64
+
+// prepared is the profile on which row r is measured, and how many bytes have to
+// be written before what it asks has set in: the write cache is full, and with
+// write_rate_full the pSLC region, of a drive that is smaller in all of it.
+func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
+	if !strings.HasPrefix(r.Op, "write_rate") {
+		return p, 0
+	}
+	filled := 2 * uint64(p.Cache.Capacity)
+	if r.Op != "write_rate_full" || p.SSD == nil || p.SSD.Flash == nil {
+		return p, filled
+	}
+	q, s, f := *p, *p.SSD, *p.SSD.Flash
+	q.Size = p.Size / shrink / 4096 * 4096
+	f.SLC /= shrink
+	s.Flash = &f
+	q.SSD = &s
+	return &q, filled + uint64(f.SLC)
 }
 
 // asHost is the device as the host sees it that the figure was measured on: one
@@ -205,9 +230,9 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 	}
 	flush := workloads.Step{Op: workloads.ActionFlush}
 	switch r.Op {
-	case "read":
+	case "read", "read_rate":
 		transaction = []workloads.Step{read}
-	case "write":
+	case "write", "write_rate", "write_rate_full":
 		transaction = []workloads.Step{write}
 	case "write_fua", "sync_4k":
 		transaction = []workloads.Step{durable}
@@ -266,6 +291,7 @@ func etcdLog() workloads.Profile {
 // before that, queues are filling and caches are clean.
 type meter struct {
 	skip, seen  uint64
+	bytes       float64 // of a commit
 	first, last sim.Time
 	sum         sim.Duration
 	failed      devices.Errno // of the first commit that failed
@@ -296,6 +322,8 @@ func (m *meter) figure(unit string) float64 {
 	switch unit {
 	case "ops/s":
 		return n / m.last.Sub(m.first).Seconds()
+	case "MB/s":
+		return n * m.bytes / 1e6 / m.last.Sub(m.first).Seconds()
 	case "ms":
 		return m.sum.Seconds() * 1e3 / n
 	}

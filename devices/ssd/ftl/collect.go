@@ -127,7 +127,7 @@ func (f *FTL) validIn(i int32, from, n uint32, move func(u uint64)) {
 // as a drive does when it has nothing else to do. It reports whether there was
 // one.
 func (f *FTL) Fold() bool {
-	for f.free.n < f.cfg.Reserve {
+	for f.free.n < 2 {
 		f.collectRow()
 	}
 	if f.fold < 0 {
@@ -145,6 +145,7 @@ func (f *FTL) Fold() bool {
 		f.fold = -1
 		f.release(i, &f.slc)
 	}
+	f.balance(uint64(moved))
 	return true
 }
 

@@ -16,6 +16,9 @@ type Config struct {
 
 	SLCBlocks   int // further superblocks, used as pSLC; 0 is no pSLC
 	SLCRowUnits int // units in a row of these
+	// SLCFold has the host's data go through pSLC even when it is full: then as
+	// much is folded as the host writes. Without it the host writes past pSLC.
+	SLCFold bool
 
 	Reserve int    // superblocks that collection keeps free, at least 2
 	Victim  Victim // how collection chooses
@@ -295,7 +298,7 @@ func (f *FTL) Lookup(u uint64) (r Row, place uint32, ok bool) {
 func (f *FTL) Write(u uint64) Row {
 	f.stats.Host++
 	front := &f.host
-	if (f.cache.block >= 0 || f.slc.n > 0) && !f.begun(&f.host) {
+	if (f.cache.block >= 0 || f.slc.n > 0 || f.cfg.SLCFold && f.cfg.SLCBlocks > 0) && !f.begun(&f.host) {
 		front = &f.cache
 	}
 	if front.block < 0 {
@@ -340,6 +343,9 @@ func (f *FTL) open(front *frontier) {
 	pool := &f.free
 	if front.slc {
 		pool = &f.slc
+		for f.slc.n == 0 {
+			f.Fold()
+		}
 	} else if front == &f.host {
 		for f.free.n < 2 { // the last one is for what collection moves
 			f.collectRow()
@@ -386,8 +392,12 @@ func (f *FTL) program(front *frontier, row uint32) {
 			f.pick.add(i)
 		}
 	}
-	if front == &f.host {
-		f.balance(uint64(f.rowUnits(b)))
+	switch n := uint64(f.rowUnits(b)); {
+	case front == &f.host:
+		f.balance(n)
+	case front == &f.cache && f.cfg.SLCFold && f.slc.n <= 1:
+		for before := f.stats.Folded; f.stats.Folded < before+n && f.Fold(); {
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ func TestTheBooksAgreeAfterAnyHistory(t *testing.T) {
 		}
 		if rapid.Bool().Draw(rt, "slc") {
 			cfg.SLCBlocks, cfg.SLCRowUnits = 4, max(1, cfg.RowUnits/3)
+			cfg.SLCFold = rapid.Bool().Draw(rt, "fold")
 		}
 		least := int((cfg.Units+cfg.size()-1)/cfg.size()) + cfg.Reserve + 2
 		cfg.Blocks = least + rapid.IntRange(0, 20).Draw(rt, "spare")
@@ -358,6 +359,20 @@ func TestPSLCTakesTheFirstWritesAndFoldingEmptiesIt(t *testing.T) {
 	}
 	if r := f.Write(0); !r.SLC {
 		t.Error("pSLC is empty again and takes nothing")
+	}
+}
+
+func TestAFullPSLCFoldsAsMuchAsTheHostWrites(t *testing.T) {
+	cfg := small(1<<14, 0.28, Empty)
+	cfg.SLCBlocks, cfg.SLCRowUnits, cfg.SLCFold = 8, 1, true
+	f := New(cfg, &count{})
+	for u := range uint64(1 << 14) {
+		if r := f.Write(u); !r.SLC {
+			t.Fatalf("unit %d goes past pSLC", u)
+		}
+	}
+	if s := f.Stats(); s.Folded < s.Host-8*64 || s.Folded > s.Host {
+		t.Errorf("%d units written and %d folded, want all but what pSLC holds, 512", s.Host, s.Folded)
 	}
 }
 
