@@ -153,9 +153,7 @@ func (f *flash) destage() {
 	if d.Cache() != nil {
 		f.destageCache()
 	}
-	if d.Stalled() > 0 && f.n.out == 0 {
-		f.n.pad() // all that writes wait for may be in the open row
-	}
+	f.unstick()
 	if d.Resting() && (d.Cache() == nil || d.Cache().Extents() == 0) {
 		f.rest()
 	}
@@ -193,8 +191,17 @@ func (f *flash) rest() {
 	}
 }
 
-// moved is told that a row of moved units is programmed.
-func (f *flash) moved() {
+// unstick pads the open row where what a FLUSH or all that writes wait for may be
+// in it.
+func (f *flash) unstick() {
+	if f.d.blocked.Len() > 0 || f.d.Stalled() > 0 && f.n.out == 0 {
+		f.n.pad()
+	}
+}
+
+// programmed is told that a row is.
+func (f *flash) programmed() {
+	f.unstick()
 	if f.d.Resting() {
 		f.destage()
 	}

@@ -31,7 +31,7 @@ type nand struct {
 // landing is told what the dies have finished.
 type landing interface {
 	landed(j *job) // the last row that holds part of j is programmed
-	moved()        // a row of moved units is programmed
+	programmed()   // a row is programmed; landed has been told
 }
 
 // job is data on its way to the dies.
@@ -402,7 +402,6 @@ func (n *nand) programmed(o *op) {
 	case len(o.jobs) == 0: // a row that was moved
 		n.moving--
 		n.unmark(o.row)
-		n.done.moved()
 	}
 	jobs := o.jobs
 	for _, j := range jobs {
@@ -411,6 +410,7 @@ func (n *nand) programmed(o *op) {
 		}
 	}
 	n.free(o)
+	n.done.programmed()
 }
 
 func (n *nand) transfer(bytes uint64) sim.Duration {

@@ -37,7 +37,7 @@ func (y *typist) do(r devices.Request) {
 	y.w.top.Submit(&y.last)
 	y.w.loop.RunWhile(func() bool { return !y.done })
 	if !y.done {
-		y.t.Fatalf("%v was never completed", &y.last)
+		y.t.Fatalf("%v was never completed\n%v", &y.last, y.w.setup)
 	}
 }
 

@@ -31,11 +31,11 @@ type Options struct {
 
 // Devices are the kinds of devices that are drawn.
 func Devices() []string {
-	return []string{"ssd", "hdd", "ssd-protected", "ssd-uncached", "hdd-uncached", "ram"}
+	return []string{"ssd", "flash", "hdd", "ssd-protected", "flash-protected", "flash-uncached", "ssd-uncached", "hdd-uncached", "ram"}
 }
 
 // Volatile reports whether a kind of device has a cache that a power cut empties.
-func Volatile(device string) bool { return device == "ssd" || device == "hdd" }
+func Volatile(device string) bool { return device == "ssd" || device == "flash" || device == "hdd" }
 
 // deviceSize is the size of the devices: large enough for tracks and zones.
 const deviceSize = 64 << 20
@@ -67,6 +67,9 @@ func (s *setup) String() string {
 	}
 	if p.SSD != nil {
 		text += fmt.Sprintf("\nssd %+v", *p.SSD)
+		if p.SSD.Flash != nil {
+			text += fmt.Sprintf("\nflash %+v", *p.SSD.Flash)
+		}
 	}
 	if p.HDD != nil {
 		text += fmt.Sprintf("\nhdd scheduler %s, queue %d, ack %v", p.HDD.Scheduler, p.HDD.QueueDepth, p.HDD.Ack)
@@ -113,7 +116,7 @@ const (
 // draw makes the setup of a seed.
 func draw(seed sim.Seed, o Options) (*setup, error) {
 	d := &dice{stream: seed.Stream("setup")}
-	s := &setup{device: pick(d, "ssd", "ssd", "ssd", "ssd", "hdd", "hdd", "hdd", "ssd-protected", "ssd-uncached", "hdd-uncached", "ram")}
+	s := &setup{device: pick(d, "ssd", "ssd", "flash", "flash", "hdd", "hdd", "hdd", "ssd-protected", "ssd-uncached", "flash-protected", "flash-uncached", "hdd-uncached", "ram")}
 	if o.Device != "" {
 		s.device = o.Device
 	}
@@ -139,8 +142,13 @@ func draw(seed sim.Seed, o Options) (*setup, error) {
 // untie has no destage end at the instant of a request: which of the two is
 // first depends on how many events the request takes.
 func (s *setup) untie() {
-	if p := s.profile.SSD; p != nil {
+	p := s.profile.SSD
+	switch {
+	case p == nil:
+	case p.Flash == nil:
 		p.FlushPerStripe = 20_011
+	default:
+		p.Flash.Program, p.Flash.SLCProgram, p.Flash.Journal = 600_011, 200_017, 0
 	}
 }
 
@@ -160,7 +168,7 @@ func (s *setup) drawLoad(d *dice) {
 
 // drawProfile takes an embedded profile and makes it small.
 func (s *setup) drawProfile(d *dice) error {
-	base := map[string]string{"ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
+	base := map[string]string{"flash": "nvme-980", "flash-protected": "nvme-980", "flash-uncached": "nvme-980", "ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
 	p, err := catalog.Load(base)
 	if err != nil {
 		return err
@@ -177,7 +185,10 @@ func (s *setup) drawProfile(d *dice) error {
 	switch {
 	case Volatile(s.device):
 		drawCache(d, &p.Cache)
-	case s.device == "ssd-uncached" || s.device == "hdd-uncached":
+	case s.device == "flash-protected":
+		drawCache(d, &p.Cache)
+		p.Cache.Mode = "protected"
+	case s.device == "ssd-uncached" || s.device == "flash-uncached" || s.device == "hdd-uncached":
 		p.Cache = catalog.Cache{Mode: "none"}
 	}
 	if p.SSD != nil {
@@ -203,14 +214,38 @@ func drawSSD(d *dice, c *catalog.SSD) {
 	c.Serial = pick(d, 0, 0, 10*microsecond)
 	c.SerialPer4K = pick(d, 0, c.SerialPer4K)
 	c.Parallel = pick(d, 0, c.Parallel)
-	c.ReadPage = pick(d, 0, c.ReadPage)
-	c.Dies = pick(d, 1, 2, 32)
 	c.FlushClean = pick(d, 0, 5*microsecond)
 	c.FlushBase = pick(d, 0, 100*microsecond, 1600*microsecond)
-	c.FlushPerStripe = pick(d, 0, 20*microsecond, 200*microsecond)
-	c.Stripe = pick[units.Size](d, 512, 4096, 16<<10, 1<<20)
 	c.FUABase = pick(d, 0, 50*microsecond, 4*millisecond)
 	c.Servers = 1 + d.below(3)
 	c.Contention = pick(d, 0, 0.5)
 	c.Sigma = pick(d, 0, 0.15, 1)
+	if c.Flash != nil {
+		drawFlash(d, c.Flash)
+		return
+	}
+	c.ReadPage = pick(d, 0, c.ReadPage)
+	c.Dies = pick(d, 1, 2, 32)
+	c.FlushPerStripe = pick(d, 0, 20*microsecond, 200*microsecond)
+	c.Stripe = pick[units.Size](d, 512, 4096, 16<<10, 1<<20)
+}
+
+// drawFlash draws dies with superblocks so small that they are collected.
+func drawFlash(d *dice, f *catalog.Flash) {
+	f.Channels, f.DiesPerChannel = 1+d.below(2), 1+d.below(2)
+	f.Planes = 1 + d.below(2)
+	f.Page = pick[units.Size](d, 4096, 16<<10)
+	f.OneShot = 1 + d.below(3)
+	f.PagesPerBlock = f.OneShot * (2 + d.below(6))
+	f.MappingUnit = pick[units.Size](d, 512, 4096, 4096)
+	f.Program = pick(d, 0, 600*microsecond)
+	f.Erase = pick(d, 0, 3*millisecond)
+	f.SuspendProgram, f.SuspendErase = pick(d, 0, 30*microsecond), pick(d, 0, 100*microsecond)
+	f.Journal = pick(d, 0, 200*microsecond)
+	f.SLC, f.SLCFold = pick[units.Size](d, 0, 4<<20), d.one(2)
+	f.OverProvisioning = pick(d, 0.15, 0.3, 0.6)
+	f.Reserve = 2 + d.below(3)
+	f.Victim, f.Choices = pick(d, "greedy", "random-greedy", "fifo"), 2+d.below(4)
+	f.Precondition = pick(d, "none", "sequential", "random", "random")
+	f.Depth = 1 + d.below(2)
 }

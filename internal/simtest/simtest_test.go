@@ -212,7 +212,7 @@ func sameImage(t *testing.T, seed sim.Seed, what string, s *setup, a, b devices.
 	}
 	for at := s.base; at < end; at++ {
 		if a.Stamp(at) != b.Stamp(at) {
-			t.Fatalf("seed %d: sector %d differs %s: %d and %d", seed, at, what, a.Stamp(at), b.Stamp(at))
+			t.Fatalf("seed %d: sector %d differs %s: %d and %d\n%v", seed, at, what, a.Stamp(at), b.Stamp(at), s)
 		}
 	}
 }
