@@ -463,6 +463,9 @@ func (f *Flight) cutOut(off, end uint64) {
 }
 
 func (c *Cache) retire(f *Flight) {
+	if len(f.pieces) == 0 && f.id == c.departed {
+		c.departed-- // it carried nothing: as if it had never been
+	}
 	if f.newer == nil {
 		c.flights = f.next
 	} else {

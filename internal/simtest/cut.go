@@ -6,6 +6,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
+	"nbdbench/sim"
 )
 
 // image is one thing that a power cut may leave.
@@ -15,9 +16,11 @@ type image struct {
 }
 
 // cut cuts the power and judges what that leaves.
-func (w *world) cut() {
+func (w *world) cut() { w.cutBy(w.seed.Sub("cut", uint64(w.report.Cuts+1))) }
+
+func (w *world) cutBy(seed sim.Seed) {
 	w.report.Cuts++
-	k := w.model.Cut(w.seed.Sub("cut", uint64(w.report.Cuts)))
+	k := w.model.Cut(seed)
 	w.cover()
 	for _, im := range w.images(k) {
 		w.promises(im)
@@ -102,7 +105,7 @@ func (w *world) finish() {
 	w.last(devices.Request{Op: devices.OpRead, Offset: w.base * devices.Sector, Length: w.span * devices.Sector})
 	w.flushTwice()
 	if w.failed == nil {
-		w.cut()
+		w.cutBy(w.seed.Sub("last cut", 0)) // however many there were before
 	}
 	stats := w.model.Stats()
 	w.report.Destaged = stats.MediaWrittenBytes - min(stats.FlushedBytes, stats.MediaWrittenBytes)
