@@ -114,7 +114,7 @@ type Device struct {
 	ahead    readAhead
 	resume   *segment // that a reader is using up while the head does not read on
 	reads    uint64   // from segments so far
-	streak   int      // reads in a row that the read-ahead has served
+	passed   int      // host requests served since the oldest could have been
 	jobEnd   uint64   // of a read on the medium: the sector behind it
 
 	// watch, where a test sets it, is told of each interval in which the arm or
@@ -189,22 +189,34 @@ func (d *Device) Kick() {
 	}
 }
 
-// serveNext gives the arm a host request: one that runs into what the head is
-// reading, else the scheduler's choice.
+// Patience is how many host requests in a row may be served before the oldest.
+// Without a bound, sequential readers would have the arm for themselves.
+const Patience = 64
+
+// serveNext gives the arm a host request: the oldest if it has waited for long,
+// one that runs into what the head is reading, else the scheduler's choice.
 func (d *Device) serveNext() {
-	if r := d.joins(); r != nil {
-		d.Host().Remove(r)
-		d.join(r)
-		return
+	oldest := d.Host().Peek()
+	r, joins := oldest, false
+	if d.passed < Patience {
+		if r = d.joining(); r != nil {
+			joins = true
+		} else {
+			r = d.pickHost()
+		}
 	}
-	d.streak = 0
-	r := d.pickHost()
+	if d.passed++; r == oldest {
+		d.passed = 0
+	}
 	d.Host().Remove(r)
-	if len(d.segments) > 0 && r.Op == devices.OpRead {
+	switch {
+	case joins:
+		d.join(r)
+	case len(d.segments) > 0 && r.Op == devices.OpRead:
 		d.readTrack(r)
-		return
+	default:
+		d.serveHost(r)
 	}
-	d.serveHost(r)
 }
 
 // beginFlush fixes the coverage of the next FLUSH, if none is being served: a

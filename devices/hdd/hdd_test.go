@@ -17,6 +17,7 @@ var disk7200 = hdd.Config{
 	SeekA: 800 * time.Microsecond, SeekB: 13340 * time.Microsecond, SeekKnee: 1.0 / 3,
 	Settle: 500 * time.Microsecond, HeadSwitch: 1400 * time.Microsecond, CylinderSwitch: 1800 * time.Microsecond,
 	Ack: 100 * time.Microsecond, Bandwidth: 550e6, QueueDepth: 32,
+	PhysicalBlock: 4096, Segments: 16, SegmentSize: 2 << 20, ReadAhead: 1 << 20,
 }
 
 func disk15k() hdd.Config {
@@ -39,10 +40,19 @@ func newRig(t testing.TB, cfg hdd.Config) *rig {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	return openRig(t, cfg, devices.CacheVolatile)
+}
+
+func newRigWithoutCache(t testing.TB, cfg hdd.Config) *rig {
+	t.Helper()
+	return openRig(t, cfg, devices.CacheNone)
+}
+
+func openRig(t testing.TB, cfg hdd.Config, cache devices.CacheMode) *rig {
 	loop := sim.NewLoop()
 	info := devices.Info{
 		Size: cfg.Size, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, FUA: devices.FUANative,
-		CanZero: true, Cache: devices.CacheVolatile,
+		CanZero: true, Cache: cache,
 	}
 	dev := hdd.New(loop, cfg, devices.DriveConfig{
 		Info: info, Media: devices.NewMedia(devices.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20,
@@ -118,20 +128,6 @@ func TestFlushOfRandomExtentsFollowsThePublishedFigures(t *testing.T) {
 				t.Errorf("%.1f ms is not within 10%% of %.1f ms", got, c.ms)
 			}
 		})
-	}
-}
-
-func TestShortestPositioningTimeBeatsAddressOrderBeatsArrivalOrder(t *testing.T) {
-	for _, n := range []int{4, 8, 32} {
-		cfg := disk7200
-		var ms [3]float64
-		for s := range ms {
-			cfg.Scheduler = hdd.Scheduler(s)
-			ms[s] = flushOf(t, cfg, n)
-		}
-		if !(ms[hdd.SPTF] < ms[hdd.CLook] && ms[hdd.CLook] < ms[hdd.FIFO]) {
-			t.Errorf("%d extents: SPTF %.1f, C-LOOK %.1f, FIFO %.1f ms: want rising", n, ms[0], ms[1], ms[2])
-		}
 	}
 }
 

@@ -5,13 +5,8 @@ import (
 	"nbdbench/sim"
 )
 
-// The bounds of the read cache.
-const (
-	MaxSegments = 64
-	// Patience is how many reads in a row the read-ahead serves while other host
-	// requests wait for the arm.
-	Patience = 32
-)
+// MaxSegments bounds the read cache, which is searched segment by segment.
+const MaxSegments = 64
 
 // segment is a part of the read cache: sectors [lo, hi) of the medium, read and
 // not written since. An empty one has lo == hi.
@@ -190,10 +185,10 @@ type hostDone struct{ d *Device }
 
 func (h hostDone) Fire(t *sim.Timer) { h.d.HostDone(t.Owner.(*devices.Request)) }
 
-// joins is the waiting read that runs into what the head is reading, or nil.
-func (d *Device) joins() *devices.Request {
+// joining is the waiting read that runs into what the head is reading, or nil.
+func (d *Device) joining() *devices.Request {
 	a := &d.ahead
-	if a.seg == nil || (d.streak >= Patience && d.Host().Len() > 1) {
+	if a.seg == nil {
 		return nil
 	}
 	i := 0
@@ -214,7 +209,6 @@ func (d *Device) joins() *devices.Request {
 func (d *Device) join(r *devices.Request) {
 	now := d.loop.Now()
 	_, end := sectors(r)
-	d.streak++
 	d.touch(d.ahead.seg, end)
 	d.ahead.limit = max(d.ahead.limit, end)
 	ready := now.Add(d.cfg.Ack)
