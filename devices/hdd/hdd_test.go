@@ -33,6 +33,7 @@ type rig struct {
 	loop *sim.Loop
 	dev  *hdd.Device
 	done int
+	jobs int // of the arm, where a test counts them
 }
 
 func newRig(t testing.TB, cfg hdd.Config) *rig {
@@ -176,8 +177,56 @@ func TestFlushChargesOtherCommitsDataToFlushOthers(t *testing.T) {
 func BenchmarkDestageFromAFullCache(b *testing.B) {
 	g := newRig(b, disk7200)
 	at := sim.Seed(7).Stream("addresses")
+	r := write(0, 0)
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
-		g.do(write(at.Below(disk7200.Size/4096, uint64(i), 0)*4096, 0))
+		r.Offset = at.Below(disk7200.Size/4096, uint64(i), 0) * 4096
+		g.do(r)
+	}
+}
+
+// BenchmarkFlush writes random extents and flushes them; an op is one write and
+// its share of the FLUSH.
+func BenchmarkFlush(b *testing.B) {
+	for _, dirty := range []int{32, 1024} {
+		b.Run(fmt.Sprint(dirty), func(b *testing.B) {
+			g := newRig(b, disk7200)
+			at := sim.Seed(7).Stream("addresses")
+			w, f := write(0, 0), flush()
+			some := func(n int) {
+				for range n {
+					w.Offset = at.Below(disk7200.Size/4096, uint64(g.done), 0) * 4096
+					g.do(w)
+				}
+				g.do(f)
+			}
+			some(dirty)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for left := b.N; left > 0; left -= dirty {
+				some(min(left, dirty))
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ios/s")
+		})
+	}
+}
+
+// BenchmarkRead reads at random and one after another.
+func BenchmarkRead(b *testing.B) {
+	for name, random := range map[string]bool{"random": true, "sequential": false} {
+		b.Run(name, func(b *testing.B) {
+			g := newRig(b, disk7200)
+			at := sim.Seed(7).Stream("addresses")
+			r := read(0, 4096)
+			b.ReportAllocs()
+			for i := 0; i < b.N; i++ {
+				r.Offset = uint64(i) * 4096 % disk7200.Size
+				if random {
+					r.Offset = at.Below(disk7200.Size/4096, uint64(i), 0) * 4096
+				}
+				g.do(r)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ios/s")
+		})
 	}
 }

@@ -165,7 +165,7 @@ func (d *Device) answer(r *devices.Request) bool {
 }
 
 // usedUp reports whether half of what was read ahead into s has been asked for.
-// To read on sooner would cost a turn for each read.
+// To read on sooner would send the arm to and fro between two readers.
 func (d *Device) usedUp(s *segment) bool {
 	ahead, want := d.cfg.ReadAhead/devices.Sector, d.aheadOf(s.asked)
 	return want > s.hi && want-s.hi >= ahead/2

@@ -129,6 +129,16 @@ func TestWhatWasOverwrittenIsReadFromTheMedium(t *testing.T) {
 	}
 }
 
+func TestWhatIsDestagedAfterItWasReadIsReadFromTheMediumAgain(t *testing.T) {
+	g := newRig(t, disk7200)
+	g.do(write(1<<30+8192, 0))
+	g.do(read(1<<30, 64<<10)) // part of it is dirty
+	g.do(flush())
+	if d := g.do(read(1<<30+8192, 4096)); d < time.Millisecond {
+		t.Errorf("took %v", d)
+	}
+}
+
 // A reader that is slower than the medium never waits for it: the head reads on
 // when half of what it has read ahead is used up, and that lasts for a turn.
 func TestASlowSequentialReaderFindsAllInTheBuffer(t *testing.T) {
@@ -142,6 +152,32 @@ func TestASlowSequentialReaderFindsAllInTheBuffer(t *testing.T) {
 	got, want := g.loop.Now().Sub(start), (n-1)*(disk7200.Ack+busTime(disk7200, 4096))
 	if got < want || got > want+time.Millisecond {
 		t.Errorf("16 MiB took %v after the first %v, controller and bus %v", got, first, want)
+	}
+}
+
+// Two readers of what has been read ahead send the arm for more when half of it is
+// used up, not with each read.
+func TestTheArmRefillsASegmentThatIsHalfUsedUp(t *testing.T) {
+	g := newRig(t, disk7200)
+	const n = 8 << 20 / 4096 // of each reader
+	for i := range uint64(n) {
+		for r := range uint64(2) {
+			if i == 1 && r == 0 {
+				g.jobs = 0
+				g.dev.Watch(func(what hdd.Resource, _, _ sim.Time) {
+					if what == hdd.TheArm {
+						g.jobs++
+					}
+				})
+			}
+			g.do(read(r<<40+i*4096, 4096))
+			g.rest(time.Millisecond)
+		}
+	}
+	halves := 2 * int(8<<20/(disk7200.ReadAhead/2))
+	t.Logf("%d jobs of the arm for %d reads", g.jobs, 2*n)
+	if g.jobs < halves-4 || g.jobs > halves+4 {
+		t.Errorf("%d jobs of the arm, want about %d", g.jobs, halves)
 	}
 }
 
