@@ -189,7 +189,7 @@ func (d *Device) Kick() {
 	}
 }
 
-// Patience is how many host requests in a row may be served before the oldest.
+// Patience is how many host requests in a row may be served before the oldest is.
 // Without a bound, sequential readers would have the arm for themselves.
 const Patience = 64
 
