@@ -64,5 +64,6 @@
 //
 // What is not modelled: the arm's servo beyond settling, defects and their
 // remapping, thermal recalibration, reads from what the write cache has written,
-// reading on before the sector that was asked for.
+// reading on before the sector that was asked for, and others' wait for the bus
+// while all but the last 64 KiB of a long read cross it.
 package hdd

@@ -174,6 +174,77 @@ func TestFlushChargesOtherCommitsDataToFlushOthers(t *testing.T) {
 	}
 }
 
+func TestWithoutACacheFlushIsFreeAndEachSequentialWriteTakesATurn(t *testing.T) {
+	g := newRigWithoutCache(t, disk7200)
+	const n = 500
+	start := g.loop.Now()
+	for i := uint64(0); i < n; i++ {
+		g.do(write(i*4096, 0))
+	}
+	if rate := n / g.loop.Now().Sub(start).Seconds(); math.Abs(rate/120-1) > 0.03 {
+		t.Errorf("%.1f writes/s, want 120 within 3%%", rate)
+	}
+	if d := g.do(flush()); d != disk7200.Ack {
+		t.Errorf("FLUSH took %v, want %v", d, disk7200.Ack)
+	}
+}
+
+// durable is the mean time in which one random write becomes durable beside n
+// dirty extents of others, by FUA or by a FLUSH.
+func durable(t *testing.T, n int, flags devices.Flags) time.Duration {
+	g := newRig(t, disk7200)
+	at := sim.Seed(5).Stream("addresses")
+	const rounds = 300
+	var sum time.Duration
+	for i := range uint64(rounds) {
+		for j := range n + 1 {
+			off := at.Below(disk7200.Size/4096, i, uint64(j)) * 4096
+			if j < n {
+				g.do(write(off, 0))
+				continue
+			}
+			sum += g.do(write(off, flags))
+		}
+		if d := g.do(flush()); flags == 0 {
+			sum += d
+		}
+	}
+	return sum / rounds
+}
+
+// A neighbour's dirty extents cost a FLUSH all of their ways, and FUA none.
+func TestFUABesideANoisyNeighbourIsAsFastAsAlone(t *testing.T) {
+	alone, beside, flushed := durable(t, 0, devices.FUA), durable(t, 32, devices.FUA), durable(t, 32, 0)
+	ratio := float64(flushed) / float64(beside)
+	t.Logf("FUA alone %v, beside 32 dirty extents %v; write and FLUSH %v, %.1f times as long", alone, beside, flushed, ratio)
+	if d := float64(beside) / float64(alone); d < 0.9 || d > 1.1 {
+		t.Errorf("FUA takes %v alone and %v beside 32 dirty extents", alone, beside)
+	}
+	if ratio < 12 || ratio > 20 {
+		t.Errorf("write and FLUSH take %.1f times as long as FUA, want 12 to 20", ratio)
+	}
+}
+
+func TestAnIdleDiskDestagesSoThatTheNextFlushIsClean(t *testing.T) {
+	for _, c := range []struct {
+		idle  time.Duration
+		clean bool
+	}{{50 * time.Millisecond, true}, {0, false}} {
+		loop := sim.NewLoop()
+		info := devices.Info{Size: disk7200.Size, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, Cache: devices.CacheVolatile}
+		g := &rig{t: t, loop: loop, dev: hdd.New(loop, disk7200, devices.DriveConfig{
+			Info: info, Media: devices.NewMedia(devices.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20, IdleDestage: c.idle,
+		})}
+		for i := range uint64(8) {
+			g.do(write(i<<37, 0))
+		}
+		g.rest(500 * time.Millisecond)
+		if d := g.do(flush()); (d == disk7200.Ack) != c.clean {
+			t.Errorf("idle destage after %v: FLUSH took %v, the controller's part is %v", c.idle, d, disk7200.Ack)
+		}
+	}
+}
+
 func BenchmarkDestageFromAFullCache(b *testing.B) {
 	g := newRig(b, disk7200)
 	at := sim.Seed(7).Stream("addresses")

@@ -109,14 +109,16 @@ func sectors(r *devices.Request) (first, end uint64) {
 	return first, max(end, first+1)
 }
 
-// holder is the segment that has sector lba, or ends there; nil if none does.
-func (d *Device) holder(lba uint64) *segment {
+// holder is the segment that has sector lba, or ends there: of several the one
+// that goes farthest. It is nil if none does.
+func (d *Device) holder(lba uint64) (best *segment) {
 	for i := range d.segments {
-		if s := &d.segments[i]; s.lo <= lba && lba <= s.hi && s.lo < s.hi {
-			return s
+		s := &d.segments[i]
+		if s.lo <= lba && lba <= s.hi && s.lo < s.hi && (best == nil || s.hi > best.hi) {
+			best = s
 		}
 	}
-	return nil
+	return best
 }
 
 // holds reports whether one segment has all of [first, end).
