@@ -97,6 +97,37 @@ func (f *Flight) Piece(i int) (off, end uint64, zero bool) {
 	return p.off, p.end, p.content.Zero
 }
 
+// Span is the range from the first byte that the flight carries to behind its
+// last, and whether it carries all of it.
+func (f *Flight) Span() (off, end uint64, whole bool) {
+	var sum uint64
+	for i := range f.pieces {
+		p := &f.pieces[i]
+		if i == 0 || p.off < off {
+			off = p.off
+		}
+		end = max(end, p.end)
+		sum += p.end - p.off
+	}
+	return off, end, sum == end-off
+}
+
+// Covers reports whether the flight carries all of [off, end).
+func (f *Flight) Covers(off, end uint64) bool {
+	for off < end {
+		at := off
+		for i := range f.pieces {
+			if p := &f.pieces[i]; p.off <= off && p.end > off {
+				off = p.end
+			}
+		}
+		if off == at {
+			return false
+		}
+	}
+	return true
+}
+
 // NewCache returns an empty cache of the given capacity in bytes over media.
 // atomic is the unit in bytes that survives a power cut whole or not at all.
 func NewCache(media Media, capacity uint64, atomic uint32) *Cache {

@@ -100,6 +100,10 @@ type HDD struct {
 	Bandwidth      units.Bandwidth `yaml:"bandwidth"`
 	QueueDepth     int             `yaml:"queue_depth"`
 	Scheduler      string          `yaml:"scheduler"`
+	PhysicalBlock  units.Size      `yaml:"physical_block"`
+	Segments       int             `yaml:"segments"`
+	SegmentSize    units.Size      `yaml:"segment_size"`
+	ReadAhead      units.Size      `yaml:"read_ahead"`
 }
 
 var cacheModes = map[string]devices.CacheMode{
@@ -224,6 +228,8 @@ func (p *Profile) hddConfig() hdd.Config {
 		SeekA: h.SeekA, SeekB: h.SeekB, SeekKnee: h.SeekKnee, Settle: h.Settle,
 		HeadSwitch: h.HeadSwitch, CylinderSwitch: h.CylinderSwitch,
 		Ack: h.Ack, Bandwidth: float64(h.Bandwidth), QueueDepth: h.QueueDepth, Scheduler: schedulers[h.Scheduler],
+		PhysicalBlock: uint64(h.PhysicalBlock),
+		Segments:      h.Segments, SegmentSize: uint64(h.SegmentSize), ReadAhead: uint64(h.ReadAhead),
 	}
 }
 

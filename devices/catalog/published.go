@@ -25,6 +25,9 @@ type Row struct {
 	Jobs    int        `yaml:"jobs"`
 	Size    units.Size `yaml:"size"`    // of one request; 0 is 4 KiB
 	Pattern string     `yaml:"pattern"` // sequential or random; empty is sequential
+	// From is where on the device the range begins that is asked for, in percent
+	// of its size: what is measured at the inner edge of a disk begins there.
+	From float64 `yaml:"from"`
 
 	Value     float64 `yaml:"value"`
 	Unit      string  `yaml:"unit"`      // us and ms are means, ops/s and MB/s are rates
@@ -133,8 +136,10 @@ func (r *Row) validate() error {
 		return conf.At("size", "expected a multiple of 512 up to %v, got %v", units.Size(MaxRowSize), r.Size)
 	case !slices.Contains(rowPatterns, r.Pattern):
 		return conf.At("pattern", "expected sequential or random, got %q", r.Pattern)
-	case r.hasOwnPattern() && (r.Size != 0 || r.Pattern != ""):
-		return conf.At("op", "expected no size and no pattern with %s, which is a workload with its own", r.Op)
+	case !(r.From >= 0 && r.From < 100):
+		return conf.At("from", "expected 0 up to 100, got %g", r.From)
+	case r.hasOwnPattern() && (r.Size != 0 || r.Pattern != "" || r.From != 0):
+		return conf.At("op", "expected no size, no pattern and no from with %s, which is a workload with its own", r.Op)
 	case r.Op == "sync_4k" && r.Size != 0 && r.Size != 4096:
 		return conf.At("size", "expected 4KiB with sync_4k, got %v", r.Size)
 	case !(r.Value > 0):
@@ -162,6 +167,9 @@ func (r *Row) String() string {
 	}
 	if r.Pattern != "" {
 		text += ", " + r.Pattern
+	}
+	if r.From != 0 {
+		text += fmt.Sprintf(", from %g%%", r.From)
 	}
 	return fmt.Sprintf("%s: %g %s (%s)", text, r.Value, r.Unit, r.ID)
 }

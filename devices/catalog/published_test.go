@@ -167,7 +167,8 @@ func TestAnErrorInPublishedFiguresNamesFileLineAndColumn(t *testing.T) {
 		{"another size", "jobs: 2", "size: 8k", "p:4:47: rows[1].size: expected 4KiB with sync_4k"},
 		{"no multiple", "op: read", "op: read, size: 100", "rows[0].size: expected a multiple of 512"},
 		{"unknown pattern", "jobs: 2", "pattern: zipf", "p:4:50: rows[1].pattern: expected sequential or random"},
-		{"a workload with a size", "op: read", "op: fsync_ext4, size: 4k", "rows[0].op: expected no size and no pattern with fsync_ext4"},
+		{"a workload with a size", "op: read", "op: fsync_ext4, size: 4k", "rows[0].op: expected no size, no pattern and no from with fsync_ext4"},
+		{"behind the end", "op: read", "op: read, from: 100", "rows[0].from: expected 0 up to 100, got 100"},
 		{"confidence", "jobs: 2", "confidence: total", "rows[1].confidence: expected high, medium or low"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -35,6 +35,20 @@ type Config struct {
 	QueueDepth int
 	// Scheduler is the order in which the arm serves what waits.
 	Scheduler Scheduler
+
+	// PhysicalBlock is what the medium writes at once, in bytes: 4096 for a 512e
+	// disk. A write that covers part of one, and of which the rest is in no
+	// cache, takes a turn more: the block is read as it passes and written when
+	// it comes again. 0 is 512: every write covers whole blocks.
+	PhysicalBlock uint64
+
+	// Segments is how many parts the read cache has, each for one sequential
+	// reader; 0 is no read cache and no read-ahead. SegmentSize is the size of
+	// one, and ReadAhead how far behind the end of the latest read the head reads
+	// on, in bytes. Of a disk that was published with them, HP's 97560, they
+	// are 1, 128 KiB and 64 KiB (Kotz, Toh and Radhakrishnan, Dartmouth TR94-220).
+	Segments               int
+	SegmentSize, ReadAhead uint64
 }
 
 // Scheduler is the order of service.
@@ -49,6 +63,9 @@ const (
 
 // MaxRun is how many bytes of adjacent dirty extents the arm writes at once.
 const MaxRun = 1 << 20
+
+// MaxSegment bounds a segment of the read cache, in bytes.
+const MaxSegment = 1 << 30
 
 func (c *Config) turn() sim.Duration { return sim.Duration(60e9 / float64(c.RPM)) }
 
@@ -68,6 +85,11 @@ func (c *Config) Validate() error {
 	want(c.SeekA > 0 && c.SeekB > 0, "seek is %v + %v*sqrt(x), want both above 0", c.SeekA, c.SeekB)
 	want(c.SeekKnee > 0 && c.SeekKnee <= 1, "seek_knee is %g, want above 0 and at most 1", c.SeekKnee)
 	want(c.QueueDepth >= 1, "queue_depth is %d, want at least 1", c.QueueDepth)
+	want(c.PhysicalBlock == 0 || (c.PhysicalBlock >= devices.Sector && c.PhysicalBlock <= MaxRun && c.PhysicalBlock&(c.PhysicalBlock-1) == 0),
+		"physical_block is %d bytes, want a power of two from 512 to %d", c.PhysicalBlock, MaxRun)
+	want(c.Segments >= 0 && c.Segments <= MaxSegments, "segments is %d, want 0 to %d", c.Segments, MaxSegments)
+	want(c.Segments == 0 || (c.SegmentSize >= 4096 && c.SegmentSize <= MaxSegment), "segment_size is %d bytes, want 4096 to %d", c.SegmentSize, MaxSegment)
+	want(c.ReadAhead <= c.SegmentSize, "read_ahead is %d bytes, want at most segment_size, %d", c.ReadAhead, c.SegmentSize)
 	want(c.Ack >= 0 && c.Settle >= 0 && c.HeadSwitch >= 0 && c.CylinderSwitch >= 0, "a time is below 0")
 	return errors.Join(errs...)
 }
@@ -89,6 +111,17 @@ type Device struct {
 	run   *devices.Flight  // the destage on the medium, or nil
 	own   bool             // the destage holds data of the flushing commit
 
+	segments []segment // the read cache
+	ahead    readAhead
+	resume   *segment // that a reader is using up while the head does not read on
+	reads    uint64   // from segments so far
+	passed   int      // host requests served since the oldest could have been
+	jobEnd   uint64   // of a read on the medium: the sector behind it
+
+	// watch, where a test sets it, is told of each interval in which the arm or
+	// the bus is taken.
+	watch func(what resource, from, to sim.Time)
+
 	flush     *devices.Request // the FLUSH being served, or nil
 	ending    bool             // ... of which only the controller's part is left
 	hostsTurn bool             // host requests and destage take turns
@@ -98,22 +131,42 @@ type Device struct {
 // flags is the caller's; cfg must be valid.
 func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig) *Device {
 	d := &Device{cfg: cfg, geo: newGeometry(&cfg), loop: loop}
+	d.segments = make([]segment, cfg.Segments)
 	d.Drive = devices.NewDrive(loop, drive, d)
 	return d
 }
 
+// resource is what does one job at a time.
+type resource uint8
+
+const (
+	theArm resource = iota
+	theBus
+)
+
 // Ack is the controller's time: the bus, one transfer after another, then the
 // controller's own latency, which overlaps.
 func (d *Device) Ack(now sim.Time, r *devices.Request) sim.Time {
-	n := r.Length
+	if r.Op.Modifies() {
+		d.overwrite(r.Offset, r.End())
+	}
+	done := d.move(now, r, r.Length).Add(d.cfg.Ack)
+	r.Charge(devices.CacheStage, done)
+	return done
+}
+
+// move is when n bytes of r's data have crossed the bus, which they want to from
+// now on. It charges the wait for it.
+func (d *Device) move(now sim.Time, r *devices.Request, n uint64) sim.Time {
 	if r.Op != devices.OpWrite && r.Op != devices.OpRead {
-		n = 0
+		return now
 	}
 	start, moved := d.bus.Reserve(now, d.busTime(n))
 	r.Charge(devices.DeviceQueue, start)
-	done := moved.Add(d.cfg.Ack)
-	r.Charge(devices.CacheStage, done)
-	return done
+	if d.watch != nil {
+		d.watch(theBus, start, moved)
+	}
+	return moved
 }
 
 func (d *Device) busTime(n uint64) sim.Duration {
@@ -127,16 +180,50 @@ func (d *Device) busTime(n uint64) sim.Duration {
 func (d *Device) Kick() {
 	d.settleFlush()
 	d.beginFlush()
+	d.catchUp()
+	d.serveHits()
 	if d.busy {
 		return
 	}
 	switch destage := d.wantsDestage(); {
 	case d.Host().Len() > 0 && (d.hostsTurn || !destage):
 		d.hostsTurn = false
-		d.serveHost(d.pickHost())
+		d.serveNext()
 	case destage:
 		d.hostsTurn = true
 		d.serveDestage()
+	default:
+		d.readAgain()
+	}
+}
+
+// Patience is how many host requests in a row may be served before the oldest is.
+// Without a bound, sequential readers would have the arm for themselves.
+const Patience = 64
+
+// serveNext gives the arm a host request: the oldest if it has waited for long,
+// one that runs into what the head is reading, else the scheduler's choice.
+func (d *Device) serveNext() {
+	oldest := d.Host().Peek()
+	r, joins := oldest, false
+	if d.passed < Patience {
+		if r = d.joining(); r != nil {
+			joins = true
+		} else {
+			r = d.pickHost()
+		}
+	}
+	if d.passed++; r == oldest {
+		d.passed = 0
+	}
+	d.Host().Remove(r)
+	switch {
+	case joins:
+		d.join(r)
+	case len(d.segments) > 0 && r.Op == devices.OpRead:
+		d.readTrack(r)
+	default:
+		d.serveHost(r)
 	}
 }
 
@@ -208,16 +295,26 @@ func (d *Device) limit() uint64 {
 	return math.MaxUint64
 }
 
-// start puts the arm to work on n sectors from lba, overhead from now: a host's
-// command has to be taken first, in which time the disk turns on.
-func (d *Device) start(lba, n uint64, write bool, overhead sim.Duration) {
-	now := d.loop.Now().Add(overhead)
+// start puts the arm to work on n sectors from lba at instant begin, when the
+// host's command has been taken: till then the disk turns on. It takes turns
+// more than the transfer.
+func (d *Device) start(lba, n uint64, write bool, begin sim.Time, turns int) {
+	d.stopAhead()
 	p := d.geo.place(lba)
-	pos := d.position(p, now, write)
-	d.busy, d.began = true, now
+	pos := d.position(p, begin, write) + sim.Duration(turns)*d.geo.turn
 	last := lba + max(n, 1) - 1
 	d.at, d.lba = d.geo.place(last), last+1
-	d.loop.At(&d.timer, now.Add(pos+d.geo.transfer(p, max(n, 1))), d)
+	d.work(d.loop.Now(), begin, begin.Add(pos+d.geo.transfer(p, max(n, 1))))
+}
+
+// work occupies the arm from instant from until done; it is asked for something
+// else then. began is when the command had been taken.
+func (d *Device) work(from, began, done sim.Time) {
+	d.busy, d.began = true, began
+	if d.watch != nil {
+		d.watch(theArm, from, done)
+	}
+	d.loop.At(&d.timer, done, d)
 }
 
 // position is the time until the head is at p: seek, settle, wait.
@@ -256,7 +353,7 @@ func (d *Device) pickHost() *devices.Request {
 	if d.cfg.Scheduler == FIFO {
 		return best
 	}
-	now := d.loop.Now()
+	now := d.loop.Now().Add(d.cfg.Ack) // not before has the command been taken
 	var least sim.Duration
 	i := 0
 	for r := best; r != nil && i < d.cfg.QueueDepth; r, i = r.Next, i+1 {
@@ -279,14 +376,62 @@ func (d *Device) cost(lba uint64, now sim.Time, write bool) sim.Duration {
 	return d.position(d.geo.place(lba), now, write)
 }
 
+// serveHost works on r, taken from the queue: a write, which its data has to
+// reach first, or a read of what a write needs.
 func (d *Device) serveHost(r *devices.Request) {
-	d.Host().Remove(r)
+	now := d.loop.Now()
+	turns, begin := 0, now
+	off, end := r.Offset, r.End()
+	if devices.ForWrite(r) {
+		turns = d.readModify(nil, off, end)
+		off, end = d.physical(off, end)
+		begin = d.move(now, r, r.Length)
+		d.overwrite(r.Offset, r.End())
+	}
 	d.Begin(r)
-	r.Charge(devices.DeviceQueue, d.loop.Now())
+	r.Charge(devices.DeviceQueue, now)
 	d.job = r
-	first := r.Offset / devices.Sector
-	d.start(first, (r.End()+devices.Sector-1)/devices.Sector-first, devices.ForWrite(r), d.cfg.Ack+d.busTime(r.Length))
+	first := off / devices.Sector
+	d.start(first, (end+devices.Sector-1)/devices.Sector-first, devices.ForWrite(r), begin.Add(d.cfg.Ack), turns)
+	d.jobEnd = d.lba
 	r.Charge(devices.CacheStage, d.began)
+}
+
+// physical rounds [off, end) outward to whole physical blocks.
+func (d *Device) physical(off, end uint64) (first, last uint64) {
+	b := max(d.cfg.PhysicalBlock, devices.Sector)
+	return off / b * b, min((end+b-1)/b*b, d.cfg.Size)
+}
+
+// readModify is how many turns more a write of [off, end) takes because it covers
+// only part of the physical blocks at its ends: none if the drive knows the rest,
+// else one, or two if both blocks have to be read and are on different tracks. f
+// is the destage, of which nothing is at large.
+func (d *Device) readModify(f *devices.Flight, off, end uint64) int {
+	first, last := d.physical(off, end)
+	before := first < off && !d.knows(f, first, off)
+	after := last > end && !d.knows(f, end, last)
+	switch {
+	case !before && !after:
+		return 0
+	case before && after && !d.sameTrack(first, last-devices.Sector):
+		return 2
+	}
+	return 1
+}
+
+func (d *Device) sameTrack(a, b uint64) bool {
+	p, q := d.geo.place(a/devices.Sector), d.geo.place(b/devices.Sector)
+	return p.cylinder == q.cylinder && p.head == q.head
+}
+
+// knows reports whether the drive has what is or will be in [off, end): in the
+// destage f, in the write cache, or in a segment.
+func (d *Device) knows(f *devices.Flight, off, end uint64) bool {
+	if c := d.Cache(); c != nil && c.Cached(off, end) {
+		return true
+	}
+	return f != nil && f.Covers(off, end) || d.holds(off/devices.Sector, (end+devices.Sector-1)/devices.Sector)
 }
 
 // serveDestage writes the best run of dirty extents.
@@ -295,16 +440,27 @@ func (d *Device) serveDestage() {
 	e := d.pickExtent(limit)
 	c := d.Cache()
 	f := c.Depart()
-	first, end := e.Off, e.Off
+	end := e.Off
 	d.own = false
 	for e != nil && e.Off == end && e.First <= limit && f.Bytes() < MaxRun {
 		end = e.End
+		ragged := (e.Off|e.End)%uint64(max(d.Info().AtomicUnit, 1)) != 0
 		d.own = d.own || d.flush != nil && (e.Txn == d.flush.Txn || d.flush.Txn == 0)
 		c.Take(f, e)
+		if ragged { // others may have come along
+			_, end, _ = f.Span()
+		}
 		e = c.From(end).Extent()
 	}
 	d.run = f
-	d.start(first/devices.Sector, (end+devices.Sector-1)/devices.Sector-first/devices.Sector, true, 0)
+	off, end, whole := f.Span()
+	turns := d.readModify(f, off, end)
+	first, last := d.physical(off, end)
+	if !whole && d.cfg.PhysicalBlock > devices.Sector && !d.holds(first/devices.Sector, last/devices.Sector) {
+		turns = max(turns, 1)
+	}
+	d.overwrite(off, end)
+	d.start(first/devices.Sector, (last+devices.Sector-1)/devices.Sector-first/devices.Sector, true, d.loop.Now(), turns)
 }
 
 // pickExtent chooses among the dirty extents with First up to limit. Only the
@@ -425,14 +581,35 @@ func (d *Device) where(e *devices.Extent) *devices.Where {
 func (d *Device) Fire(*sim.Timer) {
 	now := d.loop.Now()
 	d.busy = false
-	if r := d.job; r != nil {
+	switch r := d.job; {
+	case r != nil:
 		d.job = nil
 		r.Charge(devices.MediaStage, now)
-		d.HostDone(r)
-	} else {
+		d.hostServed(r)
+	case d.run != nil:
 		d.landRun(now)
 	}
 	d.Kick()
+}
+
+// Burst is how much of a read crosses the bus when all of it has been read: what
+// comes before does so while the head reads on.
+const Burst = 64 << 10
+
+// hostServed ends what the arm did for r; what was read has to cross the bus, as
+// a whole not faster than the bus is.
+func (d *Device) hostServed(r *devices.Request) {
+	if d.catchUp(); d.ahead.seg == nil {
+		d.at, d.lba = d.geo.place(d.jobEnd-1), d.jobEnd
+	}
+	if r.Op != devices.OpRead {
+		d.HostDone(r)
+		return
+	}
+	moved := d.move(d.loop.Now(), r, min(r.Length, Burst))
+	moved = max(moved, d.began.Add(d.busTime(r.Length)))
+	r.Charge(devices.CacheStage, moved)
+	d.loop.At(&r.Timer, moved, hostDone{d})
 }
 
 // landRun makes the destage durable and charges the FLUSH that waits for it.

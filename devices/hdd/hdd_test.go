@@ -17,6 +17,7 @@ var disk7200 = hdd.Config{
 	SeekA: 800 * time.Microsecond, SeekB: 13340 * time.Microsecond, SeekKnee: 1.0 / 3,
 	Settle: 500 * time.Microsecond, HeadSwitch: 1400 * time.Microsecond, CylinderSwitch: 1800 * time.Microsecond,
 	Ack: 100 * time.Microsecond, Bandwidth: 550e6, QueueDepth: 32,
+	PhysicalBlock: 4096, Segments: 16, SegmentSize: 2 << 20, ReadAhead: 1 << 20,
 }
 
 func disk15k() hdd.Config {
@@ -32,6 +33,7 @@ type rig struct {
 	loop *sim.Loop
 	dev  *hdd.Device
 	done int
+	jobs int // of the arm, where a test counts them
 }
 
 func newRig(t testing.TB, cfg hdd.Config) *rig {
@@ -39,10 +41,19 @@ func newRig(t testing.TB, cfg hdd.Config) *rig {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	return openRig(t, cfg, devices.CacheVolatile)
+}
+
+func newRigWithoutCache(t testing.TB, cfg hdd.Config) *rig {
+	t.Helper()
+	return openRig(t, cfg, devices.CacheNone)
+}
+
+func openRig(t testing.TB, cfg hdd.Config, cache devices.CacheMode) *rig {
 	loop := sim.NewLoop()
 	info := devices.Info{
 		Size: cfg.Size, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, FUA: devices.FUANative,
-		CanZero: true, Cache: devices.CacheVolatile,
+		CanZero: true, Cache: cache,
 	}
 	dev := hdd.New(loop, cfg, devices.DriveConfig{
 		Info: info, Media: devices.NewMedia(devices.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20,
@@ -121,20 +132,6 @@ func TestFlushOfRandomExtentsFollowsThePublishedFigures(t *testing.T) {
 	}
 }
 
-func TestShortestPositioningTimeBeatsAddressOrderBeatsArrivalOrder(t *testing.T) {
-	for _, n := range []int{4, 8, 32} {
-		cfg := disk7200
-		var ms [3]float64
-		for s := range ms {
-			cfg.Scheduler = hdd.Scheduler(s)
-			ms[s] = flushOf(t, cfg, n)
-		}
-		if !(ms[hdd.SPTF] < ms[hdd.CLook] && ms[hdd.CLook] < ms[hdd.FIFO]) {
-			t.Errorf("%d extents: SPTF %.1f, C-LOOK %.1f, FIFO %.1f ms: want rising", n, ms[0], ms[1], ms[2])
-		}
-	}
-}
-
 func TestSequentialFUAIsOneCommitATurn(t *testing.T) {
 	for _, c := range []struct {
 		cfg  hdd.Config
@@ -177,11 +174,130 @@ func TestFlushChargesOtherCommitsDataToFlushOthers(t *testing.T) {
 	}
 }
 
+func TestWithoutACacheFlushIsFreeAndEachSequentialWriteTakesATurn(t *testing.T) {
+	g := newRigWithoutCache(t, disk7200)
+	const n = 500
+	start := g.loop.Now()
+	for i := uint64(0); i < n; i++ {
+		g.do(write(i*4096, 0))
+	}
+	if rate := n / g.loop.Now().Sub(start).Seconds(); math.Abs(rate/120-1) > 0.03 {
+		t.Errorf("%.1f writes/s, want 120 within 3%%", rate)
+	}
+	if d := g.do(flush()); d != disk7200.Ack {
+		t.Errorf("FLUSH took %v, want %v", d, disk7200.Ack)
+	}
+}
+
+// durable is the mean time in which one random write becomes durable beside n
+// dirty extents of others, by FUA or by a FLUSH.
+func durable(t *testing.T, n int, flags devices.Flags) time.Duration {
+	g := newRig(t, disk7200)
+	at := sim.Seed(5).Stream("addresses")
+	const rounds = 300
+	var sum time.Duration
+	for i := range uint64(rounds) {
+		for j := range n + 1 {
+			off := at.Below(disk7200.Size/4096, i, uint64(j)) * 4096
+			if j < n {
+				g.do(write(off, 0))
+				continue
+			}
+			sum += g.do(write(off, flags))
+		}
+		if d := g.do(flush()); flags == 0 {
+			sum += d
+		}
+	}
+	return sum / rounds
+}
+
+// A neighbour's dirty extents cost a FLUSH all of their ways, and FUA none.
+func TestFUABesideANoisyNeighbourIsAsFastAsAlone(t *testing.T) {
+	alone, beside, flushed := durable(t, 0, devices.FUA), durable(t, 32, devices.FUA), durable(t, 32, 0)
+	ratio := float64(flushed) / float64(beside)
+	t.Logf("FUA alone %v, beside 32 dirty extents %v; write and FLUSH %v, %.1f times as long", alone, beside, flushed, ratio)
+	if d := float64(beside) / float64(alone); d < 0.9 || d > 1.1 {
+		t.Errorf("FUA takes %v alone and %v beside 32 dirty extents", alone, beside)
+	}
+	if ratio < 12 || ratio > 20 {
+		t.Errorf("write and FLUSH take %.1f times as long as FUA, want 12 to 20", ratio)
+	}
+}
+
+func TestAnIdleDiskDestagesSoThatTheNextFlushIsClean(t *testing.T) {
+	for _, c := range []struct {
+		idle  time.Duration
+		clean bool
+	}{{50 * time.Millisecond, true}, {0, false}} {
+		loop := sim.NewLoop()
+		info := devices.Info{Size: disk7200.Size, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, Cache: devices.CacheVolatile}
+		g := &rig{t: t, loop: loop, dev: hdd.New(loop, disk7200, devices.DriveConfig{
+			Info: info, Media: devices.NewMedia(devices.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20, IdleDestage: c.idle,
+		})}
+		for i := range uint64(8) {
+			g.do(write(i<<37, 0))
+		}
+		g.rest(500 * time.Millisecond)
+		if d := g.do(flush()); (d == disk7200.Ack) != c.clean {
+			t.Errorf("idle destage after %v: FLUSH took %v, the controller's part is %v", c.idle, d, disk7200.Ack)
+		}
+	}
+}
+
 func BenchmarkDestageFromAFullCache(b *testing.B) {
 	g := newRig(b, disk7200)
 	at := sim.Seed(7).Stream("addresses")
+	r := write(0, 0)
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
-		g.do(write(at.Below(disk7200.Size/4096, uint64(i), 0)*4096, 0))
+		r.Offset = at.Below(disk7200.Size/4096, uint64(i), 0) * 4096
+		g.do(r)
+	}
+}
+
+// BenchmarkFlush writes random extents and flushes them; an op is one write and
+// its share of the FLUSH.
+func BenchmarkFlush(b *testing.B) {
+	for _, dirty := range []int{32, 1024} {
+		b.Run(fmt.Sprint(dirty), func(b *testing.B) {
+			g := newRig(b, disk7200)
+			at := sim.Seed(7).Stream("addresses")
+			w, f := write(0, 0), flush()
+			some := func(n int) {
+				for range n {
+					w.Offset = at.Below(disk7200.Size/4096, uint64(g.done), 0) * 4096
+					g.do(w)
+				}
+				g.do(f)
+			}
+			some(dirty)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for left := b.N; left > 0; left -= dirty {
+				some(min(left, dirty))
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ios/s")
+		})
+	}
+}
+
+// BenchmarkRead reads at random and one after another.
+func BenchmarkRead(b *testing.B) {
+	for name, random := range map[string]bool{"random": true, "sequential": false} {
+		b.Run(name, func(b *testing.B) {
+			g := newRig(b, disk7200)
+			at := sim.Seed(7).Stream("addresses")
+			r := read(0, 4096)
+			b.ReportAllocs()
+			for i := 0; i < b.N; i++ {
+				r.Offset = uint64(i) * 4096 % disk7200.Size
+				if random {
+					r.Offset = at.Below(disk7200.Size/4096, uint64(i), 0) * 4096
+				}
+				g.do(r)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ios/s")
+		})
 	}
 }

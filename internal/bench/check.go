@@ -208,6 +208,9 @@ func loadOf(r *catalog.Row) (workloads.Profile, error) {
 		}
 	} else {
 		w.Transaction, w.Between = rawSteps(r)
+		if r.From > 0 {
+			w.Regions = []workloads.Region{{Name: "from", Offset: workloads.Amount{Percent: r.From}}}
+		}
 		if r.Op == "flush_n" {
 			jobs = 1 // and as many extents
 		}
@@ -221,6 +224,9 @@ func loadOf(r *catalog.Row) (workloads.Profile, error) {
 // rawSteps are the requests of an op on the device itself, and those between.
 func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 	write := workloads.Step{Op: workloads.ActionWrite, Size: max(r.Size, 4*units.KiB), Pattern: workloads.Pattern(r.Pattern)}
+	if r.From > 0 {
+		write.Region = "from"
+	}
 	read, durable, dirty := write, write, write
 	read.Op = workloads.ActionRead
 	durable.Durable = true

@@ -1,0 +1,16 @@
+package hdd
+
+import "nbdbench/sim"
+
+// What a Watch is told of.
+const (
+	TheArm = theArm
+	TheBus = theBus
+)
+
+// Resource is what does one job at a time.
+type Resource = resource
+
+// Watch has f told of each interval in which the arm or the bus is taken, when it
+// begins or before.
+func (d *Device) Watch(f func(what Resource, from, to sim.Time)) { d.watch = f }
