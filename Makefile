@@ -39,6 +39,9 @@ lint: $(TOOLS) ## go vet, staticcheck, gofumpt
 bench: ## simulated I/O per second, and what each layer costs
 	$(GO) test -pgo=cmd/nbdbench/default.pgo -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./workloads ./results ./internal/bench
 
+memory: ## a drive of 16 TiB with 26 million blocks: how much is resident
+	$(GO) test -v -count 1 -timeout 30m -run TestMemoryOfALargeDrive ./devices/ssd -ssd.blocks 26000000
+
 pgo: ## renew the profile that go build optimises the program by
 	$(GO) test -run '^$$' -bench 'Stack|DefaultPlan' -cpuprofile cmd/nbdbench/default.pgo -o $(BIN)/pgo.test ./internal/bench
 
@@ -74,4 +77,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: help build run test unit race interop lint bench pgo swarm fuzz check-real reference peers ci
+.PHONY: help build run test unit race interop lint bench memory pgo swarm fuzz check-real reference peers ci

@@ -41,6 +41,11 @@ func (f *flash) freeJob(j *job) {
 // put hands what a flight carries to the dies.
 func (f *flash) put(j *job, fl *devices.Flight) {
 	for i := range fl.Pieces() {
+		if off, end, zero := fl.Piece(i); !zero {
+			f.n.layer.Expect(off/f.n.unit, (end+f.n.unit-1)/f.n.unit)
+		}
+	}
+	for i := range fl.Pieces() {
 		off, end, zero := fl.Piece(i)
 		f.n.write(j, off, end, zero)
 	}

@@ -2,7 +2,10 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+
+	"nbdbench/workloads"
 )
 
 // BenchmarkStack is a whole run in virtual time without power cuts: runner,
@@ -37,7 +40,34 @@ func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 	small := *cells[0].Profile
 	small.Size = 256 << 20
 	cells[0].Profile = &small
-	w, err := newWorld(&p, &cells[0], p.seedOf(0))
+	pump(b, &p, &cells[0])
+}
+
+// BenchmarkSteadyFlash is random writes to a drive in the steady state of
+// uniform random writes, with 28% of spare space: each program of the host's comes
+// with as much of garbage collection's as that takes.
+func BenchmarkSteadyFlash(b *testing.B) {
+	p := plan("nvme-970pro", "sync-4k", "none-unsafe")
+	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], 32, 0, 1<<40, 1<<62
+	cells, err := p.Cells()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := &cells[0]
+	drive, ssd, flash := *c.Profile, *c.Profile.SSD, *c.Profile.SSD.Flash
+	flash.Precondition, flash.OverProvisioning = "random", 0.28
+	ssd.Flash, drive.SSD, drive.Size = &flash, &ssd, 32<<30
+	c.Profile = &drive
+	c.Workload.Transaction = slices.Clone(c.Workload.Transaction)
+	c.Workload.Transaction[0].Pattern = workloads.PatternRandom
+	w := pump(b, &p, c)
+	s := w.model.Stats()
+	b.ReportMetric(float64(s.MediaWrittenBytes)/float64(s.HostWrittenBytes), "WA")
+}
+
+// pump runs b.N commands of the cell through the stack.
+func pump(b *testing.B, p *Plan, c *Cell) *world {
+	w, err := newWorld(p, c, p.seedOf(0))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -59,6 +89,7 @@ func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 	}
 	b.ReportMetric(float64(commands()-start)/b.Elapsed().Seconds(), "IO/s")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(commands()-start), "ns/IO")
+	return w
 }
 
 // BenchmarkDefaultPlan is one run of each cell of the default plan, power cuts

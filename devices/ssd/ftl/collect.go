@@ -88,7 +88,10 @@ func (f *FTL) moveRow(i int32, at uint32) (next uint32, moved uint32) {
 
 // countRow counts the valid units at n places.
 func (f *FTL) countRow(i int32, from, n uint32) (valid uint32) {
-	f.validIn(i, from, n, func(uint64) { valid++ })
+	f.validIn(i, from, n, func(u uint64) {
+		f.warm += f.table.touch(uint32(u))
+		valid++
+	})
 	return valid
 }
 

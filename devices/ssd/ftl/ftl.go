@@ -160,6 +160,7 @@ type FTL struct {
 	fold   int32 // being folded, or -1
 	foldAt uint32
 	gain   uint64 // places that the victim gives back
+	warm   uint32 // means nothing: see Expect
 	debt   uint64 // places of the victim that have to go by, times gain
 	stats  Stats
 }
@@ -293,6 +294,14 @@ func (f *FTL) Lookup(u uint64) (r Row, place uint32, ok bool) {
 	return Row{Block: i, Index: at / n, SLC: b.slc}, at % n, true
 }
 
+// Expect says that units will be written one after another, so that what the
+// layer knows of them is fetched together and not one after another as well.
+func (f *FTL) Expect(first, end uint64) {
+	for u := first; u < end; u++ {
+		f.warm += f.table.touch(uint32(u))
+	}
+}
+
 // Write puts unit u at the host's frontier and returns the row that it will be
 // in. Once a row is full, the sink is told to program it.
 func (f *FTL) Write(u uint64) Row {
@@ -362,14 +371,18 @@ func (f *FTL) open(front *frontier) {
 
 // put writes unit u at the frontier, which has room.
 func (f *FTL) put(front *frontier, u uint64) Row {
-	f.drop(u)
 	i := front.block
 	b := &f.blocks[i]
 	at, n := b.used, f.rowUnits(b)
+	if before, ok := f.table.swap(uint32(u), uint32(i)*uint32(f.cfg.size())+at); !ok {
+		f.leave(u)
+	} else if before != hole {
+		size := uint32(f.cfg.size())
+		f.invalid(int32(before/size), before%size)
+	}
 	b.back[at] = uint32(u)
 	b.used++
 	b.valid++
-	f.table.put(uint32(u), uint32(i)*uint32(f.cfg.size())+at)
 	r := Row{Block: i, Index: at / n, SLC: b.slc}
 	if b.used%n == 0 {
 		f.program(front, r.Index)
@@ -403,10 +416,21 @@ func (f *FTL) program(front *frontier, row uint32) {
 
 // drop makes the place where unit u lies invalid.
 func (f *FTL) drop(u uint64) {
-	i, at, ok := f.lookup(u)
-	if !ok {
-		return
+	if i, at, ok := f.lookup(u); ok {
+		f.invalid(i, at)
 	}
+}
+
+// leave makes the place that the fill gave unit u invalid, where there is one.
+func (f *FTL) leave(u uint64) {
+	if f.fill.kind != Empty {
+		i, _ := f.fill.where(u)
+		f.invalid(i, 0) // the place of the fill is not noted
+	}
+}
+
+// invalid says that what is at a place is not valid any more.
+func (f *FTL) invalid(i int32, at uint32) {
 	b := &f.blocks[i]
 	b.valid--
 	if b.back != nil {

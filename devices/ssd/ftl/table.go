@@ -16,7 +16,7 @@ const (
 type segment struct {
 	entries []entry
 	used    int
-	shift   uint // of the hash: its low 54 bits down to an index
+	shift   uint // of the hash: its low 54 bits down to a line of eight entries
 }
 
 // entry is a logical unit plus one, and where it lies; key 0 is no entry.
@@ -33,13 +33,13 @@ func mix(x uint64) uint64 {
 // find is the segment of unit u and its entry there, or the empty one where it
 // belongs; nil in a segment without entries.
 func (t *table) find(u uint32) (*segment, *entry) {
-	h := mix(uint64(u))
+	h := mix(uint64(u >> 3))
 	s := &t.segments[h>>(64-segmentBits)]
 	if len(s.entries) == 0 {
 		return s, nil
 	}
 	mask := len(s.entries) - 1
-	for i := int(h<<segmentBits>>s.shift) & mask; ; i = (i + 1) & mask {
+	for i := s.at(h, u); ; i = (i + 1) & mask {
 		if e := &s.entries[i]; e.key == u+1 || e.key == 0 {
 			return s, e
 		}
@@ -54,11 +54,15 @@ func (t *table) get(u uint32) (value uint32, ok bool) {
 	return e.value, true
 }
 
-func (t *table) put(u, value uint32) {
+func (t *table) put(u, value uint32) { t.swap(u, value) }
+
+// swap puts u and returns what it had before, and whether it was there.
+func (t *table) swap(u, value uint32) (before uint32, ok bool) {
 	s, e := t.find(u)
 	if e != nil && e.key != 0 {
+		before = e.value
 		e.value = value
-		return
+		return before, true
 	}
 	if e == nil || (s.used+1)*8 > len(s.entries)*7 {
 		s.grow()
@@ -67,6 +71,7 @@ func (t *table) put(u, value uint32) {
 	*e = entry{u + 1, value}
 	s.used++
 	t.n++
+	return 0, false
 }
 
 // remove takes u out and closes the gap, so that no probe stops short.
@@ -93,8 +98,21 @@ func (t *table) remove(u uint32) {
 }
 
 // home is where the probe for u begins.
-func (s *segment) home(u uint32) int {
-	return int(mix(uint64(u))<<segmentBits>>s.shift) & (len(s.entries) - 1)
+func (s *segment) home(u uint32) int { return s.at(mix(uint64(u>>3)), u) }
+
+// at is home, given the hash: eight neighbours share a line of the cache.
+func (s *segment) at(h uint64, u uint32) int {
+	return int(h<<segmentBits>>s.shift)<<3&(len(s.entries)-1) | int(u&7)
+}
+
+// touch brings the line of u into the processor's cache. Its result means nothing.
+func (t *table) touch(u uint32) uint32 {
+	h := mix(uint64(u >> 3))
+	s := &t.segments[h>>(64-segmentBits)]
+	if len(s.entries) == 0 {
+		return 0
+	}
+	return s.entries[s.at(h, u)].key
 }
 
 func (s *segment) grow() {
@@ -104,7 +122,7 @@ func (s *segment) grow() {
 	for 1<<bits < len(s.entries) {
 		bits++
 	}
-	s.shift = 64 - bits
+	s.shift = 64 - (bits - 3)
 	mask := len(s.entries) - 1
 	for _, e := range old {
 		if e.key == 0 {
