@@ -172,7 +172,7 @@ func (p *Profile) openDrive(loop *sim.Loop, media devices.Media, seed sim.Seed) 
 	c := devices.DriveConfig{
 		Info: p.Info(), Media: media,
 		Capacity: uint64(p.Cache.Capacity), HighWater: uint64(p.Cache.HighWater), LowWater: uint64(p.Cache.LowWater),
-		IdleDestage: p.Cache.IdleDestage,
+		IdleDestage: p.Cache.IdleDestage, Lies: devices.Lies(p.Lies),
 	}
 	if p.Kind == "hdd" {
 		return hdd.New(loop, p.hddConfig(), c), nil

@@ -52,6 +52,8 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid or ram"},
 		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
 		{"model", "servers: 2", "servers: 99", ":8:1: ssd: dies is 0 and servers 99"},
+		{"a lie without a cache", "cache: {mode: volatile", "lies: {flush: true}\ncache: {mode: protected", ":7:1: lies: expected none but of an ssd or hdd with a volatile cache"},
+		{"a lie that is not offered", "fua: native", "fua: none}\nlies: {fua: true", ":7:13: lies.fua: expected false, as FUA is not advertised"},
 		{"twice", "kind: ssd", "kind: ssd\nkind: ram", ":3:1: expected each key once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

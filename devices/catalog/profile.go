@@ -28,6 +28,7 @@ type Profile struct {
 
 	Advertise Advertise `yaml:"advertise"`
 	Cache     Cache     `yaml:"cache"`
+	Lies      Lies      `yaml:"lies"`
 	SSD       *SSD      `yaml:"ssd"`
 	HDD       *HDD      `yaml:"hdd"`
 	Cloud     *Cloud    `yaml:"cloud"`
@@ -134,6 +135,9 @@ func (p *Profile) Validate() error {
 	}
 	if err := p.Cache.validate(); err != nil {
 		return conf.Under("cache", err)
+	}
+	if err := p.validateLies(); err != nil {
+		return err
 	}
 	if err := p.validateModel(); err != nil {
 		return err

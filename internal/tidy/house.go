@@ -7,6 +7,7 @@ var House = Rules{
 		"sim":              0,
 		"internal/units":   0,
 		"internal/text":    0,
+		"internal/hlog":    0,
 		"internal/conf":    1,
 		"devices":          2,
 		"devices/ssd/ftl":  2,
@@ -28,9 +29,10 @@ var House = Rules{
 		"internal/tidy":    8,
 	},
 	Reserved: map[string]string{
-		"devices/hdd":    "devices/catalog",
-		"devices/ssd":    "devices/catalog",
-		"devices/volume": "devices/catalog",
+		"devices/empirical": "devices/catalog",
+		"devices/hdd":       "devices/catalog",
+		"devices/ssd":       "devices/catalog",
+		"devices/volume":    "devices/catalog",
 	},
 	Shells: map[string]string{
 		"sim/":                     "owns the clock",
