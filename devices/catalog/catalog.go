@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"nbdbench/devices"
+	"nbdbench/devices/empirical"
 	"nbdbench/devices/hdd"
 	"nbdbench/devices/ssd"
 	"nbdbench/devices/volume"
@@ -73,6 +74,7 @@ func load(name, dir string, depth int) (*Profile, error) {
 		}
 	}
 	p.file = file
+	p.locate(doc, file)
 	if err := p.Validate(); err != nil {
 		return nil, doc.Locate(err)
 	}
@@ -167,7 +169,7 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 	return q.openDrive(loop, media, o.Seed)
 }
 
-// openDrive makes the device of an hdd or ssd profile over media.
+// openDrive makes the device of an hdd, ssd or empirical profile over media.
 func (p *Profile) openDrive(loop *sim.Loop, media devices.Media, seed sim.Seed) (Device, error) {
 	c := devices.DriveConfig{
 		Info: p.Info(), Media: media,
@@ -176,6 +178,9 @@ func (p *Profile) openDrive(loop *sim.Loop, media devices.Media, seed sim.Seed) 
 	}
 	if p.Kind == "hdd" {
 		return hdd.New(loop, p.hddConfig(), c), nil
+	}
+	if p.Kind == "empirical" {
+		return empirical.New(loop, p.Empirical.config(), c, seed), nil
 	}
 	return ssd.New(loop, p.ssdConfig(), c, seed), nil
 }

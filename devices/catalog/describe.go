@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 
+	"nbdbench/devices/empirical"
 	"nbdbench/internal/text"
 )
 
@@ -90,6 +91,10 @@ func (p *Profile) flushText() string {
 		return "acknowledged with nothing written: a promise that is not kept"
 	case p.Kind == "ram":
 		return "nothing to do"
+	case p.Kind == "empirical" && p.Advertise.Flush:
+		return p.Empirical.measuredText(empirical.Flush)
+	case p.Kind == "empirical":
+		return "not supported"
 	case p.Kind == "cloud":
 		return fmt.Sprintf("%v: nothing is at risk", p.Cloud.Flush)
 	case p.Kind == "raid":
@@ -111,6 +116,8 @@ func (p *Profile) fuaText() string {
 		return "not supported: write, then flush"
 	case p.Lies.FUA:
 		return "acknowledged from the cache, as any write: a promise that is not kept"
+	case p.Kind == "empirical":
+		return p.Empirical.measuredText(empirical.WriteFUA)
 	case p.Kind == "ram" || p.Cache.Mode != "volatile":
 		return "as any write: acknowledged is durable"
 	case p.Kind == "hdd":
