@@ -17,7 +17,7 @@ func newDevices() *cobra.Command {
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the device profiles", Args: cobra.NoArgs, RunE: listDevices},
 		&cobra.Command{Use: "show NAME", Short: "Explain a device profile, by name or path", Args: cobra.ExactArgs(1), RunE: showDevice},
-		newDevicesCheck(),
+		newDevicesCheck(), newDevicesFit(),
 	)
 	return c
 }

@@ -60,6 +60,14 @@ func load(name, dir string, depth int) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(file, data, depth)
+}
+
+// Parse reads a profile from data; file is its name, for errors and for what it
+// extends.
+func Parse(file string, data []byte) (*Profile, error) { return parse(file, data, maxExtends) }
+
+func parse(file string, data []byte, depth int) (*Profile, error) {
 	doc, err := conf.Parse(file, data)
 	if err != nil {
 		return nil, err
