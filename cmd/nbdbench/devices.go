@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
 )
 
 func newDevices() *cobra.Command {
@@ -40,6 +41,13 @@ func showDevice(c *cobra.Command, args []string) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	_, err = fmt.Fprint(c.OutOrStdout(), p.Describe())
+	chart, err := bench.FlushChart(c.Context(), p)
+	switch {
+	case c.Context().Err() != nil:
+		return &exitError{exitInterrupted, err}
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprint(c.OutOrStdout(), p.Describe()+"\n"+chart)
 	return err
 }

@@ -76,7 +76,7 @@ type Measurement struct {
 
 // fitRows are the points of a device with that description, in the order in
 // which they are measured. Those with one job are mean latencies, the others
-// rates.
+// rates. No more is made dirty than half of the device.
 func fitRows(info devices.Info) []catalog.Row {
 	var rows []catalog.Row
 	depths := func(op, pattern string, most int) {
@@ -97,15 +97,17 @@ func fitRows(info devices.Info) []catalog.Row {
 	if info.CanFlush {
 		rows = append(rows, catalog.Row{ID: "flush-clean", Op: "flush_clean", Jobs: 1, Unit: "us"})
 		for _, dirty := range fitDirty {
-			rows = append(rows, dirtyRow("flush_n", "flush", dirty))
+			if uint64(2*dirty) <= info.Size {
+				rows = append(rows, dirtyRow("flush_n", "flush", dirty))
+			}
 		}
 		depths("write_flush", "", fitFlushers)
 	}
 	if info.FUA != devices.FUANone {
 		depths("sync_4k", "", fitDeepest)
 	}
-	if info.FUA != devices.FUANone && info.CanFlush {
-		rows = append(rows, dirtyRow("sync_n", "sync", fitDirty[len(fitDirty)-1]))
+	if most := fitDirty[len(fitDirty)-1]; info.FUA != devices.FUANone && info.CanFlush && uint64(2*most) <= info.Size {
+		rows = append(rows, dirtyRow("sync_n", "sync", most))
 	}
 	return rows
 }
@@ -133,7 +135,7 @@ type bed struct {
 func (b *bed) measureAll(ctx context.Context, m *Measurement, each time.Duration, progress Progress) error {
 	m.Info = b.dev.Info()
 	b.dev = within(b.dev, fitArea)
-	rows := fitRows(m.Info)
+	rows := fitRows(b.dev.Info())
 	if err := b.fill(ctx); err != nil {
 		return fmt.Errorf("writing the area that is measured: %w", err)
 	}

@@ -248,7 +248,7 @@ func (f *solver) scaling(op string) (alone float64, first, highest *Point, atOnc
 	if highest == nil {
 		return alone, first, nil, 1
 	}
-	atOnce = highest.Value * alone / 1e9
+	atOnce = min(highest.Value*alone/1e9, float64(highest.Jobs)) // more is noise
 	if highest.Jobs == last && atOnce > fitLinear*float64(last) {
 		return alone, first, nil, atOnce
 	}

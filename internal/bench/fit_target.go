@@ -74,11 +74,11 @@ func (t *FitTarget) String() string {
 
 // WouldOverwrite says what a measurement would do to the target.
 func (t *FitTarget) WouldOverwrite(ctx context.Context) string {
-	what := fmt.Sprintf("%s, of %v", strings.TrimPrefix(t.kind, "a "), units.Size(t.size))
+	what := fmt.Sprintf("%v, %s of %v", t, t.kind, units.Size(t.size))
 	if t.uri != nil {
-		what = export(ctx, *t.uri)
+		what = fmt.Sprintf("%s at %v", export(ctx, *t.uri), t)
 	}
-	return fmt.Sprintf("this would overwrite the beginning of the %s at %v; give --destroy to allow it", strings.TrimPrefix(what, "the "), t)
+	return fmt.Sprintf("this would overwrite the beginning of %s; give --destroy to allow it", what)
 }
 
 // Measure measures the target, each point for that long, and overwrites its
