@@ -20,8 +20,8 @@ const fitHelp = `Measure a target and write a profile that reproduces it.
 
 The target is an NBD URI, a file or a block device; what is at its beginning, up
 to 256MiB, is overwritten, so --destroy is required. It is measured by reads,
-writes, writes with FLUSH and FUA writes at depths of 1 to 32, and by FLUSH with
-nothing and with 4KiB to 16MiB dirty; docs/DEVICES.md tells the procedure.
+writes and FUA writes at depths of 1 to 32, writes with FLUSH at depths of 1 to 8,
+and FLUSH with nothing to 16MiB dirty; docs/DEVICES.md tells the procedure.
 
   nbdbench devices fit nbd://localhost --destroy --output my-drive.yaml
   nbdbench devices check ./my-drive.yaml
@@ -49,7 +49,7 @@ func newDevicesFit() *cobra.Command {
 	fl.BoolVar(&f.destroy, "destroy", false, "allow overwriting the beginning of the target")
 	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
 	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
-	fl.DurationVar(&f.duration, "duration", bench.FitDuration, "how long each of some 35 points is measured")
+	fl.DurationVar(&f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
 	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
 	return c
 }
@@ -113,6 +113,9 @@ func (f *fitFlags) check() error {
 	if f.output != "" {
 		if _, err := os.Lstat(f.output); err == nil {
 			return usage("--output: %s exists: expected a file that is not there yet", f.output)
+		}
+		if _, err := os.Stat(filepath.Dir(f.output)); err != nil {
+			return usage("--output: %w", err)
 		}
 	}
 	return nil
