@@ -257,17 +257,23 @@ func (f *solver) scaling(op string) (alone float64, first, highest *Point, atOnc
 
 // writes sets the two stages of a write that is acknowledged, by the law
 // min(n/(serial+parallel), 1/serial), and the bandwidth, which is part of the
-// serial stage: of 1 MiB beside 4 KiB, but no less than the highest rate has had.
+// serial stage: of 1 MiB beside 4 KiB, but no less than the highest rates have had.
 func (f *solver) writes() {
 	alone, first, highest, _ := f.scaling("write")
 	serial := alone
 	if highest != nil {
 		serial = min(1e9/highest.Value, alone)
 	}
-	transfer := min(f.perPage(alone), serial)
-	if transfer > 0 {
+	transfer, by, how := f.perPage(alone), f.points["write-1MiB"], "less 4 KiB's"
+	if highest != nil && serial < transfer {
+		transfer, by, how = serial, highest, "no less than the highest rate comes to"
+	}
+	if _, _, read, _ := f.scaling("read"); read != nil && 1e9/read.Value < transfer { // reads go the same way
+		transfer, by, how = 1e9/read.Value, read, "no less than the highest rate comes to"
+	}
+	if transfer = min(transfer, alone); transfer > 0 {
 		f.s.Bandwidth = units.Bandwidth(4096e9 / transfer)
-		f.set("ssd.bandwidth", f.points["write-1MiB"], "less 4 KiB's, or what the highest rate comes to")
+		f.set("ssd.bandwidth", by, how)
 	}
 	if highest == nil {
 		serial = transfer
