@@ -40,6 +40,16 @@ type DriveConfig struct {
 	HighWater, LowWater uint64
 	// IdleDestage is how long the drive has to be idle before it destages; 0 is never.
 	IdleDestage sim.Duration
+	// Lies are what the drive promises and does not keep.
+	Lies Lies
+}
+
+// Lies are promises that a drive with a volatile cache acknowledges and does not
+// keep. The zero value is an honest drive. A drive that lies still destages, so
+// that what it promised is durable some time later, or never.
+type Lies struct {
+	Flush bool // FLUSH is acknowledged with nothing written
+	FUA   bool // FUA is acknowledged from the cache
 }
 
 // Drive is what every simulated drive has in common: a controller in front of
@@ -218,7 +228,7 @@ func (d *Drive) write(r *Request) {
 		d.writeWithoutCache(r)
 		return
 	}
-	if r.Flags&FUA != 0 || d.tooLong(r) {
+	if r.Flags&FUA != 0 && !d.cfg.Lies.FUA || d.tooLong(r) {
 		r.Seq = hostWrite
 		d.host.Push(r)
 		d.mech.Kick()
@@ -385,8 +395,8 @@ func (d *Drive) NextFlush() (r *Request, bytes, own uint64) {
 		return nil, 0, 0
 	}
 	d.stats.Flushes++
-	if d.cache == nil {
-		return r, 0, 0
+	if d.cache == nil || d.cfg.Lies.Flush {
+		return r, 0, 0 // a lie covers snapshot 0: nothing
 	}
 	r.Seq = d.cache.Seq()
 	bytes, own = d.cache.Covered(r.Seq, r.Txn)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -142,12 +141,6 @@ func TestLogIsReadByHdrHistogramsOwnReader(t *testing.T) {
 				t.Fatalf("%s run %d: %v in the log, want %d commits", c.ID, i, h, run.Commit.Count())
 			}
 		}
-	}
-}
-
-func TestTagsHaveNoCommasOrSpaces(t *testing.T) {
-	if got := tag("./my drive,v2.yaml/w/native", 3, "commit"); strings.ContainsAny(got, ", \t\n") {
-		t.Errorf("tag %q", got)
 	}
 }
 

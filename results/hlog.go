@@ -5,9 +5,10 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"nbdbench/internal/hlog"
 )
 
 // The operations that a latency log has besides those at the wire.
@@ -16,18 +17,6 @@ const (
 	logLag      = "lag"
 	logLateness = "lateness"
 )
-
-// tag names a histogram in the log: cell/run/operation, run counted from 0.
-// Commas and white space would end a tag, so they become underscores.
-func tag(cell string, run int, operation string) string {
-	clean := strings.Map(func(r rune) rune {
-		if r == ',' || r <= ' ' || r == 0x7f {
-			return '_'
-		}
-		return r
-	}, cell)
-	return fmt.Sprintf("%s/%d/%s", clean, run, operation)
-}
 
 // logged are the distributions of a run by the name of their operation.
 func (r *RunResult) logged() (names []string, parts []**Distribution) {
@@ -75,7 +64,7 @@ func (r *RunResult) writeLog(log *hdrhistogram.HistogramLogWriter, h *hdrhistogr
 		if err := (*p).hdrInto(h); err != nil {
 			return err
 		}
-		h.SetTag(tag(cell, run, names[i]))
+		h.SetTag(hlog.Tag(cell, run, names[i]))
 		h.SetStartTimeMs(0)
 		h.SetEndTimeMs(r.Elapsed.Milliseconds())
 		if err := log.OutputIntervalHistogram(h); err != nil {
@@ -99,12 +88,12 @@ func (r *Run) readLog(in io.Reader) error {
 			run := &RunResult{Seed: p.Seed, Elapsed: p.Elapsed, Partial: p.Partial}
 			names, parts := run.logged()
 			for k := range parts {
-				t := tag(c.ID, i, names[k])
+				t := hlog.Tag(c.ID, i, names[k])
 				*parts[k] = found[t]
 				delete(found, t)
 			}
 			if run.Commit, err = p.exactly(run.Commit); err != nil {
-				return fmt.Errorf("tag %s: %w", tag(c.ID, i, logCommit), err)
+				return fmt.Errorf("tag %s: %w", hlog.Tag(c.ID, i, logCommit), err)
 			}
 			c.runs = append(c.runs, run)
 		}
@@ -131,38 +120,29 @@ func (p *PerRun) exactly(d *Distribution) (*Distribution, error) {
 
 // decodeLog reads all histograms of a log by their tags.
 func decodeLog(in io.Reader) (map[string]*Distribution, error) {
-	log := hdrhistogram.NewHistogramLogReader(in)
-	out := map[string]*Distribution{}
-	for {
-		h, err := log.NextIntervalHistogram()
-		if err != nil {
-			return nil, fmt.Errorf("histogram %d: %w", len(out)+1, err)
-		}
-		if h == nil {
-			return out, nil
-		}
-		if out[h.Tag()] != nil {
-			return nil, fmt.Errorf("tag %s: twice", h.Tag())
-		}
-		out[h.Tag()] = distributionOf(h)
+	all, err := hlog.Decode(in)
+	if err != nil {
+		return nil, err
 	}
+	out := make(map[string]*Distribution, len(all))
+	for i := range all {
+		out[all[i].Tag] = distributionOf(&all[i])
+	}
+	return out, nil
 }
 
-// distributionOf takes a histogram of the library for what it is: moments as
-// near as its buckets tell.
-func distributionOf(h *hdrhistogram.Histogram) *Distribution {
+// distributionOf takes a histogram for what it is: moments as near as its
+// buckets tell.
+func distributionOf(h *hlog.Histogram) *Distribution {
 	d := new(Distribution)
-	for _, bar := range h.Distribution() {
-		if bar.Count == 0 {
-			continue
-		}
+	for _, b := range h.Buckets {
 		if d.n == 0 {
-			d.min = bar.From
+			d.min = b.From
 		}
-		d.n += bar.Count
-		d.max = bar.To
-		d.sum += uint64(bar.Count) * uint64((bar.From+bar.To)/2)
-		d.buckets = append(d.buckets, bucket{value: bar.To, count: bar.Count})
+		d.n += b.Count
+		d.max = b.To
+		d.sum += uint64(b.Count) * uint64((b.From+b.To)/2)
+		d.buckets = append(d.buckets, bucket{value: b.To, count: b.Count})
 	}
 	return d
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
 )
 
 func newDevices() *cobra.Command {
@@ -17,7 +18,7 @@ func newDevices() *cobra.Command {
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the device profiles", Args: cobra.NoArgs, RunE: listDevices},
 		&cobra.Command{Use: "show NAME", Short: "Explain a device profile, by name or path", Args: cobra.ExactArgs(1), RunE: showDevice},
-		newDevicesCheck(),
+		newDevicesCheck(), newDevicesFit(),
 	)
 	return c
 }
@@ -40,6 +41,13 @@ func showDevice(c *cobra.Command, args []string) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	_, err = fmt.Fprint(c.OutOrStdout(), p.Describe())
+	chart, err := bench.FlushChart(c.Context(), p)
+	switch {
+	case c.Context().Err() != nil:
+		return &exitError{exitInterrupted, err}
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprint(c.OutOrStdout(), p.Describe()+"\n"+chart)
 	return err
 }

@@ -12,7 +12,7 @@ import (
 func TestHelpIsTheGoldenOne(t *testing.T) {
 	var all strings.Builder
 	for _, command := range []string{
-		"", "run", "serve", "report", "devices", "devices list", "devices show",
+		"", "run", "serve", "report", "devices", "devices list", "devices show", "devices fit",
 		"workloads", "workloads list", "workloads show", "workloads check", "doctor", "version", "completion",
 	} {
 		args := append(strings.Fields(command), "--help")

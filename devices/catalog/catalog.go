@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"nbdbench/devices"
+	"nbdbench/devices/empirical"
 	"nbdbench/devices/hdd"
 	"nbdbench/devices/ssd"
 	"nbdbench/devices/volume"
@@ -59,6 +60,14 @@ func load(name, dir string, depth int) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(file, data, depth)
+}
+
+// Parse reads a profile from data; file is its name, for errors and for what it
+// extends.
+func Parse(file string, data []byte) (*Profile, error) { return parse(file, data, maxExtends) }
+
+func parse(file string, data []byte, depth int) (*Profile, error) {
 	doc, err := conf.Parse(file, data)
 	if err != nil {
 		return nil, err
@@ -73,6 +82,7 @@ func load(name, dir string, depth int) (*Profile, error) {
 		}
 	}
 	p.file = file
+	p.locate(doc, file)
 	if err := p.Validate(); err != nil {
 		return nil, doc.Locate(err)
 	}
@@ -167,15 +177,18 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 	return q.openDrive(loop, media, o.Seed)
 }
 
-// openDrive makes the device of an hdd or ssd profile over media.
+// openDrive makes the device of an hdd, ssd or empirical profile over media.
 func (p *Profile) openDrive(loop *sim.Loop, media devices.Media, seed sim.Seed) (Device, error) {
 	c := devices.DriveConfig{
 		Info: p.Info(), Media: media,
 		Capacity: uint64(p.Cache.Capacity), HighWater: uint64(p.Cache.HighWater), LowWater: uint64(p.Cache.LowWater),
-		IdleDestage: p.Cache.IdleDestage,
+		IdleDestage: p.Cache.IdleDestage, Lies: devices.Lies(p.Lies),
 	}
 	if p.Kind == "hdd" {
 		return hdd.New(loop, p.hddConfig(), c), nil
+	}
+	if p.Kind == "empirical" {
+		return empirical.New(loop, p.Empirical.config(), c, seed), nil
 	}
 	return ssd.New(loop, p.ssdConfig(), c, seed), nil
 }

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 
+	"nbdbench/devices/empirical"
 	"nbdbench/internal/text"
 )
 
@@ -86,8 +87,14 @@ func (p *Profile) cacheText() string {
 
 func (p *Profile) flushText() string {
 	switch {
+	case p.Lies.Flush:
+		return "acknowledged with nothing written: a promise that is not kept"
 	case p.Kind == "ram":
 		return "nothing to do"
+	case p.Kind == "empirical" && p.Advertise.Flush:
+		return p.Empirical.measuredText(empirical.Flush)
+	case p.Kind == "empirical":
+		return "not supported"
 	case p.Kind == "cloud":
 		return fmt.Sprintf("%v: nothing is at risk", p.Cloud.Flush)
 	case p.Kind == "raid":
@@ -107,6 +114,10 @@ func (p *Profile) fuaText() string {
 	switch {
 	case p.Advertise.FUA != "native":
 		return "not supported: write, then flush"
+	case p.Lies.FUA:
+		return "acknowledged from the cache, as any write: a promise that is not kept"
+	case p.Kind == "empirical":
+		return p.Empirical.measuredText(empirical.WriteFUA)
 	case p.Kind == "ram" || p.Cache.Mode != "volatile":
 		return "as any write: acknowledged is durable"
 	case p.Kind == "hdd":
@@ -116,7 +127,10 @@ func (p *Profile) fuaText() string {
 }
 
 func (p *Profile) powerText() string {
-	if p.Cache.Mode == "volatile" {
+	switch {
+	case p.Lies.Flush && (p.Lies.FUA || p.Advertise.FUA == "none"):
+		return "what was acknowledged and not destaged is lost, whatever was promised of it"
+	case p.Cache.Mode == "volatile":
 		return "what was acknowledged and neither flushed, destaged nor written with FUA is lost"
 	}
 	return "keeps all that was acknowledged"

@@ -49,9 +49,11 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"cache too small", "capacity: 1MiB", "capacity: 4KiB", ":7:35: cache.capacity: expected at least 64KiB"},
 		{"mark above the capacity", "high_water: 512KiB", "high_water: 2MiB", ":7:53: cache.high_water: "},
 		{"marks crossed", "low_water: 256KiB", "low_water: 1MiB", ":7:72: cache.low_water: "},
-		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid or ram"},
+		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid, empirical or ram"},
 		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
 		{"model", "servers: 2", "servers: 99", ":8:1: ssd: dies is 0 and servers 99"},
+		{"a lie without a cache", "cache: {mode: volatile", "lies: {flush: true}\ncache: {mode: protected", ":7:1: lies: expected none but of an ssd or hdd with a volatile cache"},
+		{"a lie that is not offered", "fua: native", "fua: none}\nlies: {fua: true", ":7:13: lies.fua: expected false, as FUA is not advertised"},
 		{"twice", "kind: ssd", "kind: ssd\nkind: ram", ":3:1: expected each key once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

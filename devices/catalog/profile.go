@@ -26,12 +26,14 @@ type Profile struct {
 	AtomicUnit   units.Size `yaml:"atomic_unit"`
 	PreferredIO  units.Size `yaml:"preferred_io"`
 
-	Advertise Advertise `yaml:"advertise"`
-	Cache     Cache     `yaml:"cache"`
-	SSD       *SSD      `yaml:"ssd"`
-	HDD       *HDD      `yaml:"hdd"`
-	Cloud     *Cloud    `yaml:"cloud"`
-	RAID      *RAID     `yaml:"raid"`
+	Advertise Advertise  `yaml:"advertise"`
+	Cache     Cache      `yaml:"cache"`
+	Lies      Lies       `yaml:"lies"`
+	SSD       *SSD       `yaml:"ssd"`
+	HDD       *HDD       `yaml:"hdd"`
+	Cloud     *Cloud     `yaml:"cloud"`
+	RAID      *RAID      `yaml:"raid"`
+	Empirical *Empirical `yaml:"empirical"`
 
 	// Sources says for each parameter, by its path, where the figure is from.
 	Sources map[string]string `yaml:"sources"`
@@ -135,6 +137,9 @@ func (p *Profile) Validate() error {
 	if err := p.Cache.validate(); err != nil {
 		return conf.Under("cache", err)
 	}
+	if err := p.validateLies(); err != nil {
+		return err
+	}
 	if err := p.validateModel(); err != nil {
 		return err
 	}
@@ -190,10 +195,12 @@ func (p *Profile) validateModel() error {
 		return nil
 	case p.Kind == "raid" && p.RAID != nil:
 		return p.RAID.validate()
-	case slices.Contains([]string{"ssd", "hdd", "cloud", "raid"}, p.Kind):
+	case p.Kind == "empirical" && p.Empirical != nil:
+		return conf.Under("empirical", p.validateEmpirical())
+	case slices.Contains([]string{"ssd", "hdd", "cloud", "raid", "empirical"}, p.Kind):
 		return conf.At("kind", "expected a section %q with the model's parameters", p.Kind)
 	}
-	return conf.At("kind", "expected ssd, hdd, cloud, raid or ram, got %q", p.Kind)
+	return conf.At("kind", "expected ssd, hdd, cloud, raid, empirical or ram, got %q", p.Kind)
 }
 
 // Info is what the device can do.

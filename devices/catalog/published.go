@@ -21,7 +21,7 @@ type Row struct {
 	Device string `yaml:"device"` // the profile's name
 	Op     string `yaml:"op"`     // one of Ops
 	// Jobs is how many ask at the same time, each in a closed loop; for flush_n
-	// it is how many extents are dirty. 0 is 1.
+	// and sync_n it is how many extents are dirty. 0 is 1.
 	Jobs    int        `yaml:"jobs"`
 	Size    units.Size `yaml:"size"`    // of one request; 0 is 4 KiB
 	Pattern string     `yaml:"pattern"` // sequential or random; empty is sequential
@@ -53,7 +53,7 @@ const (
 // Ops are what a row may ask. What each does is in docs/DEVICES.md.
 func Ops() []string {
 	return []string{
-		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "chain", "sync_4k",
+		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "flush_clean", "chain", "sync_4k", "sync_n",
 		"fsync_ext4", "fsync_rocksdb", "fdatasync_etcd", "read_rate", "write_rate", "write_rate_full",
 	}
 }

@@ -31,6 +31,9 @@ func (p *Profile) values() map[string]string {
 	if p.RAID != nil {
 		collect(out, "raid.", reflect.ValueOf(p.RAID).Elem(), "")
 	}
+	if p.Empirical != nil {
+		collect(out, "empirical.", reflect.ValueOf(p.Empirical).Elem(), "")
+	}
 	return out
 }
 
@@ -39,7 +42,7 @@ func collect(out map[string]string, prefix string, v reflect.Value, name string)
 	for i := range v.NumField() {
 		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		f := v.Field(i)
-		if tag == "" || (name != "" && tag != name) || f.IsZero() || f.Kind() == reflect.String || f.Kind() == reflect.Pointer {
+		if tag == "" || (name != "" && tag != name) || f.IsZero() || f.Kind() == reflect.String || f.Kind() == reflect.Pointer || f.Kind() == reflect.Map {
 			continue
 		}
 		out[prefix+tag] = fmt.Sprint(f.Interface())

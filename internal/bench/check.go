@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"nbdbench/devices"
@@ -58,6 +59,31 @@ const (
 	checkOps     = 4000
 	checkDiskOps = 400
 )
+
+// How much a row writes at most: of what nothing makes durable no more than a
+// small cache takes, so that a row asks the cache and not what is behind it.
+const (
+	checkVolatile = 16 * units.MiB
+	checkVolume   = 1 * units.GiB
+	checkLeast    = 16 // commits, however much they write
+)
+
+// opsOf is how often row r asks its load. What is a rate of bytes may write more.
+func opsOf(r *catalog.Row, w *workloads.Profile) uint64 {
+	if strings.Contains(r.Op, "_rate") {
+		return checkOps
+	}
+	volume, budget := units.Size(1), checkVolatile
+	for _, s := range slices.Concat(w.Transaction, w.Between) {
+		if s.Op != workloads.ActionRead {
+			volume += s.Size * units.Size(max(s.Count, 1))
+		}
+		if s.Durable || s.Op == workloads.ActionFlush {
+			budget = checkVolume
+		}
+	}
+	return uint64(max(min(checkOps, budget/volume), checkLeast))
+}
 
 // checkSeed is of the spread of times and of the random addresses.
 const checkSeed sim.Seed = 1
@@ -134,9 +160,9 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 		return 0, err
 	}
 	m := &meter{skip: uint64(load.QueueDepth) + filled/uint64(max(r.Size, 4*units.KiB)), bytes: float64(max(r.Size, 4*units.KiB))}
-	ops := uint64(checkOps)
+	ops := opsOf(r, &load)
 	if p.Kind == "hdd" {
-		ops = checkDiskOps
+		ops = min(ops, checkDiskOps)
 	}
 	runner, err := workloads.NewRunner(loop, dev, workloads.Config{Profile: load, Seed: checkSeed, Commits: m.skip + ops, Observer: m})
 	if err != nil {
@@ -184,7 +210,7 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 // without FUA gets a FLUSH after each durable write, from the kernel; fdatasync
 // of a file that grows is a write and a FLUSH in any case.
 func asHost(model devices.Device, loop *sim.Loop, r *catalog.Row) (devices.Device, error) {
-	if model.Info().FUA != devices.FUANone && r.Op != "fdatasync_etcd" {
+	if i := model.Info(); !i.CanFlush || i.FUA != devices.FUANone && r.Op != "fdatasync_etcd" {
 		return model, nil
 	}
 	return layer.Emulate(model, loop, layer.ClientSide)
@@ -211,7 +237,7 @@ func loadOf(r *catalog.Row) (workloads.Profile, error) {
 		if r.From > 0 {
 			w.Regions = []workloads.Region{{Name: "from", Offset: workloads.Amount{Percent: r.From}}}
 		}
-		if r.Op == "flush_n" {
+		if r.Op == "flush_n" || r.Op == "sync_n" {
 			jobs = 1 // and as many extents
 		}
 	}
@@ -231,7 +257,7 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 	read.Op = workloads.ActionRead
 	durable.Durable = true
 	dirty.Count, dirty.Parallel = 1, true
-	if r.Op == "flush_n" {
+	if r.Op == "flush_n" || r.Op == "sync_n" {
 		dirty.Count = uint32(max(r.Jobs, 1))
 	}
 	flush := workloads.Step{Op: workloads.ActionFlush}
@@ -248,6 +274,11 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 		transaction = []workloads.Step{write, flush, durable}
 	case "flush", "flush_n":
 		transaction, between = []workloads.Step{flush}, []workloads.Step{dirty}
+	case "flush_clean":
+		transaction = []workloads.Step{flush}
+	case "sync_n":
+		durable.Size = 4 * units.KiB
+		transaction, between = []workloads.Step{durable}, []workloads.Step{flush, dirty}
 	}
 	return transaction, between
 }

@@ -90,7 +90,7 @@ func TestEveryOpAsksWhatItsNameSays(t *testing.T) {
 	const write, flush, fua = 460, 2243, 2381
 	want := map[string]float64{
 		"read": 460, "write": write, "write_fua": fua, "sync_4k": fua, "write_flush": write + flush,
-		"flush": flush, "flush_n": flush, "chain": write + flush + fua,
+		"flush": flush, "flush_n": flush, "flush_clean": 20, "sync_n": fua, "chain": write + flush + fua,
 		"fsync_ext4":     2*write + flush + fua, // data, journal, FLUSH, commit record
 		"fsync_rocksdb":  2*write + flush + fua,
 		"fdatasync_etcd": 2*write + flush, // log, inode, FLUSH

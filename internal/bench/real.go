@@ -207,11 +207,19 @@ func (o *outcome) wait(ctx context.Context, real *sim.Real, r *workloads.Runner)
 		return
 	}
 	real.Do(r.Stop)
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := real.RunWhile(drain, running); err != nil {
-		o.err = fmt.Errorf("%w: requests were still in flight %v after the run was stopped", ErrInvalid, drainTimeout)
+	if err := drain(ctx, real, running); err != nil {
+		o.err = err
 	}
+}
+
+// drain waits for what is in flight after a run was stopped.
+func drain(ctx context.Context, real *sim.Real, running func() bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := real.RunWhile(ctx, running); err != nil {
+		return fmt.Errorf("%w: requests were still in flight %v after the run was stopped", ErrInvalid, drainTimeout)
+	}
+	return nil
 }
 
 // clientOnly reports whether a strategy can be had against a server that is not

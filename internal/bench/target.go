@@ -47,11 +47,16 @@ func WouldOverwrite(ctx context.Context, target string) string {
 	if err != nil {
 		return fmt.Sprintf("--target: %v", err)
 	}
+	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", export(ctx, u), u)
+}
+
+// export names the export that u means, with its size if the server tells it.
+func export(ctx context.Context, u nbd.URI) string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	what := fmt.Sprintf("the export %q", u.Export)
 	if info, _, err := nbd.Ask(ctx, u, nbd.OptInfo); err == nil && info.Size > 0 { // nbd-server says 0 until GO
 		what = fmt.Sprintf("%s of %v", what, units.Size(info.Size))
 	}
-	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", what, u)
+	return what
 }

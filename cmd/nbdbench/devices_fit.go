@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
+)
+
+const fitHelp = `Measure a target and write a profile that reproduces it.
+
+The target is an NBD URI, a file or a block device; what is at its beginning, up
+to 256MiB, is overwritten, so --destroy is required. It is measured by reads,
+writes and FUA writes at depths of 1 to 32, writes with FLUSH at depths of 1 to 8,
+and FLUSH with nothing to 16MiB dirty; docs/DEVICES.md tells the procedure.
+
+  nbdbench devices fit nbd://localhost --destroy --output my-drive.yaml
+  nbdbench devices check ./my-drive.yaml
+  nbdbench run --device ./my-drive.yaml --link none
+
+The profile has what was measured under "published", and "devices check" holds
+the fitted model against it. Times include the way to the target: compare over
+--link none. Whether FUA is a write and a FLUSH, and whether there is a volatile
+cache, is told by what they cost.`
+
+// fitFlags are the flags of devices fit.
+type fitFlags struct {
+	destroy, date bool
+	output, name  string
+	duration      time.Duration
+}
+
+func newDevicesFit() *cobra.Command {
+	var f fitFlags
+	c := &cobra.Command{
+		Use: "fit TARGET", Short: "Measure a target and write a profile that reproduces it", Long: fitHelp, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
+	}
+	fl := c.Flags()
+	fl.BoolVar(&f.destroy, "destroy", false, "allow overwriting the beginning of the target")
+	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
+	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
+	fl.DurationVar(&f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
+	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
+	return c
+}
+
+func (f *fitFlags) run(c *cobra.Command, target string) error {
+	t, err := bench.ParseFitTarget(target)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	if !f.destroy {
+		return usage("%s", t.WouldOverwrite(c.Context()))
+	}
+	progress := newProgress(c.ErrOrStderr())
+	m, err := t.Measure(c.Context(), f.duration, progress.update)
+	progress.end()
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(c.ErrOrStderr(), "interrupted: nothing was written but to the target")
+		return &exitError{code: exitInterrupted}
+	case err != nil:
+		return fmt.Errorf("measuring %v: %w", t, err)
+	}
+	when := ""
+	if f.date {
+		when = time.Now().UTC().Format(time.DateOnly)
+	}
+	p, err := bench.Fit(m, f.name, when)
+	if err != nil {
+		return err
+	}
+	text, err := bench.EncodeFit(p)
+	if err != nil {
+		return err
+	}
+	if f.output == "" {
+		_, err = c.OutOrStdout().Write(text)
+		return err
+	}
+	return writeNew(f.output, text)
+}
+
+// check refuses flags before anything is measured, and fills in the name.
+func (f *fitFlags) check() error {
+	if f.name == "" {
+		f.name = "fitted"
+		if f.output != "" {
+			f.name = strings.TrimSuffix(filepath.Base(f.output), filepath.Ext(f.output))
+		}
+	}
+	switch {
+	case strings.ContainsAny(f.name, " \t\n/"):
+		return usage("--name: expected a name without blanks and slashes, got %q", f.name)
+	case slices.Contains(catalog.List(), f.name):
+		return usage("--name: expected one that no profile has, got %q", f.name)
+	case f.duration <= 0 || f.duration > bench.MaxFitDuration:
+		return usage("--duration: expected more than 0 and at most %v, got %v", bench.MaxFitDuration, f.duration)
+	}
+	if f.output != "" {
+		if _, err := os.Lstat(f.output); err == nil {
+			return usage("--output: %s exists: expected a file that is not there yet", f.output)
+		}
+		if _, err := os.Stat(filepath.Dir(f.output)); err != nil {
+			return usage("--output: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeNew writes a file whole, or not at all.
+func writeNew(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Link(f.Name(), path) // which does not replace what has come meanwhile
+	}
+	return errors.Join(err, os.Remove(f.Name()))
+}

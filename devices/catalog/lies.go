@@ -1,0 +1,26 @@
+package catalog
+
+import "nbdbench/internal/conf"
+
+// Lies are the promises that the device acknowledges and does not keep, as
+// devices.Lies. What it advertises says nothing of them.
+type Lies struct {
+	Flush bool `yaml:"flush"`
+	FUA   bool `yaml:"fua"`
+}
+
+// validateLies refuses a lie that cannot be told: only a drive with a volatile
+// cache has promises to break, and only those that it offers.
+func (p *Profile) validateLies() error {
+	switch {
+	case p.Lies == Lies{}:
+		return nil
+	case p.Cache.Mode != "volatile" || p.Kind != "ssd" && p.Kind != "hdd":
+		return conf.At("lies", "expected none but of an ssd or hdd with a volatile cache, which alone has something to lose")
+	case p.Lies.Flush && !p.Advertise.Flush:
+		return conf.At("lies.flush", "expected false, as FLUSH is not advertised")
+	case p.Lies.FUA && p.Advertise.FUA != "native":
+		return conf.At("lies.fua", "expected false, as FUA is not advertised")
+	}
+	return nil
+}
