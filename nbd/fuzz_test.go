@@ -38,8 +38,8 @@ func stream(s *ServerConn, in []byte) (due int) {
 	var h Header
 	for len(in) >= RequestSize && !s.Disconnected() && DecodeHeader((*[RequestSize]byte)(in), &h) == nil {
 		in = in[RequestSize:]
-		n := int(h.payload())
-		if n > len(in) {
+		n := int(s.info.payload(&h))
+		if n < 0 || n > len(in) {
 			return due
 		}
 		s.Receive(&h, devices.Payload{}, 0)

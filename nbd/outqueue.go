@@ -18,7 +18,7 @@ const maxBatch = 256
 
 // message is one message on its way to a socket.
 type message struct {
-	header [RequestSize]byte
+	header [maxHeaderSize]byte
 	size   int // of the header
 	data   []byte
 	buf    *buffer  // to be released once it is written
@@ -54,7 +54,7 @@ type outQueue struct {
 }
 
 func newOutQueue(c net.Conn) *outQueue {
-	q := &outQueue{conn: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1), headers: make([]byte, 0, maxBatch*RequestSize)}
+	q := &outQueue{conn: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1), headers: make([]byte, 0, maxBatch*maxHeaderSize)}
 	if s, ok := c.(syscall.Conn); ok {
 		q.raw, _ = s.SyscallConn()
 	}

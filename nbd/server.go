@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,10 @@ var ErrServerClosed = errors.New("nbd: the server is closed")
 // loop; each has a goroutine that reads, and one that writes when the peer does
 // not read fast enough.
 type Server struct {
-	real    *sim.Real
-	late    sim.Lateness
+	real   *sim.Real
+	late   sim.Lateness
+	policy TLSPolicy
+	tls    *tls.Config
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -54,6 +57,9 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
+
+// UseTLS has the server offer TLS or insist on it. It comes before Serve.
+func (s *Server) UseTLS(p TLSPolicy, c *tls.Config) { s.policy, s.tls = p, c }
 
 // AddExport offers e to clients that connect from now on, for which its device
 // must be on the server's loop.
@@ -184,8 +190,6 @@ func (s *Server) track(l net.Listener) bool {
 func (s *Server) ServeConn(c net.Conn) error {
 	defer c.Close()
 	k := &serverSocket{server: s, conn: c, done: make(chan struct{}), room: make(chan struct{}, 1)}
-	k.out = newOutQueue(c)
-	k.out.before, k.out.written = k.writes, k.written
 	if !s.add(k) {
 		return ErrServerClosed
 	}
@@ -272,7 +276,7 @@ func (s *Server) Close() error {
 // serverSocket is a ServerConn and its socket.
 type serverSocket struct {
 	server *Server
-	conn   net.Conn
+	conn   net.Conn // the socket; what goes over it may be TLS
 	id     uint32
 	out    *outQueue
 	in     *intake
@@ -299,14 +303,18 @@ type parsed struct {
 func (k *serverSocket) serve() error {
 	real := k.server.real
 	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
-	rest, err := shake(k.conn, h, real.Do)
+	h.Offer(k.server.policy)
+	stream, rest, err := shake(k.conn, h, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	defer stream.Close() // tells the peer, where that is TLS's way
 	if err != nil {
 		return err
 	}
-	if !k.begin(h.Chosen()) {
+	k.out = newOutQueue(stream)
+	k.out.before, k.out.written = k.writes, k.written
+	if !k.begin(h) {
 		return ErrServerClosed
 	}
-	k.in = newIntake(k.conn, rest)
+	k.in = newIntake(stream, rest)
 	go k.out.writer(k.done)
 	err = k.read()
 	k.finish()
@@ -322,12 +330,14 @@ func (s *Server) offered() []*Export {
 
 // begin begins transmission, unless the server drains by now or the export has
 // been taken away.
-func (k *serverSocket) begin(e *Export, dev devices.Device) (ok bool) {
+func (k *serverSocket) begin(h *ServerHandshake) (ok bool) {
 	real := k.server.real
+	e, dev := h.Chosen()
 	real.Do(func() {
 		if ok = !k.draining && k.server.has(e); ok {
 			k.export = e
 			k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
+			k.sc.Speak(h.Dialect())
 			k.info = k.sc.Info()
 		}
 	})
@@ -344,7 +354,7 @@ func (k *serverSocket) finish() {
 // enters the loop with all of them.
 func (k *serverSocket) read() error {
 	for {
-		if err := k.in.need(RequestSize); err != nil {
+		if err := k.in.need(k.info.requestSize()); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -360,18 +370,18 @@ func (k *serverSocket) read() error {
 
 // parse reads requests with their data until what has come is used up.
 func (k *serverSocket) parse() error {
-	now := k.server.real.Now()
+	now, size := k.server.real.Now(), k.info.requestSize()
 	k.parsed = k.parsed[:0]
-	for len(k.in.have()) >= RequestSize && len(k.parsed) < maxParsed {
+	for len(k.in.have()) >= size && len(k.parsed) < maxParsed {
 		p := parsed{at: now}
-		if err := DecodeHeader((*[RequestSize]byte)(k.in.have()), &p.Header); err != nil {
+		if err := k.info.decodeRequest(k.in.have()[:size], &p.Header); err != nil {
 			return err
 		}
-		whole := int(p.payload()) <= len(k.in.have())-RequestSize
+		whole := k.info.payload(&p.Header) <= uint64(len(k.in.have())-size)
 		if !whole && len(k.parsed) > 0 {
 			return nil // first what has all come
 		}
-		k.in.take(RequestSize)
+		k.in.take(size)
 		if err := k.data(&p); err != nil {
 			p.buf.release()
 			return err
@@ -387,12 +397,12 @@ func (k *serverSocket) parse() error {
 // data reads a WRITE's data, or throws away that of one that will be refused.
 func (k *serverSocket) data(p *parsed) error {
 	refused := k.info.validate(&p.Header) != devices.OK
-	n := p.payload()
+	n := k.info.payload(&p.Header)
 	switch {
 	case refused && n > maxSkip:
 		return violation("a payload is of reasonable length", "%d bytes", n)
 	case refused:
-		return k.in.discard(uint64(n))
+		return k.in.discard(n)
 	case p.Op == devices.OpWrite:
 		p.buf = getBuffer(int(n))
 		return k.in.full(p.buf.data[:n])
@@ -488,9 +498,15 @@ func (k *serverSocket) tell() {
 
 // SendReply queues a reply. It is for the ServerConn to call.
 func (k *serverSocket) SendReply(r Reply) {
-	m := message{size: ReplySize, buf: r.buf, due: r.due}
-	EncodeReply(&m.header, r.Errno, r.Cookie)
-	if r.Data > 0 {
+	m := message{buf: r.buf, due: r.due}
+	m.size = k.info.encodeReply(&m.header, &r)
+	switch {
+	case r.Data == 0:
+	case r.Op == devices.OpBlockStatus:
+		m.buf = getBuffer(int(r.Data))
+		m.data = m.buf.data[:r.Data]
+		k.info.putStatus(m.data, r.Status)
+	default:
 		m.data = r.Bytes
 	}
 	k.out.push(m, k.server.real)

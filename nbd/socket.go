@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +23,6 @@ const readBuffer = 256 << 10
 // Listen listens where u says, and returns u with the port that was taken if it
 // asked for port 0. The socket file of a server that is gone is replaced.
 func Listen(u URI) (net.Listener, URI, error) {
-	if u.TLS {
-		return nil, u, ErrNoTLS
-	}
 	l, err := net.Listen(u.Network, u.Address)
 	if errors.Is(err, syscall.EADDRINUSE) && u.Network == "unix" && abandoned(u.Address) {
 		if err = os.Remove(u.Address); err == nil {
@@ -53,9 +51,6 @@ func abandoned(path string) bool {
 }
 
 func connect(ctx context.Context, u URI) (net.Conn, error) {
-	if u.TLS {
-		return nil, ErrNoTLS
-	}
 	var d net.Dialer // it sets TCP_NODELAY
 	return d.DialContext(ctx, u.Network, u.Address)
 }
@@ -67,29 +62,42 @@ type engine interface {
 	Done() bool
 	Err() error
 	Rest() []byte
+	Upgrade() (rest []byte, ok bool)
+	Secured()
 }
 
-// shake runs a handshake over a socket. own runs what touches a device.
-func shake(c net.Conn, h engine, own func(func())) (rest []byte, err error) {
+// shake runs a handshake over a socket. own runs what touches a device, secure
+// is this end's part of TLS. stream is what to go on with in place of c.
+func shake(c net.Conn, h engine, own func(func()), secure func(net.Conn) *tls.Conn) (stream net.Conn, rest []byte, err error) {
 	_ = c.SetDeadline(time.Now().Add(NegotiationTimeout))
+	stream = c
 	b := make([]byte, 4096)
 	for {
 		if out := h.Output(); len(out) > 0 {
-			if _, err := c.Write(out); err != nil {
-				return nil, err
+			if _, err := stream.Write(out); err != nil {
+				return stream, nil, err
 			}
 		}
 		if h.Done() {
 			break
 		}
-		n, err := c.Read(b)
+		if rest, ok := h.Upgrade(); ok {
+			t := secure(&prefixed{c, rest})
+			if err := t.Handshake(); err != nil {
+				return stream, nil, fmt.Errorf("TLS: %w", err)
+			}
+			stream = t
+			own(h.Secured)
+			continue
+		}
+		n, err := stream.Read(b)
 		if err != nil {
-			return nil, unexpected(err)
+			return stream, nil, unexpected(err)
 		}
 		own(func() { h.Feed(b[:n]) })
 	}
 	_ = c.SetDeadline(time.Time{})
-	return h.Rest(), h.Err()
+	return stream, h.Rest(), h.Err()
 }
 
 func unexpected(err error) error {

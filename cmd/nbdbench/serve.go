@@ -89,7 +89,7 @@ func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size str
 
 // serveError makes what the user chose wrongly usage errors.
 func serveError(err error) error {
-	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, nbd.ErrNoTLS) {
+	if errors.Is(err, layer.ErrUnsupported) {
 		return &exitError{exitUsage, err}
 	}
 	return err

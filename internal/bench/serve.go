@@ -112,9 +112,6 @@ func (c *ServeConfig) listen() (u nbd.URI, l net.Listener, cleanup func(), err e
 	} else if u, err = nbd.ParseURI(c.Listen); err != nil {
 		return u, nil, cleanup, err
 	}
-	if u.TLS {
-		return u, nil, cleanup, nbd.ErrNoTLS
-	}
 	l, u, err = nbd.Listen(u)
 	return u, l, cleanup, err
 }
