@@ -60,7 +60,9 @@ func noFUA(x *export) { x.FUA = false }
 
 // readOnly is nbdkit's decision for an export that cannot be written: FUA, TRIM
 // and WRITE_ZEROES go, FLUSH stays.
-func readOnly(x *export) { x.ReadOnly, x.FUA, x.Trim, x.Zero, x.FastZero = true, false, false, false, false }
+func readOnly(x *export) {
+	x.ReadOnly, x.FUA, x.Trim, x.Zero, x.FastZero = true, false, false, false, false
+}
 
 func TestEachStrategyAdvertisesItsFlags(t *testing.T) {
 	need(t, "nbdinfo")
