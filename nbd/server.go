@@ -18,7 +18,7 @@ import (
 
 // MaxConnections is how many connections a server has at a time. Those beyond
 // are closed at once.
-const MaxConnections = 1024
+const MaxConnections = 16384
 
 // maxParsed is how many requests are parsed before the loop is entered.
 const maxParsed = 64
@@ -34,6 +34,8 @@ type Server struct {
 	late   sim.Lateness
 	policy TLSPolicy
 	tls    *tls.Config
+
+	patience time.Duration // with a handshake
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -53,7 +55,7 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	if len(exports) > MaxExports {
 		panic(fmt.Sprintf("nbd: %d exports, at most %d", len(exports), MaxExports))
 	}
-	s := &Server{exports: slices.Clone(exports), real: real, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
+	s := &Server{exports: slices.Clone(exports), real: real, patience: NegotiationTimeout, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -304,7 +306,7 @@ func (k *serverSocket) serve() error {
 	real := k.server.real
 	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
 	h.Offer(k.server.policy)
-	stream, rest, err := shake(k.conn, h, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	stream, rest, err := shake(k.conn, h, k.server.patience, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
 	defer stream.Close() // tells the peer, where that is TLS's way
 	if err != nil {
 		return err

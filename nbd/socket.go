@@ -17,8 +17,12 @@ import (
 const NegotiationTimeout = 30 * time.Second
 
 // readBuffer is how much a socket's reader takes by one system call: some 60
-// writes of 4 KiB or thousands of headers.
-const readBuffer = 256 << 10
+// writes of 4 KiB or thousands of headers. It begins with firstBuffer and grows
+// once that was filled, so that ten thousand idle connections cost little.
+const (
+	readBuffer  = 256 << 10
+	firstBuffer = 16 << 10
+)
 
 // Listen listens where u says, and returns u with the port that was taken if it
 // asked for port 0. The socket file of a server that is gone is replaced.
@@ -68,10 +72,10 @@ type engine interface {
 
 // shake runs a handshake over a socket. own runs what touches a device, secure
 // is this end's part of TLS. stream is what to go on with in place of c.
-func shake(c net.Conn, h engine, own func(func()), secure func(net.Conn) *tls.Conn) (stream net.Conn, rest []byte, err error) {
-	_ = c.SetDeadline(time.Now().Add(NegotiationTimeout))
+func shake(c net.Conn, h engine, patience time.Duration, own func(func()), secure func(net.Conn) *tls.Conn) (stream net.Conn, rest []byte, err error) {
+	_ = c.SetDeadline(time.Now().Add(patience))
 	stream = c
-	b := make([]byte, 4096)
+	b := make([]byte, 1024)
 	for {
 		if out := h.Output(); len(out) > 0 {
 			if _, err := stream.Write(out); err != nil {
@@ -120,7 +124,7 @@ type intake struct {
 }
 
 func newIntake(c io.Reader, rest []byte) *intake {
-	in := &intake{c: c, buf: make([]byte, max(readBuffer, len(rest)))}
+	in := &intake{c: c, buf: make([]byte, max(firstBuffer, len(rest)))}
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
 		in.raw, _ = s.SyscallConn() // without it nobody lingers
@@ -156,7 +160,9 @@ func (in *intake) need(n int) error {
 			in.r = 0
 		}
 		k, err := in.c.Read(in.buf[in.w:])
-		in.w += k
+		if in.w += k; in.w == len(in.buf) && in.w < readBuffer {
+			in.buf = append(make([]byte, 0, readBuffer), in.buf...)[:readBuffer]
+		}
 		if err != nil && in.w < n {
 			if in.w > 0 {
 				err = unexpected(err)
