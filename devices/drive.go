@@ -207,8 +207,19 @@ func (d *Drive) Fire(t *sim.Timer) {
 		d.fill(r)
 	case r.Op.Modifies():
 		d.store(r)
+	case r.Op == OpBlockStatus && r.Status != nil:
+		d.status(r)
 	}
 	d.finish(r, OK)
+}
+
+// status answers a BLOCK_STATUS with what the newest data is.
+func (d *Drive) status(r *Request) {
+	if d.cache != nil {
+		d.cache.Status(r.Offset, r.Length, r.Status)
+		return
+	}
+	MediaStatus(d.cfg.Media, r.Offset, r.Length, r.Status)
 }
 
 // needsOldData reports whether a write covers part of a logical block whose
@@ -312,7 +323,7 @@ func (d *Drive) fill(r *Request) {
 // store puts an acknowledged write where it belongs.
 func (d *Drive) store(r *Request) {
 	d.stats.HostWrittenBytes += r.Length
-	c := d.content(r)
+	c := ContentOf(r)
 	if d.cache == nil {
 		d.cfg.Media.Write(r.Offset, r.Length, c)
 		d.mediaBytes += r.Length
@@ -329,13 +340,6 @@ func (d *Drive) store(r *Request) {
 		d.destaging = d.destaging || full
 		d.mech.Kick()
 	}
-}
-
-func (d *Drive) content(r *Request) Content {
-	if r.Op == OpWrite {
-		return Content{Bytes: r.Bytes, Stamp: r.Stamp}
-	}
-	return Content{Zero: true}
 }
 
 // finish completes r and starts the idle clock when nothing is left.
@@ -363,7 +367,7 @@ func (d *Drive) NextHost() *Request { return d.host.Pop() }
 // its flight. The mechanism calls HostDone when the medium is done.
 func (d *Drive) Begin(r *Request) {
 	if ForWrite(r) && d.cache != nil {
-		r.flight = d.cache.Through(r.Offset, r.Length, d.content(r))
+		r.flight = d.cache.Through(r.Offset, r.Length, ContentOf(r))
 	}
 }
 

@@ -11,6 +11,16 @@ type Content struct {
 	Bytes []byte
 	Stamp Stamp
 	Zero  bool
+	// Provision says of zeros that they are no hole: WRITE_ZEROES with NO_HOLE.
+	Provision bool
+}
+
+// ContentOf is what a write command writes.
+func ContentOf(r *Request) Content {
+	if r.Op == OpWrite {
+		return Content{Bytes: r.Bytes, Stamp: r.Stamp}
+	}
+	return Content{Zero: true, Provision: r.Flags&NoHole != 0}
 }
 
 // slice is the content of n bytes from skip on.
@@ -77,6 +87,9 @@ type byteMedia struct {
 	chunks map[uint64]*[chunkPages][]byte
 	slab   []byte   // of which no page has been handed out
 	free   [][]byte // pages that hold nothing any more
+	// provisioned are zeros that are no hole. No memory is set aside for them:
+	// what a client can ask for in 28 bytes must cost no more than that.
+	provisioned spans
 }
 
 func newByteMedia() *byteMedia { return &byteMedia{chunks: map[uint64]*[chunkPages][]byte{}} }
@@ -85,6 +98,10 @@ func (m *byteMedia) Mode() Mode         { return RealBytes }
 func (m *byteMedia) Stamp(uint64) Stamp { return 0 }
 
 func (m *byteMedia) Write(off, n uint64, c Content) {
+	if c.Zero {
+		m.zero(off, n, c.Provision)
+		return
+	}
 	for n > 0 {
 		in := off % pageSize
 		part := min(n, pageSize-in)
@@ -99,29 +116,89 @@ func (m *byteMedia) Write(off, n uint64, c Content) {
 func (m *byteMedia) writePage(i, in, n uint64, c Content) {
 	chunk := m.chunks[i/chunkPages]
 	if chunk == nil {
-		if c.Zero {
-			return
-		}
 		chunk = new([chunkPages][]byte)
 		m.chunks[i/chunkPages] = chunk
 	}
 	page := &chunk[i%chunkPages]
-	switch {
-	case c.Zero && n == pageSize:
-		if *page != nil {
-			m.free = append(m.free, *page)
-			*page = nil
-		}
-		return
-	case c.Zero && *page == nil:
-		return
-	case c.Zero:
-		clear((*page)[in : in+n])
-		return
-	case *page == nil:
+	if *page == nil {
 		*page = m.newPage(n == pageSize)
 	}
 	copy((*page)[in:in+n], c.Bytes)
+}
+
+// zero makes a range zeros. It takes time in proportion to what is stored there
+// or to the chunks of the range, whichever is less: however long the range that
+// a client names, it is no more than what was once written.
+func (m *byteMedia) zero(off, n uint64, provision bool) {
+	end := off + n
+	if provision {
+		m.provisioned.add(off, end)
+	} else if len(m.provisioned) > 0 {
+		m.provisioned.cut(off, end)
+	}
+	if first, last := off/chunkSize, (end+chunkSize-1)/chunkSize; last-first <= uint64(len(m.chunks)) {
+		for i := first; i < last; i++ {
+			m.zeroChunk(i, off, end)
+		}
+		return
+	}
+	for i := range m.chunks { // in any order: each chunk is on its own
+		if i*chunkSize < end && off < (i+1)*chunkSize {
+			m.zeroChunk(i, off, end)
+		}
+	}
+}
+
+// zeroChunk makes the part of [off, end) in chunk i zeros.
+func (m *byteMedia) zeroChunk(i, off, end uint64) {
+	chunk := m.chunks[i]
+	if chunk == nil {
+		return
+	}
+	left := 0
+	for k := range chunk {
+		page := &chunk[k]
+		from := i*chunkSize + uint64(k)*pageSize
+		a, b := max(off, from), min(end, from+pageSize)
+		switch {
+		case *page == nil:
+			continue
+		case a >= b:
+		case b-a == pageSize:
+			m.free = append(m.free, *page)
+			*page = nil
+			continue
+		default:
+			clear((*page)[a-from : b-from])
+		}
+		left++
+	}
+	if left == 0 {
+		delete(m.chunks, i)
+	}
+}
+
+// Status goes by pages: one that is there is data, even if it holds zeros.
+func (m *byteMedia) Status(off, n uint64) (run uint64, f StatusFlags) {
+	end := off + n
+	stored := m.page(off/pageSize) != nil
+	if !stored {
+		f = StatusZero | StatusHole
+		in, until := m.provisioned.at(off)
+		if in {
+			f = StatusZero
+		}
+		end = min(end, until)
+	}
+	at := off
+	for at < end && (m.page(at/pageSize) != nil) == stored {
+		step := uint64(pageSize)
+		if m.chunks[at/chunkSize] == nil {
+			step = chunkSize
+		}
+		at = (at/step + 1) * step
+	}
+	return min(at, end) - off, f
 }
 
 // newPage returns a page of zeros, or of anything if all of it will be written.
@@ -169,6 +246,7 @@ func (m *byteMedia) Read(off, n uint64, p *Payload) {
 
 func (m *byteMedia) Clone() Media {
 	c := newByteMedia()
+	c.provisioned = append(spans(nil), m.provisioned...)
 	for i, chunk := range m.chunks {
 		copied := new([chunkPages][]byte)
 		for k, page := range chunk {
@@ -321,6 +399,19 @@ func (m *stampMedia) Read(off, n uint64, p *Payload) {
 		}
 		p.Stamp = FoldStamps(p.Stamp, v, s == first)
 	}
+}
+
+// Status goes by sectors: version 0 is zeros, and nothing is known of holes.
+func (m *stampMedia) Status(off, n uint64) (run uint64, f StatusFlags) {
+	zero := m.Stamp(off/Sector) == 0
+	if zero {
+		f = StatusZero | StatusHole
+	}
+	at := (off/Sector + 1) * Sector
+	for at < off+n && (m.Stamp(at/Sector) == 0) == zero {
+		at += Sector
+	}
+	return min(at-off, n), f
 }
 
 func (m *stampMedia) Clone() Media {

@@ -42,6 +42,8 @@ func (m *RAM) Fire(t *sim.Timer) {
 		e = EINVAL
 	case r.Op == OpRead:
 		m.media.Read(r.Offset, r.Length, &r.Payload)
+	case r.Op == OpBlockStatus && r.Status != nil:
+		MediaStatus(m.media, r.Offset, r.Length, r.Status)
 	case r.Op.Modifies():
 		m.write(r)
 	}
@@ -50,11 +52,7 @@ func (m *RAM) Fire(t *sim.Timer) {
 }
 
 func (m *RAM) write(r *Request) {
-	c := Content{Zero: true}
-	if r.Op == OpWrite {
-		c = Content{Bytes: r.Bytes, Stamp: r.Stamp}
-	}
-	m.media.Write(r.Offset, r.Length, c)
+	m.media.Write(r.Offset, r.Length, ContentOf(r))
 	m.stats.HostWrittenBytes += r.Length
 	m.stats.MediaWrittenBytes += r.Length
 }

@@ -55,13 +55,16 @@ const (
 type Stamp uint64
 
 // Payload is the data of a READ or WRITE: bytes, or a version stamp for all of
-// it. Whoever submits a payload leaves it alone until Done.
+// it; or the answer to BLOCK_STATUS. Whoever submits a payload leaves it alone
+// until Done.
 type Payload struct {
 	Bytes []byte
 	Stamp Stamp
 	// Versions, where the submitter of a READ provides it, receives the stamp of
 	// each 512-byte sector; its length is that many sectors.
 	Versions []Stamp
+	// Status, which the submitter of a BLOCK_STATUS provides, receives the answer.
+	Status *BlockStatus
 }
 
 // Sector is the grain of version stamps, and the smallest unit that any device

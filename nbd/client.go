@@ -80,12 +80,16 @@ func (c *Client) check(r *devices.Request) devices.Errno {
 		return devices.EINVAL
 	case f&needs[r.Op&7] != needs[r.Op&7]:
 		return devices.EINVAL
+	case r.Op == devices.OpBlockStatus && !c.info.Allocation || r.Flags&devices.DF != 0 && f&SendDF == 0:
+		return devices.EINVAL
 	case r.Op.Modifies() && f&ReadOnly != 0:
 		return devices.EPERM
 	case r.Flags&devices.FastZero != 0 && f&SendFastZero == 0:
 		return devices.EINVAL
-	case r.Length > math.MaxUint32 || dataOp(r.Op) && r.Length > uint64(c.info.MaxPayload):
+	case r.Length > math.MaxUint32 && !c.info.Extended || dataOp(r.Op) && r.Length > uint64(c.info.MaxPayload):
 		return devices.EINVAL
+	case (r.Offset|r.Length)&uint64(c.info.MinBlock-1) != 0 && r.Op != devices.OpFlush:
+		return devices.EINVAL // "Block size constraints": who asked for them MUST obey
 	}
 	return devices.OK
 }
@@ -109,7 +113,7 @@ func (c *Client) send(r *devices.Request) {
 	r.Charge(devices.ClientQueue, now)
 	h := Header{
 		Flags: r.Flags, Op: r.Op, Cookie: c.table.add(r),
-		Offset: r.Offset, Length: uint32(r.Length),
+		Offset: r.Offset, Length: r.Length,
 	}
 	if !r.Op.Modifies() {
 		h.Flags &^= devices.FUA // SHOULD NOT be set where it means nothing
@@ -197,7 +201,13 @@ type table struct {
 type slot struct {
 	r   *devices.Request
 	gen uint32
+
+	errno devices.Errno // of the chunks so far
+	seen  uint64        // bytes of a READ's data in them, or 1 for a status
 }
+
+// slot is where the request of a cookie is that lookup finds.
+func (t *table) slot(cookie uint64) *slot { return &t.slots[uint32(cookie)] }
 
 func (t *table) add(r *devices.Request) (cookie uint64) {
 	var i uint32
@@ -208,7 +218,7 @@ func (t *table) add(r *devices.Request) (cookie uint64) {
 		t.slots = append(t.slots, slot{})
 	}
 	t.used++
-	t.slots[i].r = r
+	t.slots[i].r, t.slots[i].errno, t.slots[i].seen = r, devices.OK, 0
 	return t.cookie(i)
 }
 

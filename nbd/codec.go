@@ -25,7 +25,7 @@ type Header struct {
 	Op     devices.Op // all 16 bits of the wire matter: see DecodeHeader
 	Cookie uint64
 	Offset uint64
-	Length uint32
+	Length uint64 // of which a compact header has the lower 32 bits
 }
 
 // opUnknown stands for all commands that do not fit an Op.
@@ -38,7 +38,7 @@ func EncodeHeader(b *[RequestSize]byte, h *Header) {
 	binary.BigEndian.PutUint16(b[6:], uint16(h.Op))
 	binary.BigEndian.PutUint64(b[8:], h.Cookie)
 	binary.BigEndian.PutUint64(b[16:], h.Offset)
-	binary.BigEndian.PutUint32(b[24:], h.Length)
+	binary.BigEndian.PutUint32(b[24:], uint32(h.Length))
 }
 
 // DecodeHeader reads h from b. Commands beyond 255 become one unknown command.
@@ -52,16 +52,8 @@ func DecodeHeader(b *[RequestSize]byte, h *Header) error {
 	h.Op = devices.Op(min(op, uint16(opUnknown)))
 	h.Cookie = binary.BigEndian.Uint64(b[8:])
 	h.Offset = binary.BigEndian.Uint64(b[16:])
-	h.Length = binary.BigEndian.Uint32(b[24:])
+	h.Length = uint64(binary.BigEndian.Uint32(b[24:]))
 	return nil
-}
-
-// payload is how many bytes of data follow h on the wire.
-func (h *Header) payload() uint32 {
-	if h.Op == devices.OpWrite {
-		return h.Length
-	}
-	return 0
 }
 
 // EncodeReply writes a simple reply's header to the first ReplySize bytes of b.

@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,30 +24,63 @@ type ClientConn struct {
 	conn    net.Conn
 	real    *sim.Real
 	in      *intake
+	needs   int // bytes to be there before replies are looked at
 	out     *outQueue
 	closing chan struct{} // the writer is to end
 	ended   chan struct{} // the reader has
 }
 
+// Dialer is how a client connects. The zero value speaks the plain protocol, as
+// Linux's client does.
+type Dialer struct {
+	Wishes Wishes      // TLS is the URI's to ask for
+	TLS    *tls.Config // for nbds://; nil is the system's certificates and the URI's host
+}
+
 // Dial connects to the export that u names. The client is a device on real's
 // loop.
 func Dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
-	conn, err := connect(ctx, u)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %v: %w", u, err)
-	}
+	var d Dialer
+	return d.Dial(ctx, u, real)
+}
+
+// Dial connects to the export that u names. The client is a device on real's
+// loop.
+func (d *Dialer) Dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
 	h := NewClientHandshake(OptGo, u.Export)
-	rest, err := shake(conn, h, func(f func()) { f() })
+	conn, rest, err := d.negotiate(ctx, u, h)
 	if err != nil {
-		_ = conn.Close()
 		return nil, fmt.Errorf("negotiate with %v: %w", u, err)
 	}
-	c := &ClientConn{conn: conn, real: real, in: newIntake(conn, rest), closing: make(chan struct{}), ended: make(chan struct{})}
+	c := &ClientConn{conn: conn, real: real, needs: ReplySize, in: newIntake(conn, rest), closing: make(chan struct{}), ended: make(chan struct{})}
 	c.out = newOutQueue(conn)
 	c.Client = NewClient(real.Loop(), h.Export(), c)
 	go c.out.writer(c.closing)
 	go c.read()
 	return c, nil
+}
+
+// negotiate connects and runs the handshake.
+func (d *Dialer) negotiate(ctx context.Context, u URI, h *ClientHandshake) (net.Conn, []byte, error) {
+	wishes, config := d.Wishes, d.TLS
+	if wishes.TLS = u.TLS; u.TLS && config == nil {
+		var files TLSFiles
+		var err error
+		if config, err = files.Client(u); err != nil {
+			return nil, nil, err
+		}
+	}
+	h.Wish(wishes)
+	conn, err := connect(ctx, u)
+	if err != nil {
+		return nil, nil, err
+	}
+	stream, rest, err := shake(conn, h, NegotiationTimeout, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return stream, rest, nil
 }
 
 // Dialed is several connections to one export.
@@ -58,9 +92,15 @@ type Dialed struct {
 // DialAll makes n connections to the export that u names. More than one to a
 // server that does not advertise multi-conn is allowed, and Info says so.
 func DialAll(ctx context.Context, u URI, real *sim.Real, n int) (*Dialed, error) {
+	var d Dialer
+	return d.DialAll(ctx, u, real, n)
+}
+
+// DialAll makes n connections to the export that u names.
+func (dialer *Dialer) DialAll(ctx context.Context, u URI, real *sim.Real, n int) (*Dialed, error) {
 	d := &Dialed{}
 	for range n {
-		c, err := Dial(ctx, u, real)
+		c, err := dialer.Dial(ctx, u, real)
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
@@ -81,15 +121,19 @@ func (d *Dialed) Close() error {
 // Ask negotiates with the server that u names for information alone: by INFO
 // about u's export, or by LIST for the names of all.
 func Ask(ctx context.Context, u URI, question Option) (ExportInfo, []string, error) {
-	conn, err := connect(ctx, u)
-	if err != nil {
-		return ExportInfo{}, nil, fmt.Errorf("connect to %v: %w", u, err)
-	}
-	defer conn.Close()
+	var d Dialer
+	return d.Ask(ctx, u, question)
+}
+
+// Ask negotiates with the server that u names for information alone: by INFO
+// about u's export, or by LIST for the names of all.
+func (d *Dialer) Ask(ctx context.Context, u URI, question Option) (ExportInfo, []string, error) {
 	h := NewClientHandshake(question, u.Export)
-	if _, err := shake(conn, h, func(f func()) { f() }); err != nil {
+	conn, _, err := d.negotiate(ctx, u, h)
+	if err != nil {
 		return ExportInfo{}, nil, fmt.Errorf("ask %v: %w", u, err)
 	}
+	_ = conn.Close()
 	return h.Export(), h.Names(), nil
 }
 
@@ -112,7 +156,7 @@ func (c *ClientConn) Close() error {
 // SendRequest queues a request. It is for the Client to call.
 func (c *ClientConn) SendRequest(h Header, p devices.Payload) {
 	data, buf := p.Bytes, (*buffer)(nil)
-	if n := int(h.payload()); n > 0 && data == nil {
+	if n := int(c.Client.info.payload(&h)); n > 0 && data == nil {
 		buf = getBuffer(n)
 		data = buf.data[:n]
 		putStamps(data, p.Stamp)
@@ -121,8 +165,8 @@ func (c *ClientConn) SendRequest(h Header, p devices.Payload) {
 }
 
 func (c *ClientConn) push(h Header, data []byte, buf *buffer) {
-	m := message{size: RequestSize, data: data, buf: buf}
-	EncodeHeader(&m.header, &h)
+	m := message{data: data, buf: buf}
+	m.size = c.Client.info.encodeRequest(&m.header, &h)
 	c.out.push(m, c.real)
 }
 
@@ -130,9 +174,13 @@ func (c *ClientConn) push(h Header, data []byte, buf *buffer) {
 func (c *ClientConn) read() {
 	defer close(c.ended)
 	var err error
+	replies := c.replies
+	if c.Client.info.Structured {
+		replies = c.chunks
+	}
 	for err == nil {
-		if err = c.in.need(ReplySize); err == nil {
-			err = c.replies()
+		if err = c.in.need(c.needs); err == nil {
+			err = replies()
 		}
 	}
 	_ = c.conn.Close()
@@ -147,14 +195,14 @@ func (c *ClientConn) replies() error {
 	if err != nil || r == nil {
 		return err
 	}
-	buf, dst := place(r)
+	buf, dst := place(r, 0, r.Length)
 	defer buf.release()
 	if err := c.in.full(dst); err != nil {
 		return err
 	}
 	c.real.Enter()
 	defer c.real.Leave()
-	getStamps(r, dst)
+	getStamps(r, r.Offset, dst)
 	return c.Receive(reply.Errno, reply.Cookie, devices.Payload{})
 }
 
@@ -174,7 +222,7 @@ func (c *ClientConn) complete() (*devices.Request, Reply, error) {
 		if reply.Data > 0 {
 			data := c.in.have()[:reply.Data]
 			copy(r.Bytes, data)
-			getStamps(r, data)
+			getStamps(r, r.Offset, data)
 			c.in.take(len(data))
 		}
 		if err := c.Receive(reply.Errno, reply.Cookie, devices.Payload{}); err != nil {
@@ -202,13 +250,14 @@ func (c *ClientConn) header() (*devices.Request, Reply, error) {
 	return r, reply, nil
 }
 
-// place is where a READ's data goes: what the request brought, or a buffer.
-func place(r *devices.Request) (*buffer, []byte) {
+// place is where n bytes of a READ's data go, from this one on: what the request
+// brought, or a buffer.
+func place(r *devices.Request, at, n uint64) (*buffer, []byte) {
 	if r.Bytes != nil {
-		return nil, r.Bytes
+		return nil, r.Bytes[at : at+n]
 	}
-	b := getBuffer(int(r.Length))
-	return b, b.data[:r.Length]
+	b := getBuffer(int(n))
+	return b, b.data[:n]
 }
 
 func putStamps(data []byte, s devices.Stamp) {
@@ -218,9 +267,12 @@ func putStamps(data []byte, s devices.Stamp) {
 	}
 }
 
-func getStamps(r *devices.Request, data []byte) {
+// getStamps reads the stamps of the sectors that begin within data, which is
+// from this offset of the device.
+func getStamps(r *devices.Request, offset uint64, data []byte) {
 	for i := range r.Versions {
-		if at := i * devices.Sector; at+8 <= len(data) {
+		at := int64(r.Offset) - int64(offset) + int64(i)*devices.Sector
+		if at >= 0 && at+8 <= int64(len(data)) {
 			r.Versions[i] = devices.Stamp(binary.BigEndian.Uint64(data[at:]))
 		}
 	}

@@ -40,6 +40,18 @@ type ExportInfo struct {
 	MinBlock       uint32 // bytes: requests are aligned to it
 	PreferredBlock uint32 // bytes
 	MaxPayload     uint32 // bytes of data in one READ or WRITE
+
+	Dialect // in which one talks about it
+}
+
+// speak returns x as it is in a dialect: "Transmission flags", SEND_DF needs
+// structured replies.
+func (x ExportInfo) speak(d Dialect) ExportInfo {
+	x.Dialect = d
+	if d.Structured {
+		x.Flags |= SendDF
+	}
+	return x
 }
 
 func (e *Export) open(c ConnInfo) (devices.Device, error) {

@@ -9,7 +9,7 @@ import (
 // bytes, and by reference the data that follows them: bytes, or a version stamp
 // or nothing at all in place of them.
 type frame struct {
-	header  [RequestSize]byte // a reply uses the first ReplySize bytes
+	header  [maxHeaderSize]byte
 	payload devices.Payload
 
 	timer   sim.Timer

@@ -11,39 +11,68 @@ import (
 // must answer each request once, with an error value that the protocol has, and
 // must hand the device nothing that was not advertised or lies outside of it.
 func FuzzServerConn(f *testing.F) {
-	f.Add(uint16(everything), encode(Header{Op: devices.OpWrite, Flags: devices.FUA, Length: 2}, 1, 2))
-	f.Add(uint16(HasFlags), append(encode(Header{Op: devices.OpRead, Offset: 1<<64 - 1, Length: 2}), encode(Header{Op: devices.OpFlush})...))
-	f.Add(uint16(everything|ReadOnly), encode(Header{Op: devices.OpWriteZeroes, Flags: devices.FastZero, Length: 1<<32 - 1}))
-	f.Add(uint16(everything), encode(Header{Op: cmdDisc}))
-	f.Fuzz(func(t *testing.T, advertised uint16, in []byte) {
-		loop, out := sim.NewLoop(), &replies{}
-		d := newRAM(loop, testSize)
-		s := NewServerConn(loop, &Export{}, d, 0, out)
-		s.info.Flags, s.dev = TransmissionFlags(advertised)|HasFlags, &strict{d, t, &s.info}
-		want := stream(s, in)
-		loop.Run(sim.Never)
-		if len(out.got) != want || s.InFlight() != 0 || s.bytes != 0 {
-			t.Fatalf("%d replies to %d requests, %d left", len(out.got), want, s.InFlight())
-		}
-		for _, r := range out.got {
-			if r.Errno != knownErrno(r.Errno) || r.Errno == devices.ENOTSUP || r.Errno == devices.EOVERFLOW {
-				t.Errorf("replied %v", r.Errno)
-			}
-		}
+	f.Add(uint16(everything), uint8(0), encode(Header{Op: devices.OpWrite, Flags: devices.FUA, Length: 2}, 1, 2))
+	f.Add(uint16(HasFlags), uint8(0), append(encode(Header{Op: devices.OpRead, Offset: 1<<64 - 1, Length: 2}), encode(Header{Op: devices.OpFlush})...))
+	f.Add(uint16(everything|ReadOnly), uint8(1), encode(Header{Op: devices.OpWriteZeroes, Flags: devices.FastZero, Length: 1<<32 - 1}))
+	f.Add(uint16(everything), uint8(1), encode(Header{Op: cmdDisc}))
+	f.Add(uint16(everything), uint8(2), encodeExt(Header{Op: devices.OpBlockStatus, Length: 1 << 40}))
+	f.Add(uint16(everything), uint8(2), encodeExt(Header{Op: devices.OpWrite, Flags: devices.PayloadLen, Length: 2}, 1, 2))
+	f.Fuzz(func(t *testing.T, advertised uint16, dialect uint8, in []byte) {
+		serveStream(t, TransmissionFlags(advertised)|HasFlags, allDialects[int(dialect)%len(allDialects)], in)
 	})
+}
+
+// allDialects are those that two ends can agree on.
+var allDialects = []Dialect{{}, {Structured: true, Allocation: true, AllocationID: allocationID}, {Structured: true, Extended: true, Allocation: true, AllocationID: allocationID}}
+
+func encodeExt(h Header, data ...byte) []byte {
+	var b [ExtRequestSize]byte
+	EncodeExtHeader(&b, &h)
+	return append(b[:], data...)
+}
+
+// fuzzRAM has the memory that all streams are served from: a million of them
+// need not each have their own.
+var fuzzRAM = newRAM(nil, testSize)
+
+// serveStream has a ServerConn serve a stream, and checks what it answers.
+func serveStream(t testing.TB, advertised TransmissionFlags, d Dialect, in []byte) {
+	loop, out := sim.NewLoop(), &replies{}
+	dev := *fuzzRAM
+	dev.loop = loop
+	s := NewServerConn(loop, &Export{}, &dev, 0, out)
+	s.Speak(d)
+	s.info.Flags, s.dev = advertised, &strict{&dev, t, &s.info}
+	want := stream(s, in)
+	loop.Run(sim.Never)
+	if len(out.got) != want || s.InFlight() != 0 || s.bytes != 0 {
+		t.Fatalf("%d replies to %d requests, %d left", len(out.got), want, s.InFlight())
+	}
+	for _, r := range out.got {
+		if r.Errno != knownErrno(r.Errno) || r.Errno == devices.ENOTSUP || r.Errno == devices.EOVERFLOW {
+			t.Errorf("replied %v", r.Errno)
+		}
+		var b [maxHeaderSize]byte
+		var c Chunk
+		n := d.encodeReply(&b, &r)
+		if size, err := d.decodeReply(b[:n], &c); err != nil || size > n || c.Cookie != r.Cookie {
+			t.Errorf("%+v was encoded to what is read as %+v, %v", r, c, err)
+		}
+	}
 }
 
 // stream parses in and gives it to s, and returns how many replies are due.
 func stream(s *ServerConn, in []byte) (due int) {
 	var h Header
-	for len(in) >= RequestSize && !s.Disconnected() && DecodeHeader((*[RequestSize]byte)(in), &h) == nil {
-		in = in[RequestSize:]
-		n := int(h.payload())
-		if n > len(in) {
+	d := &s.info.Dialect
+	for n := d.requestSize(); len(in) >= n && !s.Disconnected() && d.decodeRequest(in[:n], &h) == nil; {
+		in = in[n:]
+		data := d.payload(&h)
+		if data > uint64(len(in)) {
 			return due
 		}
 		s.Receive(&h, devices.Payload{}, 0)
-		if in = in[n:]; h.Op != cmdDisc {
+		if in = in[data:]; h.Op != cmdDisc {
 			due++
 		}
 	}
@@ -53,7 +82,7 @@ func stream(s *ServerConn, in []byte) (due int) {
 // strict is a device that takes nothing that a server should have refused.
 type strict struct {
 	*ram
-	t    *testing.T
+	t    testing.TB
 	info *ExportInfo
 }
 
@@ -116,15 +145,26 @@ func FuzzClientReply(f *testing.F) {
 // byte by byte. Both ways must give the same bytes and the same end.
 func FuzzNegotiation(f *testing.F) {
 	f.Add(true, unhex(f, "00000003"+hexOption+"00000007 00000007 00000001 66 0000"))
+	f.Add(true, unhex(f, "00000003"+hexEH+setMeta("0000000a", "66", hexBaseAlloc)+hexGoF))
+	f.Add(true, unhex(f, "00000003"+hexSR+setMeta("00000009", "66", hexBase)+hexOption+"00000005 00000000"))
+	f.Add(false, unhex(f, hexGreeting+hexEHAck+hexReply+"0000000a 00000004 00000013 00000001"+hexBaseAlloc+hexReply+"0000000a 00000001 00000000"+hexInfoF("0085")+hexGoFEnd))
 	f.Add(true, unhex(f, "00000001"+hexOption+"00000003 00000000"+hexOption+"00000001 00000000"))
 	f.Add(true, unhex(f, "00000003"+hexOption+"0000000a 00000003 010203"+hexOption+"00000002 00000000"))
 	f.Add(false, unhex(f, hexGreeting+hexReply+"00000007 80000001 00000000 0000000000002000 000d"))
 	f.Add(false, unhex(f, hexGreeting+hexReply+"00000007 00000003 0000000c 0000 0000000000002000 000d"+hexReply+"00000007 00000001 00000000"))
 	exports := testExports()
 	f.Fuzz(func(t *testing.T, server bool, in []byte) {
-		begin := func() engine { return NewClientHandshake(OptGo, "f") }
+		begin := func() engine {
+			h := NewClientHandshake(OptGo, "f")
+			h.Wish(Wishes{Extended: true, Structured: true, Allocation: true})
+			return h
+		}
 		if server {
-			begin = func() engine { return NewServerHandshake(exports, ConnInfo{}) }
+			begin = func() engine {
+				h := NewServerHandshake(exports, ConnInfo{})
+				h.Offer(MayTLS)
+				return h
+			}
 		}
 		whole, bytewise := begin(), begin()
 		a, b := feed(whole, in, len(in)+1), feed(bytewise, in, 1)
@@ -146,6 +186,82 @@ func FuzzHeader(f *testing.F) {
 			t.Errorf("%x became %x", in[:RequestSize], out)
 		}
 	})
+}
+
+// FuzzExtHeader: what decodes encodes to the same bytes.
+func FuzzExtHeader(f *testing.F) {
+	f.Add(encodeExt(Header{Op: devices.OpTrim, Flags: devices.FUA, Cookie: 1, Offset: 2, Length: 3 << 32}))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var h Header
+		if len(in) < ExtRequestSize || DecodeExtHeader((*[ExtRequestSize]byte)(in), &h) != nil || h.Op == opUnknown {
+			return
+		}
+		if out := encodeExt(h); string(out) != string(in[:ExtRequestSize]) {
+			t.Errorf("%x became %x", in[:ExtRequestSize], out)
+		}
+	})
+}
+
+// FuzzMetaRequest: what parses is made of the same bytes.
+func FuzzMetaRequest(f *testing.F) {
+	f.Add(unhex(f, meta("66", hexBase, hexBaseAlloc)))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if m, ok := parseMetaRequest(in); ok {
+			if out := appendMetaRequest(nil, m); string(out) != string(in) {
+				t.Errorf("%x became %x", in, out)
+			}
+		}
+	})
+}
+
+// FuzzClientChunks feeds any bytes to a client as a stream of replies, as the
+// socket shell does. Each request must be completed exactly once.
+func FuzzClientChunks(f *testing.F) {
+	f.Add(uint8(1), unhex(f, "668e33ef 0001 8001 0000000000000000 00000006 00000005 0000"))
+	f.Add(uint8(1), unhex(f, "668e33ef 0001 0002 0000000000000000 0000000c 0000000000000000 00000200"))
+	f.Add(uint8(1), unhex(f, "668e33ef 0001 0005 0000000000000001 0000000c 00000001 00000200 00000003"))
+	f.Add(uint8(2), unhex(f, "6e8a278c 0001 0000 0000000000000002 0000000000000000 0000000000000000"))
+	f.Fuzz(func(t *testing.T, dialect uint8, in []byte) {
+		clientStream(t, allDialects[int(dialect)%len(allDialects)], in)
+	})
+}
+
+// clientStream has a client with three requests in flight receive a stream.
+func clientStream(t testing.TB, d Dialect, in []byte) {
+	x := exportWith(everything).speak(d)
+	loop, done := sim.NewLoop(), &counter{}
+	c := &ClientConn{Client: NewClient(loop, x, &requests{})}
+	read, status := request(devices.OpRead, 0, 512, done), request(devices.OpBlockStatus, 0, 512, done)
+	read.Bytes, status.Status = make([]byte, 512), &devices.BlockStatus{}
+	status.Status.Reset(4)
+	c.Submit(read)
+	c.Submit(status)
+	c.Submit(request(devices.OpWrite, 0, 512, done))
+	var k Chunk
+	for c.Err() == nil {
+		size, err := d.decodeReply(in, &k)
+		if err != nil {
+			c.Fail(err)
+		} else if len(in) < size || k.Length > uint64(len(in)-size) || k.Simple && d == (Dialect{}) && len(in) < size+512 {
+			break // the rest never comes
+		} else {
+			body := in[size : size+int(k.Length)]
+			in = in[size+int(k.Length):]
+			if k.Simple && !d.Structured {
+				err = c.Receive(k.Errno, k.Cookie, devices.Payload{})
+			} else {
+				err = c.deliver(&k, body)
+			}
+			if err != nil {
+				c.Fail(err)
+			}
+		}
+	}
+	c.Fail(ErrCut)
+	loop.Run(sim.Never)
+	if len(done.done) != 3 || c.InFlight() != 0 {
+		t.Fatalf("%d of 3 completed, %d are left", len(done.done), c.InFlight())
+	}
 }
 
 // FuzzURI: what parses prints to what parses the same.

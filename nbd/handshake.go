@@ -16,6 +16,20 @@ type handshake struct {
 	out  []byte // to be sent
 	done bool
 	err  error
+
+	upgrade bool // TLS is to begin, and nothing is looked at before
+}
+
+// Upgrade reports whether, once the Output has been sent, both ends are to
+// begin TLS, over which the negotiation goes on. What Rest has by then is of
+// TLS. It reports so once.
+func (h *handshake) Upgrade() (rest []byte, ok bool) {
+	if !h.upgrade {
+		return nil, false
+	}
+	h.upgrade = false
+	rest, h.in = h.in, nil
+	return rest, true
 }
 
 // Output takes what is to be sent.
@@ -101,7 +115,8 @@ func (o Option) String() string {
 var optionReplyNames = map[OptionReply]string{
 	RepAck: "ACK", RepServer: "SERVER", RepInfo: "INFO", RepErrUnsup: "ERR_UNSUP", RepErrPolicy: "ERR_POLICY",
 	RepErrInvalid: "ERR_INVALID", RepErrUnknown: "ERR_UNKNOWN", RepErrShutdown: "ERR_SHUTDOWN",
-	RepErrBlockSizeReqd: "ERR_BLOCK_SIZE_REQD", RepErrTooBig: "ERR_TOO_BIG",
+	RepErrBlockSizeReqd: "ERR_BLOCK_SIZE_REQD", RepErrTooBig: "ERR_TOO_BIG", RepMeta: "META_CONTEXT",
+	RepErrPlatform: "ERR_PLATFORM", RepErrTLSReqd: "ERR_TLS_REQD", RepErrExtHeaderReqd: "ERR_EXT_HEADER_REQD",
 }
 
 func (r OptionReply) isError() bool { return r>>31 != 0 }

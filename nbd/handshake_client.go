@@ -6,20 +6,37 @@ import (
 	"math/bits"
 )
 
+// Wishes are what a client asks for beyond the plain protocol. What the server
+// does not have is done without, except for TLS.
+type Wishes struct {
+	Structured bool // replies in chunks
+	Extended   bool // headers of 64 bits, else Structured
+	Allocation bool // base:allocation, for BLOCK_STATUS; with Structured or Extended
+	TLS        bool // before anything else, or not at all
+}
+
 // ClientHandshake is the client's end of the newstyle negotiation. It asks by
 // GO, and falls back to EXPORT_NAME where the server does not know GO.
 type ClientHandshake struct {
 	handshake
 	purpose Option // GO, INFO or LIST
 	name    string
+	wishes  Wishes
 
 	greeted  bool
 	noZeroes bool
+	plan     []Option // what is yet to be asked
 	asked    Option
 	replies  int
 	known    bool // the server has sent INFO_EXPORT
 	export   ExportInfo
-	names    []string
+	listed   []Listed
+}
+
+// Listed is an export that a server named in answer to LIST.
+type Listed struct {
+	Name        string
+	Description string // for people to read
 }
 
 // NewClientHandshake asks, by GO to use the export of this name, by INFO to be
@@ -34,13 +51,27 @@ func NewClientHandshake(purpose Option, name string) *ClientHandshake {
 // Export is what the server said about the export.
 func (h *ClientHandshake) Export() ExportInfo { return h.export }
 
-// Names are the exports that the server listed.
-func (h *ClientHandshake) Names() []string { return h.names }
+// Wish sets what is asked for; it comes before the first Feed.
+func (h *ClientHandshake) Wish(w Wishes) { h.wishes = w }
+
+// Listed are the exports that the server listed.
+func (h *ClientHandshake) Listed() []Listed { return h.listed }
+
+// Names are the names of these.
+func (h *ClientHandshake) Names() (names []string) {
+	for _, l := range h.listed {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// Secured says that TLS has begun, as Upgrade asked for. The negotiation begins.
+func (h *ClientHandshake) Secured() { h.advance() }
 
 // Feed takes what the server sent.
 func (h *ClientHandshake) Feed(b []byte) {
 	h.in = append(h.in, b...)
-	for !h.done && h.step() {
+	for !h.done && !h.upgrade && h.step() {
 	}
 }
 
@@ -78,16 +109,53 @@ func (h *ClientHandshake) greeting() bool {
 
 func (h *ClientHandshake) begin(fixed bool) {
 	switch {
+	case !fixed && h.wishes.TLS:
+		h.end(errors.New("nbd: the server's dialect has no TLS"))
 	case !fixed && h.purpose != OptGo:
 		h.end(errors.New("nbd: the server's dialect has no questions, only EXPORT_NAME"))
 	case !fixed:
 		h.ask(OptExportName, []byte(h.name))
-	case h.purpose == OptList:
-		h.ask(OptList, nil)
-	case h.purpose == OptInfo:
-		h.ask(OptInfo, infoRequest(h.name))
 	default:
-		h.ask(OptGo, infoRequest(h.name))
+		h.plan = h.wishes.plan(h.purpose)
+		h.advance()
+	}
+}
+
+// plan is what is to be asked, in order. Extended headers come before
+// structured replies, which they make superfluous.
+func (w *Wishes) plan(purpose Option) (plan []Option) {
+	if w.TLS {
+		plan = append(plan, OptStartTLS)
+	}
+	if purpose != OptList {
+		if w.Extended {
+			plan = append(plan, OptExtendedHeaders)
+		}
+		if w.Structured || w.Extended {
+			plan = append(plan, OptStructuredReply)
+		}
+		if w.Allocation {
+			plan = append(plan, OptSetMetaContext)
+		}
+	}
+	return append(plan, purpose)
+}
+
+// advance asks the next question, without those that have become pointless.
+func (h *ClientHandshake) advance() {
+	d := &h.export.Dialect
+	for h.plan[0] == OptStructuredReply && d.Structured || h.plan[0] == OptSetMetaContext && !d.Structured {
+		h.plan = h.plan[1:]
+	}
+	opt := h.plan[0]
+	h.plan = h.plan[1:]
+	switch opt {
+	case OptInfo, OptGo:
+		h.ask(opt, infoRequest(h.name))
+	case OptSetMetaContext:
+		h.ask(opt, appendMetaRequest(nil, metaRequest{h.name, []string{contextAllocation}}))
+	default:
+		h.ask(opt, nil)
 	}
 }
 
@@ -159,14 +227,18 @@ func (h *ClientHandshake) admit(n uint32) error {
 
 func (h *ClientHandshake) answer(r OptionReply, data []byte) {
 	switch {
-	case r == RepErrUnsup && h.asked == OptGo:
+	case r == RepErrUnsup && h.asked == OptGo && !h.export.Extended:
 		h.ask(OptExportName, []byte(h.name))
+	case r.isError() && h.dispensable():
+		h.advance()
 	case r.isError():
 		h.leave(&OptionError{Option: h.asked, Reply: r, Message: string(data)})
 	case r == RepServer && h.asked == OptList:
 		h.server(data)
-	case r == RepInfo && h.asked != OptList:
+	case r == RepInfo && (h.asked == OptGo || h.asked == OptInfo):
 		h.info(data)
+	case r == RepMeta && h.asked == OptSetMetaContext:
+		h.meta(data)
 	case r == RepAck:
 		h.ack()
 	default:
@@ -174,16 +246,53 @@ func (h *ClientHandshake) answer(r OptionReply, data []byte) {
 	}
 }
 
+// dispensable reports whether one can do without what was asked for. A server
+// that wants TLS refuses it too, and then everything.
+func (h *ClientHandshake) dispensable() bool {
+	return h.asked == OptStructuredReply || h.asked == OptExtendedHeaders || h.asked == OptSetMetaContext
+}
+
 func (h *ClientHandshake) ack() {
-	switch {
-	case h.asked == OptList:
+	d := &h.export.Dialect
+	switch h.asked {
+	case OptStartTLS:
+		h.upgrade = true
+	case OptExtendedHeaders:
+		d.Structured, d.Extended = true, true
+		h.advance()
+	case OptStructuredReply:
+		d.Structured = true
+		h.advance()
+	case OptSetMetaContext:
+		h.advance()
+	case OptList:
 		h.leave(nil)
+	default:
+		h.chosen()
+	}
+}
+
+// chosen takes the ACK of INFO or GO.
+func (h *ClientHandshake) chosen() {
+	switch {
 	case !h.known:
 		h.end(violation("INFO_EXPORT comes before the ACK", "none"))
 	case h.asked == OptInfo:
 		h.leave(nil)
 	default:
 		h.end(nil)
+	}
+}
+
+// meta takes a context that the server selected. It is only to answer what was
+// asked for, but what else it may name is ignored.
+func (h *ClientHandshake) meta(b []byte) {
+	if len(b) < 4 {
+		h.end(violation("a metadata context has an id", "%d bytes", len(b)))
+		return
+	}
+	if string(b[4:]) == contextAllocation {
+		h.export.Allocation, h.export.AllocationID = true, binary.BigEndian.Uint32(b)
 	}
 }
 
@@ -198,7 +307,8 @@ func (h *ClientHandshake) server(b []byte) {
 		h.end(violation("an export's name fits its reply", "%d bytes", len(b)))
 		return
 	}
-	h.names = append(h.names, string(b[4:4+binary.BigEndian.Uint32(b)]))
+	n := 4 + binary.BigEndian.Uint32(b)
+	h.listed = append(h.listed, Listed{string(b[4:n]), string(b[n:])})
 }
 
 // info takes one piece of information; unknown ones are to be ignored.

@@ -9,13 +9,26 @@ import (
 	"nbdbench/devices"
 )
 
-// ServerHandshake is the server's end of the fixed newstyle negotiation. It
-// offers plain replies only: what belongs to structured replies, extended
-// headers and TLS is refused as the protocol says that it may be.
+// TLSPolicy is what a server has of TLS: "TLS versions" in the protocol.
+type TLSPolicy uint8
+
+// The policies, by the protocol's names.
+const (
+	NoTLS     TLSPolicy = iota // NOTLS: refused
+	MayTLS                     // SELECTIVETLS: if the client wants it, for every export
+	ForcedTLS                  // FORCEDTLS: nothing else is talked about before
+)
+
+// ServerHandshake is the server's end of the fixed newstyle negotiation.
 type ServerHandshake struct {
 	handshake
 	exports []*Export
 	conn    ConnInfo
+	policy  TLSPolicy
+	secure  bool // TLS has begun
+
+	dialect    Dialect
+	metaExport string // for which the context was selected
 
 	greeted  bool // the client's flags have come
 	fixed    bool // it speaks fixed newstyle
@@ -44,13 +57,22 @@ func NewServerHandshake(exports []*Export, conn ConnInfo) *ServerHandshake {
 	return h
 }
 
+// Offer sets what the server has of TLS; it is NoTLS else.
+func (h *ServerHandshake) Offer(p TLSPolicy) { h.policy = p }
+
+// Dialect is what was agreed on.
+func (h *ServerHandshake) Dialect() Dialect { return h.dialect }
+
 // Chosen is the export that the client chose, and its device.
 func (h *ServerHandshake) Chosen() (*Export, devices.Device) { return h.chosen, h.dev }
+
+// Secured says that TLS has begun, as Upgrade asked for.
+func (h *ServerHandshake) Secured() {}
 
 // Feed takes what the client sent.
 func (h *ServerHandshake) Feed(b []byte) {
 	h.in = append(h.in, b...)
-	for !h.done && h.step() {
+	for !h.done && !h.upgrade && h.step() {
 	}
 }
 
@@ -123,14 +145,21 @@ func (h *ServerHandshake) tooLong(opt Option, n uint32) {
 	switch opt {
 	case OptExportName:
 		h.end(violation("an export's name is at most 4096 bytes", "%d", n))
-	case OptAbort, OptList, OptInfo, OptGo:
+	case OptAbort, OptList, OptInfo, OptGo, OptListMetaContext:
+		h.refuse(opt, RepErrTooBig, "the option's data is too long")
+	case OptSetMetaContext:
+		h.dialect.Allocation = false
 		h.refuse(opt, RepErrTooBig, "the option's data is too long")
 	default:
-		h.option(opt, nil)
+		h.option(opt, make([]byte, 1)) // too long is not empty
 	}
 }
 
 func (h *ServerHandshake) option(opt Option, data []byte) {
+	if h.policy == ForcedTLS && !h.secure && opt != OptStartTLS && opt != OptAbort {
+		h.insecure(opt)
+		return
+	}
 	switch opt {
 	case OptExportName:
 		h.exportName(string(data))
@@ -142,21 +171,72 @@ func (h *ServerHandshake) option(opt Option, data []byte) {
 	case OptInfo, OptGo:
 		h.info(opt, data)
 	case OptStartTLS:
-		h.refuse(opt, RepErrPolicy, "this server has no TLS")
+		h.startTLS(data)
+	case OptStructuredReply, OptExtendedHeaders:
+		h.headers(opt, data)
+	case OptListMetaContext, OptSetMetaContext:
+		h.meta(opt, data)
 	default:
 		h.refuse(opt, RepErrUnsup, "")
 	}
 }
 
+// insecure: "FORCEDTLS mode": all but STARTTLS and ABORT gets ERR_TLS_REQD, and
+// EXPORT_NAME, which cannot be answered so, ends the session.
+func (h *ServerHandshake) insecure(opt Option) {
+	if opt == OptExportName {
+		h.end(violation("this server wants TLS", "EXPORT_NAME before STARTTLS"))
+		return
+	}
+	h.refuse(opt, RepErrTLSReqd, "this server wants TLS: begin with STARTTLS")
+}
+
+// startTLS: "Option types", STARTTLS. What was negotiated before MUST be
+// forgotten, as somebody on the way may have had a hand in it.
+func (h *ServerHandshake) startTLS(data []byte) {
+	switch {
+	case h.secure:
+		h.refuse(OptStartTLS, RepErrInvalid, "TLS has begun already")
+	case len(data) > 0:
+		h.refuse(OptStartTLS, RepErrInvalid, "STARTTLS has no data")
+	case h.policy == NoTLS:
+		h.refuse(OptStartTLS, RepErrPolicy, "this server has no TLS")
+	default:
+		h.reply(OptStartTLS, RepAck, nil)
+		h.secure, h.upgrade = true, true
+		h.dialect, h.metaExport, h.opened = Dialect{}, "", nil
+	}
+}
+
+// headers: "Option types", STRUCTURED_REPLY and EXTENDED_HEADERS. The latter
+// brings structured replies with it and cannot be taken back.
+func (h *ServerHandshake) headers(opt Option, data []byte) {
+	switch {
+	case len(data) > 0:
+		h.refuse(opt, RepErrInvalid, opt.String()+" has no data")
+	case opt == OptStructuredReply && h.dialect.Extended:
+		h.refuse(opt, RepErrExtHeaderReqd, "extended headers have structured replies")
+	default:
+		h.dialect.Structured = true
+		h.dialect.Extended = h.dialect.Extended || opt == OptExtendedHeaders
+		h.reply(opt, RepAck, nil)
+	}
+}
+
 // exportName: "Option types", EXPORT_NAME: a failure MUST end the session.
 func (h *ServerHandshake) exportName(name string) {
+	if h.dialect.Extended {
+		h.end(violation("extended headers go with GO", "EXPORT_NAME"))
+		return
+	}
 	e, dev, err := h.open(name)
 	if err != nil {
 		h.end(err)
 		return
 	}
 	info := dev.Info()
-	x := e.describe(&info)
+	h.bind(name)
+	x := e.describe(&info).speak(h.dialect)
 	h.put64(x.Size)
 	h.put16(uint16(x.Flags))
 	if !h.noZeroes {
@@ -165,13 +245,21 @@ func (h *ServerHandshake) exportName(name string) {
 	h.begin(e, dev)
 }
 
+// bind: "Metadata querying": contexts are of the export for which they were
+// selected.
+func (h *ServerHandshake) bind(name string) {
+	if name != h.metaExport {
+		h.dialect.Allocation = false
+	}
+}
+
 func (h *ServerHandshake) begin(e *Export, dev devices.Device) {
 	h.chosen, h.dev = e, dev
 	h.end(nil)
 }
 
 // list: "Option types", LIST: one SERVER for each export, then ACK; data SHOULD
-// be answered with ERR_INVALID.
+// be answered with ERR_INVALID. What follows a name is for people to read.
 func (h *ServerHandshake) list(data []byte) {
 	if len(data) > 0 {
 		h.refuse(OptList, RepErrInvalid, "LIST has no data")
@@ -179,7 +267,7 @@ func (h *ServerHandshake) list(data []byte) {
 	}
 	for _, e := range h.exports {
 		b := binary.BigEndian.AppendUint32(nil, uint32(len(e.Name)))
-		h.reply(OptList, RepServer, append(b, e.Name...))
+		h.reply(OptList, RepServer, append(append(b, e.Name...), e.Description...))
 	}
 	h.reply(OptList, RepAck, nil)
 }
@@ -197,7 +285,7 @@ func (h *ServerHandshake) info(opt Option, data []byte) {
 		return
 	}
 	info := dev.Info()
-	x := e.describe(&info)
+	x := e.describe(&info).speak(h.dialect)
 	if x.constrained() && !slices.Contains(asked, infoBlockSize) {
 		h.refuse(opt, RepErrBlockSizeReqd, "")
 		return
@@ -205,6 +293,7 @@ func (h *ServerHandshake) info(opt Option, data []byte) {
 	h.describe(opt, &x, asked)
 	h.reply(opt, RepAck, nil)
 	if opt == OptGo {
+		h.bind(name)
 		h.begin(e, dev)
 	}
 }

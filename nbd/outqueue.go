@@ -18,7 +18,7 @@ const maxBatch = 256
 
 // message is one message on its way to a socket.
 type message struct {
-	header [RequestSize]byte
+	header [maxHeaderSize]byte
 	size   int // of the header
 	data   []byte
 	buf    *buffer  // to be released once it is written
@@ -54,7 +54,7 @@ type outQueue struct {
 }
 
 func newOutQueue(c net.Conn) *outQueue {
-	q := &outQueue{conn: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1), headers: make([]byte, 0, maxBatch*RequestSize)}
+	q := &outQueue{conn: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1)}
 	if s, ok := c.(syscall.Conn); ok {
 		q.raw, _ = s.SyscallConn()
 	}
@@ -148,6 +148,9 @@ func (q *outQueue) gather() bool {
 	clear(q.pending[left:])
 	q.pending = q.pending[:left]
 	q.mu.Unlock()
+	if cap(q.headers) < n*maxHeaderSize { // pieces refer to it: it must not move
+		q.headers = make([]byte, 0, min(maxBatch, 2*n)*maxHeaderSize)
+	}
 	q.headers, q.pieces = q.headers[:0], q.pieces[:0]
 	start := 0
 	for i := range q.batch {

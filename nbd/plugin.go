@@ -164,7 +164,7 @@ var callOps = [...]devices.Op{
 func (c *course) call(k Call) {
 	p, q := c.parent, c.d.free.Get()
 	q.Op = callOps[k]
-	q.Flags = p.Flags &^ (devices.FUA | devices.FastZero)
+	q.Flags = p.Flags &^ devices.FUA
 	if k == CallWriteFUA || k == CallTrimFUA || k == CallZeroFUA {
 		q.Flags |= devices.FUA
 	}
@@ -172,7 +172,7 @@ func (c *course) call(k Call) {
 	case k == CallFlush:
 		q.Flags = 0
 	case c.chunks:
-		q.Flags &^= devices.NoHole
+		q.Flags &^= devices.NoHole | devices.FastZero
 		q.Offset, q.Length = c.offset, min(c.left, ZeroChunk)
 		q.Payload = devices.Payload{Bytes: c.d.zeroesOf(q.Length)}
 		c.offset, c.left = c.offset+q.Length, c.left-q.Length

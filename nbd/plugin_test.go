@@ -55,7 +55,7 @@ func (s *scribe) ask(t *testing.T, w *Wire, op devices.Op, flags devices.Flags, 
 	s.calls = nil
 	out := &replies{}
 	server := NewServerConn(s.loop, &Export{}, w.Server.dev, 0, out)
-	h := Header{Op: op, Flags: flags, Cookie: 1, Length: uint32(length)}
+	h := Header{Op: op, Flags: flags, Cookie: 1, Length: length}
 	var p devices.Payload
 	if op == devices.OpWrite {
 		p.Bytes = make([]byte, length)

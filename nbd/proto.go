@@ -51,6 +51,13 @@ const (
 // cmdDisc is NBD_CMD_DISC, the one command that no device sees.
 const cmdDisc devices.Op = 2
 
+// The metadata context that describes what is allocated, and the id by which
+// this server knows it.
+const (
+	contextAllocation = "base:allocation"
+	allocationID      = 1
+)
+
 // knownFlags are the command flags that the protocol defines for transmission
 // with plain headers.
 const knownFlags = devices.FUA | devices.NoHole | devices.DF | devices.ReqOne | devices.FastZero
@@ -80,14 +87,18 @@ const (
 	RepAck    OptionReply = 1
 	RepServer OptionReply = 2
 	RepInfo   OptionReply = 3
+	RepMeta   OptionReply = 4 // NBD_REP_META_CONTEXT
 
 	RepErrUnsup         OptionReply = 1<<31 + 1
 	RepErrPolicy        OptionReply = 1<<31 + 2
 	RepErrInvalid       OptionReply = 1<<31 + 3
+	RepErrPlatform      OptionReply = 1<<31 + 4
+	RepErrTLSReqd       OptionReply = 1<<31 + 5
 	RepErrUnknown       OptionReply = 1<<31 + 6
 	RepErrShutdown      OptionReply = 1<<31 + 7
 	RepErrBlockSizeReqd OptionReply = 1<<31 + 8
 	RepErrTooBig        OptionReply = 1<<31 + 9
+	RepErrExtHeaderReqd OptionReply = 1<<31 + 10
 )
 
 // The kinds of information in a reply to INFO and GO: NBD_INFO_*.
@@ -113,6 +124,9 @@ const (
 	// maxOptionSkip is the longest option that is skipped rather than fatal.
 	maxOptionSkip = 64 << 20
 
+	// maxQueries is how many metadata contexts one option may ask about.
+	maxQueries = 1024
+
 	// DefaultMaxPayload is the data that a READ or WRITE may have where nothing
 	// else is advertised: the protocol's 32 MiB.
 	DefaultMaxPayload = 32 << 20
@@ -125,6 +139,10 @@ const (
 	// At either bound the server stops reading; one request always goes through.
 	MaxInFlight      = 1024
 	MaxInFlightBytes = 128 << 20
+
+	// maxStatusSpan is how much of a device is looked at for one BLOCK_STATUS: the
+	// answer may be for less than was asked, and the loop is not held up.
+	maxStatusSpan = 1 << 30
 
 	// MaxClientInFlight is how many requests a client sends without a reply.
 	// More wait in the client.

@@ -2,10 +2,12 @@ package nbd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +18,7 @@ import (
 
 // MaxConnections is how many connections a server has at a time. Those beyond
 // are closed at once.
-const MaxConnections = 1024
+const MaxConnections = 16384
 
 // maxParsed is how many requests are parsed before the loop is entered.
 const maxParsed = 64
@@ -28,15 +30,18 @@ var ErrServerClosed = errors.New("nbd: the server is closed")
 // loop; each has a goroutine that reads, and one that writes when the peer does
 // not read fast enough.
 type Server struct {
-	exports []*Export
-	real    *sim.Real
-	late    sim.Lateness
+	real   *sim.Real
+	late   sim.Lateness
+	policy TLSPolicy
+	tls    *tls.Config
+
+	patience time.Duration // with a handshake
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
 
 	mu        sync.Mutex
+	exports   []*Export // replaced, never changed: handshakes hold it
 	nextID    uint32
 	listeners map[net.Listener]bool
 	conns     map[*serverSocket]bool
@@ -50,9 +55,88 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	if len(exports) > MaxExports {
 		panic(fmt.Sprintf("nbd: %d exports, at most %d", len(exports), MaxExports))
 	}
-	s := &Server{exports: exports, real: real, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
+	s := &Server{exports: slices.Clone(exports), real: real, patience: NegotiationTimeout, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
+}
+
+// UseTLS has the server offer TLS or insist on it. It comes before Serve.
+func (s *Server) UseTLS(p TLSPolicy, c *tls.Config) { s.policy, s.tls = p, c }
+
+// AddExport offers e to clients that connect from now on, for which its device
+// must be on the server's loop.
+func (s *Server) AddExport(e *Export) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrServerClosed
+	case len(s.exports) >= MaxExports:
+		return fmt.Errorf("nbd: a server has at most %d exports", MaxExports)
+	case !validString(e.Name):
+		return fmt.Errorf("nbd: export %q: expected UTF-8 without NUL of at most %d bytes", e.Name, MaxString)
+	case slices.ContainsFunc(s.exports, func(x *Export) bool { return x.Name == e.Name }):
+		return fmt.Errorf("nbd: there is an export %q already", e.Name)
+	}
+	s.exports = append(slices.Clone(s.exports), e)
+	return nil
+}
+
+// RemoveExport takes the export of that name away. Its connections drain: new
+// requests get ESHUTDOWN, those in flight finish, then they are closed; if ctx
+// ends first they are closed as they are, and the error is ctx's. After it has
+// returned nothing reaches the export's device any more by this server, except
+// what was in flight when ctx ended.
+func (s *Server) RemoveExport(ctx context.Context, name string) error {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.exports, func(x *Export) bool { return x.Name == name })
+	if i < 0 {
+		s.mu.Unlock()
+		return fmt.Errorf("nbd: there is no export %q", name)
+	}
+	gone := s.exports[i]
+	s.exports = slices.Delete(slices.Clone(s.exports), i, i+1)
+	s.mu.Unlock()
+
+	var conns []*serverSocket
+	s.real.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for k := range s.conns {
+			if k.sc != nil && k.export == gone {
+				k.sc.Drain()
+				conns = append(conns, k)
+			}
+		}
+	})
+	return s.end(ctx, conns)
+}
+
+// end waits until conns have nothing in flight and closes them.
+func (s *Server) end(ctx context.Context, conns []*serverSocket) error {
+	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
+	for _, k := range conns {
+		if err != nil {
+			_ = k.conn.Close()
+		}
+		_ = k.conn.SetReadDeadline(time.Now()) // ends its reader, which then finishes
+	}
+	for _, k := range conns {
+		select {
+		case <-k.done:
+		case <-ctx.Done():
+			_ = k.conn.Close()
+			err = ctx.Err()
+		}
+	}
+	return err
+}
+
+// has reports whether e is still exported.
+func (s *Server) has(e *Export) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.exports, e)
 }
 
 // Lateness is by how much replies began to be written later than the request's arrival
@@ -108,8 +192,6 @@ func (s *Server) track(l net.Listener) bool {
 func (s *Server) ServeConn(c net.Conn) error {
 	defer c.Close()
 	k := &serverSocket{server: s, conn: c, done: make(chan struct{}), room: make(chan struct{}, 1)}
-	k.out = newOutQueue(c)
-	k.out.before, k.out.written = k.writes, k.written
 	if !s.add(k) {
 		return ErrServerClosed
 	}
@@ -126,12 +208,10 @@ func (s *Server) add(k *serverSocket) bool {
 	s.nextID++
 	k.id = s.nextID - 1
 	s.conns[k] = true
-	s.wg.Add(1)
 	return true
 }
 
 func (s *Server) remove(k *serverSocket) {
-	close(k.done)
 	s.real.Do(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -140,7 +220,7 @@ func (s *Server) remove(k *serverSocket) {
 			s.past.Add(k.sc.Counts())
 		}
 	})
-	s.wg.Done()
+	close(k.done)
 }
 
 // Shutdown drains: it accepts nothing more, answers new requests with
@@ -155,13 +235,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			}
 		}
 	})
-	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
-	for _, k := range conns {
-		_ = k.conn.SetReadDeadline(time.Now()) // ends its reader, which then finishes
-	}
-	if err == nil {
-		err = s.wait(ctx)
-	}
+	err := s.end(ctx, conns)
 	return errors.Join(err, s.Close())
 }
 
@@ -190,20 +264,6 @@ func (s *Server) stop() []*serverSocket {
 	return conns
 }
 
-func (s *Server) wait(ctx context.Context) error {
-	ended := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // Close ends all connections at once. What devices have in flight still
 // completes there, and nobody is told.
 func (s *Server) Close() error {
@@ -218,13 +278,14 @@ func (s *Server) Close() error {
 // serverSocket is a ServerConn and its socket.
 type serverSocket struct {
 	server *Server
-	conn   net.Conn
+	conn   net.Conn // the socket; what goes over it may be TLS
 	id     uint32
 	out    *outQueue
 	in     *intake
 	done   chan struct{}
 
-	sc       *ServerConn // nil until negotiated; the loop's, like draining
+	sc       *ServerConn // nil until negotiated; the loop's, like export and draining
+	export   *Export
 	draining bool
 	info     ExportInfo // the reader's copy
 
@@ -243,27 +304,42 @@ type parsed struct {
 
 func (k *serverSocket) serve() error {
 	real := k.server.real
-	h := NewServerHandshake(k.server.exports, ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
-	rest, err := shake(k.conn, h, real.Do)
+	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
+	h.Offer(k.server.policy)
+	stream, rest, err := shake(k.conn, h, k.server.patience, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	defer stream.Close() // tells the peer, where that is TLS's way
 	if err != nil {
 		return err
 	}
-	if !k.begin(h.Chosen()) {
+	k.out = newOutQueue(stream)
+	k.out.before, k.out.written = k.writes, k.written
+	if !k.begin(h) {
 		return ErrServerClosed
 	}
-	k.in = newIntake(k.conn, rest)
+	k.in = newIntake(stream, rest)
 	go k.out.writer(k.done)
 	err = k.read()
 	k.finish()
 	return err
 }
 
-// begin begins transmission, unless the server drains by now.
-func (k *serverSocket) begin(e *Export, dev devices.Device) (ok bool) {
+// offered are the exports at this moment.
+func (s *Server) offered() []*Export {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exports
+}
+
+// begin begins transmission, unless the server drains by now or the export has
+// been taken away.
+func (k *serverSocket) begin(h *ServerHandshake) (ok bool) {
 	real := k.server.real
+	e, dev := h.Chosen()
 	real.Do(func() {
-		if ok = !k.draining; ok {
+		if ok = !k.draining && k.server.has(e); ok {
+			k.export = e
 			k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
+			k.sc.Speak(h.Dialect())
 			k.info = k.sc.Info()
 		}
 	})
@@ -280,7 +356,7 @@ func (k *serverSocket) finish() {
 // enters the loop with all of them.
 func (k *serverSocket) read() error {
 	for {
-		if err := k.in.need(RequestSize); err != nil {
+		if err := k.in.need(k.info.requestSize()); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -296,18 +372,18 @@ func (k *serverSocket) read() error {
 
 // parse reads requests with their data until what has come is used up.
 func (k *serverSocket) parse() error {
-	now := k.server.real.Now()
+	now, size := k.server.real.Now(), k.info.requestSize()
 	k.parsed = k.parsed[:0]
-	for len(k.in.have()) >= RequestSize && len(k.parsed) < maxParsed {
+	for len(k.in.have()) >= size && len(k.parsed) < maxParsed {
 		p := parsed{at: now}
-		if err := DecodeHeader((*[RequestSize]byte)(k.in.have()), &p.Header); err != nil {
+		if err := k.info.decodeRequest(k.in.have()[:size], &p.Header); err != nil {
 			return err
 		}
-		whole := int(p.payload()) <= len(k.in.have())-RequestSize
+		whole := k.info.payload(&p.Header) <= uint64(len(k.in.have())-size)
 		if !whole && len(k.parsed) > 0 {
 			return nil // first what has all come
 		}
-		k.in.take(RequestSize)
+		k.in.take(size)
 		if err := k.data(&p); err != nil {
 			p.buf.release()
 			return err
@@ -323,12 +399,12 @@ func (k *serverSocket) parse() error {
 // data reads a WRITE's data, or throws away that of one that will be refused.
 func (k *serverSocket) data(p *parsed) error {
 	refused := k.info.validate(&p.Header) != devices.OK
-	n := p.payload()
+	n := k.info.payload(&p.Header)
 	switch {
 	case refused && n > maxSkip:
 		return violation("a payload is of reasonable length", "%d bytes", n)
 	case refused:
-		return k.in.discard(uint64(n))
+		return k.in.discard(n)
 	case p.Op == devices.OpWrite:
 		p.buf = getBuffer(int(n))
 		return k.in.full(p.buf.data[:n])
@@ -424,9 +500,15 @@ func (k *serverSocket) tell() {
 
 // SendReply queues a reply. It is for the ServerConn to call.
 func (k *serverSocket) SendReply(r Reply) {
-	m := message{size: ReplySize, buf: r.buf, due: r.due}
-	EncodeReply(&m.header, r.Errno, r.Cookie)
-	if r.Data > 0 {
+	m := message{buf: r.buf, due: r.due}
+	m.size = k.info.encodeReply(&m.header, &r)
+	switch {
+	case r.Data == 0:
+	case r.Op == devices.OpBlockStatus:
+		m.buf = getBuffer(int(r.Data))
+		m.data = m.buf.data[:r.Data]
+		k.info.putStatus(m.data, r.Status)
+	default:
 		m.data = r.Bytes
 	}
 	k.out.push(m, k.server.real)

@@ -1,15 +1,20 @@
 package nbd
 
 import (
+	"slices"
+
 	"nbdbench/devices"
 	"nbdbench/sim"
 )
 
-// Reply is what a ServerConn answers: a simple reply and a READ's data.
+// Reply is what a ServerConn answers, with a READ's data or a BLOCK_STATUS's
+// extents. Status is good until SendReply returns.
 type Reply struct {
 	Errno  devices.Errno
+	Op     devices.Op // what is answered; of a request that was refused too
 	Cookie uint64
-	Data   uint32 // bytes of data on the wire
+	Offset uint64 // the request's
+	Data   uint32 // bytes of data on the wire, extents included
 	devices.Payload
 
 	buf *buffer  // whose part Payload.Bytes is, if it is from the pool
@@ -47,7 +52,8 @@ type served struct {
 	devices.Request
 	cookie uint64
 	flags  devices.Flags // as they came
-	data   uint32        // bytes of payload, in either direction
+	status devices.BlockStatus
+	data   uint32 // bytes of payload, in either direction
 	began  sim.Time
 	client *devices.Request // whose request it is, if in this process
 	buf    *buffer
@@ -60,6 +66,9 @@ func NewServerConn(loop *sim.Loop, e *Export, dev devices.Device, id uint32, out
 	info := dev.Info()
 	return &ServerConn{loop: loop, dev: dev, under: info, info: e.describe(&info), id: id, out: out}
 }
+
+// Speak sets the dialect that was negotiated. It comes before the first request.
+func (s *ServerConn) Speak(d Dialect) { s.info = s.info.speak(d) }
 
 // Info is what the client was told.
 func (s *ServerConn) Info() ExportInfo { return s.info }
@@ -90,7 +99,7 @@ func (s *ServerConn) Room(h *Header) bool {
 // dataLength is how many bytes of data h sends or asks for.
 func dataLength(h *Header) uint64 {
 	if h.Op == devices.OpWrite || h.Op == devices.OpRead {
-		return uint64(h.Length)
+		return h.Length
 	}
 	return 0
 }
@@ -112,7 +121,7 @@ func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, arrived 
 		e = devices.ESHUTDOWN // "Error values": the server is shutting down
 	}
 	if e != devices.OK {
-		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Cookie: h.Cookie, buf: buf, due: arrived})
+		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Op: h.Op, Offset: h.Offset, Cookie: h.Cookie, buf: buf, due: arrived})
 		return
 	}
 	r := s.take(h, p, buf, arrived)
@@ -128,13 +137,16 @@ func (s *ServerConn) take(h *Header, p devices.Payload, buf *buffer, arrived sim
 	r := s.get()
 	r.cookie, r.flags, r.buf, r.began = h.Cookie, h.Flags, buf, arrived
 	r.data = uint32(dataLength(h))
-	r.Op, r.Offset, r.Length, r.Payload = h.Op, h.Offset, uint64(h.Length), p
+	r.Op, r.Offset, r.Length, r.Payload = h.Op, h.Offset, h.Length, p
 	r.Flags = s.below(h)
 	r.Conn, r.Ref, r.Completer = s.id, r, s
 	now := s.loop.Now()
 	r.Intended, r.Submitted = arrived, now
 	r.Begin(arrived)
 	r.Charge(devices.ServerQueue, now)
+	if h.Op == devices.OpBlockStatus {
+		r.askStatus(h)
+	}
 	if s.peer != nil {
 		s.adopt(r)
 	}
@@ -144,12 +156,26 @@ func (s *ServerConn) take(h *Header, p devices.Payload, buf *buffer, arrived sim
 	return r
 }
 
-// below is which flags reach the device: FUA where it means something.
-func (s *ServerConn) below(h *Header) devices.Flags {
-	if !h.Op.Modifies() || s.under.FUA == devices.FUANone {
-		return h.Flags &^ devices.FUA
+// askStatus provides for a BLOCK_STATUS's answer. "Request types",
+// BLOCK_STATUS: REQ_ONE wants one extent.
+func (r *served) askStatus(h *Header) {
+	r.Length = min(h.Length, maxStatusSpan)
+	most := devices.MaxStatusExtents
+	if h.Flags&devices.ReqOne != 0 {
+		most = 1
 	}
-	return h.Flags
+	r.status.Reset(most)
+	r.Status = &r.status
+}
+
+// below is which flags reach the device: FUA where it means something, and
+// nothing that is about the form of messages.
+func (s *ServerConn) below(h *Header) devices.Flags {
+	f := h.Flags &^ (devices.PayloadLen | devices.DF | devices.ReqOne)
+	if !h.Op.Modifies() || s.under.FUA == devices.FUANone {
+		return f &^ devices.FUA
+	}
+	return f
 }
 
 // adopt says whose request r is, and for a READ where its data belongs.
@@ -160,8 +186,11 @@ func (s *ServerConn) adopt(r *served) {
 	}
 	r.client = c
 	r.Conn, r.Stream, r.Txn, r.Step = c.Conn, c.Stream, c.Txn, c.Step
-	if r.Op == devices.OpRead {
+	switch {
+	case r.Op == devices.OpRead:
 		r.Payload = c.Payload
+	case r.Op == devices.OpBlockStatus && c.Status != nil:
+		r.Status = c.Status
 	}
 }
 
@@ -176,9 +205,13 @@ func (s *ServerConn) answer(r *served) {
 		r.Charge(devices.ServerQueue, now)
 		r.client.Absorb(devices.Wire, r.began, &r.Request)
 	}
-	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Cookie: r.cookie, buf: r.buf, due: r.began.Add(now.Sub(r.Submitted))}
+	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Op: r.Op, Offset: r.Offset, Cookie: r.cookie, buf: r.buf, due: r.began.Add(now.Sub(r.Submitted))}
 	if r.Op == devices.OpRead && reply.Errno == devices.OK {
 		reply.Data, reply.Payload = r.data, r.Payload
+	}
+	if r.Op == devices.OpBlockStatus && reply.Errno == devices.OK {
+		s.told(r)
+		reply.Data, reply.Status = uint32(len(r.Status.Extents)*s.info.descriptorSize()), r.Status
 	}
 	s.inflight--
 	s.bytes -= uint64(r.data)
@@ -194,6 +227,44 @@ func (s *ServerConn) get() *served {
 	s.free, r.next = r.next, nil
 	r.Reset()
 	return r
+}
+
+// align rounds extents to multiples of unit. A block of several states is in
+// none of them that does not hold for all of it.
+func align(b *devices.BlockStatus, unit uint64) {
+	if !slices.ContainsFunc(b.Extents, func(e devices.StatusExtent) bool { return e.Length%unit != 0 }) {
+		return
+	}
+	was := slices.Clone(b.Extents)
+	b.Extents = b.Extents[:0]
+	var part devices.StatusExtent
+	for _, e := range was {
+		if part.Length > 0 {
+			n := min(unit-part.Length, e.Length)
+			part.Length, part.Flags, e.Length = part.Length+n, part.Flags&e.Flags, e.Length-n
+			if part.Length < unit {
+				continue
+			}
+			if !b.Add(part.Length, part.Flags) {
+				return
+			}
+			part.Length = 0
+		}
+		if whole := e.Length / unit * unit; whole > 0 && !b.Add(whole, e.Flags) {
+			return
+		}
+		part = devices.StatusExtent{Length: e.Length % unit, Flags: e.Flags}
+	} // what is left of a block comes from a device that had no more room
+}
+
+// told makes a device's answer to BLOCK_STATUS one for the wire: of whole
+// minimum blocks ("Block size constraints"), and not empty.
+func (s *ServerConn) told(r *served) {
+	unit := uint64(s.info.MinBlock)
+	align(r.Status, unit)
+	if len(r.Status.Extents) == 0 {
+		r.Status.Add(max(unit, r.Length/unit*unit), 0)
+	}
 }
 
 func (s *ServerConn) put(r *served) {

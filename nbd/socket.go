@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,15 +17,16 @@ import (
 const NegotiationTimeout = 30 * time.Second
 
 // readBuffer is how much a socket's reader takes by one system call: some 60
-// writes of 4 KiB or thousands of headers.
-const readBuffer = 256 << 10
+// writes of 4 KiB or thousands of headers. It begins with firstBuffer and grows
+// once that was filled, so that ten thousand idle connections cost little.
+const (
+	readBuffer  = 256 << 10
+	firstBuffer = 16 << 10
+)
 
 // Listen listens where u says, and returns u with the port that was taken if it
 // asked for port 0. The socket file of a server that is gone is replaced.
 func Listen(u URI) (net.Listener, URI, error) {
-	if u.TLS {
-		return nil, u, ErrNoTLS
-	}
 	l, err := net.Listen(u.Network, u.Address)
 	if errors.Is(err, syscall.EADDRINUSE) && u.Network == "unix" && abandoned(u.Address) {
 		if err = os.Remove(u.Address); err == nil {
@@ -53,9 +55,6 @@ func abandoned(path string) bool {
 }
 
 func connect(ctx context.Context, u URI) (net.Conn, error) {
-	if u.TLS {
-		return nil, ErrNoTLS
-	}
 	var d net.Dialer // it sets TCP_NODELAY
 	return d.DialContext(ctx, u.Network, u.Address)
 }
@@ -67,29 +66,42 @@ type engine interface {
 	Done() bool
 	Err() error
 	Rest() []byte
+	Upgrade() (rest []byte, ok bool)
+	Secured()
 }
 
-// shake runs a handshake over a socket. own runs what touches a device.
-func shake(c net.Conn, h engine, own func(func())) (rest []byte, err error) {
-	_ = c.SetDeadline(time.Now().Add(NegotiationTimeout))
-	b := make([]byte, 4096)
+// shake runs a handshake over a socket. own runs what touches a device, secure
+// is this end's part of TLS. stream is what to go on with in place of c.
+func shake(c net.Conn, h engine, patience time.Duration, own func(func()), secure func(net.Conn) *tls.Conn) (stream net.Conn, rest []byte, err error) {
+	_ = c.SetDeadline(time.Now().Add(patience))
+	stream = c
+	b := make([]byte, 1024)
 	for {
 		if out := h.Output(); len(out) > 0 {
-			if _, err := c.Write(out); err != nil {
-				return nil, err
+			if _, err := stream.Write(out); err != nil {
+				return stream, nil, err
 			}
 		}
 		if h.Done() {
 			break
 		}
-		n, err := c.Read(b)
+		if rest, ok := h.Upgrade(); ok {
+			t := secure(&prefixed{c, rest})
+			if err := t.Handshake(); err != nil {
+				return stream, nil, fmt.Errorf("TLS: %w", err)
+			}
+			stream = t
+			own(h.Secured)
+			continue
+		}
+		n, err := stream.Read(b)
 		if err != nil {
-			return nil, unexpected(err)
+			return stream, nil, unexpected(err)
 		}
 		own(func() { h.Feed(b[:n]) })
 	}
 	_ = c.SetDeadline(time.Time{})
-	return h.Rest(), h.Err()
+	return stream, h.Rest(), h.Err()
 }
 
 func unexpected(err error) error {
@@ -112,7 +124,7 @@ type intake struct {
 }
 
 func newIntake(c io.Reader, rest []byte) *intake {
-	in := &intake{c: c, buf: make([]byte, max(readBuffer, len(rest)))}
+	in := &intake{c: c, buf: make([]byte, max(firstBuffer, len(rest)))}
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
 		in.raw, _ = s.SyscallConn() // without it nobody lingers
@@ -148,7 +160,9 @@ func (in *intake) need(n int) error {
 			in.r = 0
 		}
 		k, err := in.c.Read(in.buf[in.w:])
-		in.w += k
+		if in.w += k; in.w == len(in.buf) && in.w < readBuffer {
+			in.buf = append(make([]byte, 0, readBuffer), in.buf...)[:readBuffer]
+		}
 		if err != nil && in.w < n {
 			if in.w > 0 {
 				err = unexpected(err)

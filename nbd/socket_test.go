@@ -74,8 +74,9 @@ type raw struct {
 	net.Conn
 }
 
-func dialRaw(t testing.TB, u URI) *raw {
+func dialRaw(t testing.TB, u URI, export ...string) *raw {
 	t.Helper()
+	name := append(export, "disk")[0]
 	c, err := net.Dial(u.Network, u.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func dialRaw(t testing.TB, u URI) *raw {
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
 	r := &raw{t, c}
-	r.send(unhex(t, "00000003"+hexOption+"00000001 00000004 6469736b"))
+	r.send(unhex(t, "00000003"+hexOption+"00000001"+hexMessage(name)))
 	r.expect(greetingSize + exportReplySize)
 	return r
 }
@@ -253,26 +254,44 @@ func TestSocketDiscFinishesWhatIsInFlight(t *testing.T) {
 // A connection that ends at any byte of a conversation must leave nothing
 // behind and hold nobody up.
 func TestSocketTruncatedAtEveryByte(t *testing.T) {
-	s := newSite(t, "unix")
-	talk := unhex(t, "00000003"+hexOption+"00000007 0000000a 00000004 6469736b 0000")
-	talk = append(talk, encode(Header{Op: devices.OpWrite, Length: 16}, make([]byte, 16)...)...)
-	talk = append(talk, encode(Header{Op: devices.OpRead, Length: 16})...)
-	for n := range len(talk) + 1 {
-		c, err := net.Dial(s.uri.Network, s.uri.Address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = c.Write(talk[:n])
-		_ = c.(*net.UnixConn).CloseWrite()
-		_ = c.SetDeadline(time.Now().Add(patience))
-		_, err = io.Copy(io.Discard, c)
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			t.Fatalf("after %d bytes the server does not close: %v", n, err)
-		}
-		_ = c.Close()
+	const goDisk = hexOption + "00000007 0000000a 00000004 6469736b 0000"
+	for name, negotiate := range map[string]string{
+		"simple": goDisk, "structured": hexSR + setMeta("0000000a", "6469736b", hexBaseAlloc) + goDisk,
+		"extended": hexEH + setMeta("0000000a", "6469736b", hexBaseAlloc) + goDisk,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "unix")
+			d := Dialect{Structured: name != "simple", Extended: name == "extended"}
+			talk := unhex(t, "00000003"+negotiate)
+			for _, h := range []Header{{Op: devices.OpWrite, Length: 16}, {Op: devices.OpRead, Length: 16}, {Op: devices.OpBlockStatus, Length: 512}, {Op: devices.OpFlush}} {
+				var b [maxHeaderSize]byte
+				talk = append(talk, b[:d.encodeRequest(&b, &h)]...)
+				talk = append(talk, make([]byte, d.payload(&h))...)
+			}
+			for n := range len(talk) + 1 {
+				diesAfter(t, s, talk[:n])
+			}
+			s.idles(t)
+		})
 	}
-	s.idles(t)
+}
+
+// diesAfter sends this and no more, and waits for the server to close.
+func diesAfter(t *testing.T, s *site, talk []byte) {
+	t.Helper()
+	c, err := net.Dial(s.uri.Network, s.uri.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write(talk)
+	_ = c.(*net.UnixConn).CloseWrite()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	_, err = io.Copy(io.Discard, c)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		t.Fatalf("after %d bytes the server does not close: %v", len(talk), err)
+	}
 }
 
 // idles waits until the server has no connection left.

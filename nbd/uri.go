@@ -1,7 +1,6 @@
 package nbd
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -10,9 +9,6 @@ import (
 
 // DefaultPort is NBD's port at IANA.
 const DefaultPort = "10809"
-
-// ErrNoTLS says that a URI asks for TLS.
-var ErrNoTLS = errors.New("nbd: TLS (nbds://) is not supported")
 
 // URI names an export of a server, in the form of the NBD project's URI
 // document: nbd://host:port/export, nbd+unix:///export?socket=path, and nbds for

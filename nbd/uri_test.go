@@ -1,8 +1,6 @@
 package nbd
 
 import (
-	"context"
-	"errors"
 	"testing"
 )
 
@@ -44,15 +42,5 @@ func TestURIsThatAreNone(t *testing.T) {
 		if u, err := ParseURI(s); err == nil {
 			t.Errorf("%q was taken for %+v", s, u)
 		}
-	}
-}
-
-func TestTLSIsRefusedWithAReason(t *testing.T) {
-	u := URI{Network: "tcp", Address: "localhost:1", TLS: true}
-	if _, _, err := Listen(u); !errors.Is(err, ErrNoTLS) {
-		t.Errorf("listen: %v", err)
-	}
-	if _, err := Dial(context.Background(), u, nil); !errors.Is(err, ErrNoTLS) {
-		t.Errorf("dial: %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func (x *ExportInfo) checkRange(h *Header) devices.Errno {
 		}
 	case h.Op > devices.OpBlockStatus || h.Op == cmdDisc:
 		return devices.EINVAL // "Error values": unknown command
-	case h.Length == 0 || h.Offset > x.Size || uint64(h.Length) > x.Size-h.Offset:
+	case h.Length == 0 || h.Offset > x.Size || h.Length > x.Size-h.Offset:
 		return outOfRange(h.Op)
 	}
 	return devices.OK
@@ -49,7 +49,14 @@ func outOfRange(op devices.Op) devices.Errno {
 // does not fit the command. FUA fits every command once it was advertised, even
 // where it means nothing ("Command flags").
 func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
-	switch f := h.Flags; {
+	f := h.Flags
+	if x.Extended { // "Extended request message": WRITE, and WRITE alone here, MUST have PAYLOAD_LEN
+		if (f&devices.PayloadLen != 0) != (h.Op == devices.OpWrite) {
+			return devices.EINVAL
+		}
+		f &^= devices.PayloadLen
+	}
+	switch {
 	case f == 0:
 		return devices.OK
 	case f&^knownFlags != 0:
@@ -73,27 +80,28 @@ func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
 // the protocol says SHOULD NOT be sent.
 func (x *ExportInfo) checkBlock(h *Header) devices.Errno {
 	carries := h.Op == devices.OpRead || h.Op == devices.OpWrite
-	if carries && h.Length > x.MaxPayload {
+	if carries && h.Length > uint64(x.MaxPayload) {
 		return devices.EINVAL
 	}
-	if (h.Offset|uint64(h.Length))&uint64(x.MinBlock-1) != 0 {
+	if (h.Offset|h.Length)&uint64(x.MinBlock-1) != 0 {
 		return devices.EINVAL
 	}
 	return devices.OK
 }
 
 // checkAdvertised: "Transmission flags": a client MUST NOT use what was not
-// advertised. BLOCK_STATUS needs a meta context, and none is ever negotiated.
+// advertised. "Request types", BLOCK_STATUS: nor that without a metadata context.
 func (x *ExportInfo) checkAdvertised(op devices.Op) devices.Errno {
 	if need := needs[op&7]; x.Flags&need != need {
+		return devices.EINVAL
+	}
+	if op == devices.OpBlockStatus && !x.Allocation {
 		return devices.EINVAL
 	}
 	return devices.OK
 }
 
-// needs is the flag without which a command is not to be sent. No server here
-// sets the highest bit.
+// needs is the flag without which a command is not to be sent.
 var needs = [8]TransmissionFlags{
-	devices.OpFlush: SendFlush, devices.OpTrim: SendTrim, devices.OpCache: SendCache,
-	devices.OpWriteZeroes: SendWriteZeroes, devices.OpBlockStatus: 1 << 15,
+	devices.OpFlush: SendFlush, devices.OpTrim: SendTrim, devices.OpCache: SendCache, devices.OpWriteZeroes: SendWriteZeroes,
 }

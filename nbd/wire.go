@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,7 @@ type Wire struct {
 	Server *ServerConn
 
 	loop     *sim.Loop
+	dialect  Dialect
 	up, down *sim.Link
 	frames   frames
 	held     fifo // arrived, but the server has no room
@@ -34,13 +36,22 @@ const (
 // bandwidth; a nil link takes no time. id is the connection's number, for the
 // requests that reach the device.
 func Connect(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link) (*Wire, error) {
+	return ConnectWith(loop, e, id, up, down, Wishes{})
+}
+
+// ConnectWith is Connect by a client that wishes for more than the plain
+// protocol.
+func ConnectWith(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link, wishes Wishes) (*Wire, error) {
 	client, server := NewClientHandshake(OptGo, e.Name), NewServerHandshake([]*Export{e}, ConnInfo{ID: id})
+	client.Wish(wishes)
 	if err := Negotiate(client, server); err != nil {
 		return nil, fmt.Errorf("connection %d: %w", id, err)
 	}
 	w := &Wire{loop: loop, up: orNone(up), down: orNone(down)}
 	chosen, dev := server.Chosen()
 	w.Server = NewServerConn(loop, chosen, dev, id, w)
+	w.Server.Speak(server.Dialect())
+	w.dialect = server.Dialect()
 	w.Client = NewClient(loop, client.Export(), w)
 	w.Server.peer = &w.Client.table
 	return w, nil
@@ -81,20 +92,18 @@ func (w *Wire) Cut() {
 // SendRequest puts a request on the wire. It is for the Client to call.
 func (w *Wire) SendRequest(h Header, p devices.Payload) {
 	f := w.frames.get()
-	EncodeHeader(&f.header, &h)
+	n := uint64(w.dialect.encodeRequest(&f.header, &h)) + w.dialect.payload(&h)
 	f.payload = p
 	f.timer.Tag = toServer
-	n := RequestSize + uint64(h.payload())
 	w.loop.At(&f.timer, w.up.Arrival(w.loop.Now(), n), w)
 }
 
 // SendReply puts a reply on the wire. It is for the ServerConn to call.
 func (w *Wire) SendReply(r Reply) {
 	f := w.frames.get()
-	EncodeReply(&f.header, r.Errno, r.Cookie)
+	n := uint64(w.dialect.encodeReply(&f.header, &r)) + uint64(r.Data)
 	f.payload = r.Payload
 	f.timer.Tag = toClient
-	n := ReplySize + uint64(r.Data)
 	w.loop.At(&f.timer, w.down.Arrival(w.loop.Now(), n), w)
 	if w.held.head != nil {
 		w.pour()
@@ -118,7 +127,7 @@ func (w *Wire) Fire(t *sim.Timer) {
 // request hands f to the server, or holds it up behind those that wait.
 func (w *Wire) request(f *frame) {
 	var h Header
-	if err := DecodeHeader(&f.header, &h); err != nil {
+	if err := w.dialect.decodeRequest(f.header[:w.dialect.requestSize()], &h); err != nil {
 		panic(err) // a Client encoded it
 	}
 	if w.held.head != nil || !w.Server.Room(&h) {
@@ -139,7 +148,7 @@ func (w *Wire) pour() {
 	w.pouring = true
 	for f := w.held.head; f != nil; f = w.held.head {
 		var h Header
-		_ = DecodeHeader(&f.header, &h) // was decoded when it arrived
+		_ = w.dialect.decodeRequest(f.header[:w.dialect.requestSize()], &h) // was decoded when it arrived
 		if !w.Server.Room(&h) {
 			break
 		}
@@ -151,14 +160,20 @@ func (w *Wire) pour() {
 	w.pouring = false
 }
 
+// reply hands f to the client. Its data is where the request wants it already,
+// and so are its extents: the server's end has seen to that.
 func (w *Wire) reply(f *frame) {
-	e, cookie, err := DecodeReply(&f.header)
+	var c Chunk
+	n, err := w.dialect.decodeReply(f.header[:], &c)
 	if err != nil {
 		panic(err) // a ServerConn encoded it
 	}
-	p := f.payload
+	e, p := c.Errno, f.payload
+	if c.Type.isError() {
+		e = knownErrno(devices.Errno(binary.BigEndian.Uint32(f.header[n:])))
+	}
 	w.frames.put(f)
-	if err := w.Client.Receive(e, cookie, p); err != nil {
+	if err := w.Client.Receive(e, c.Cookie, p); err != nil {
 		panic(err)
 	}
 }

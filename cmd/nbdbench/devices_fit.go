@@ -14,6 +14,7 @@ import (
 
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/bench"
+	"nbdbench/nbd"
 )
 
 const fitHelp = `Measure a target and write a profile that reproduces it.
@@ -37,6 +38,7 @@ type fitFlags struct {
 	destroy, date bool
 	output, name  string
 	duration      time.Duration
+	tls           nbd.TLSFiles
 }
 
 func newDevicesFit() *cobra.Command {
@@ -50,6 +52,7 @@ func newDevicesFit() *cobra.Command {
 	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
 	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
 	fl.DurationVar(&f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
+	targetTLS(fl, &f.tls)
 	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
 	return c
 }
@@ -62,6 +65,10 @@ func (f *fitFlags) run(c *cobra.Command, target string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	if err := f.tls.Validate(); err != nil {
+		return usage("--tls-cert and --tls-key: %w", err)
+	}
+	t.TLS = f.tls
 	if !f.destroy {
 		return usage("%s", t.WouldOverwrite(c.Context()))
 	}

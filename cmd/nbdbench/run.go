@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nbdbench/internal/bench"
 	"nbdbench/internal/units"
+	"nbdbench/nbd"
 	"nbdbench/results"
 	"nbdbench/workloads"
 )
@@ -63,6 +65,7 @@ type runFlags struct {
 	thresholds                     []string
 	output, format                 string
 	noSave, destroy                bool
+	tls                            nbd.TLSFiles
 }
 
 func newRun() *cobra.Command {
@@ -80,6 +83,7 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
 	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way")
 	fl.StringVar(&f.target, "target", "", "the NBD URI of an external server, in place of --device")
+	targetTLS(fl, &f.tls)
 	fl.StringVar(&f.via, "via", "userspace", "userspace: our own NBD client")
 	fl.Uint32Var(&f.queueDepth, "queue-depth", 0, "transactions at once; 0 is the workload's own")
 	fl.Uint32Var(&f.connections, "connections", d.Connections, "NBD connections")
@@ -139,6 +143,10 @@ func (f *runFlags) plan(c *cobra.Command, args []string) (p bench.Plan, name str
 	if err := f.override(c, &p); err != nil {
 		return p, "", err
 	}
+	p.TLS = f.tls
+	if err := f.tls.Validate(); err != nil {
+		return p, "", usage("--tls-cert and --tls-key: %w", err)
+	}
 	if f.via != "userspace" {
 		return p, "", usage("--via: expected userspace, got %q", f.via)
 	}
@@ -185,7 +193,7 @@ func refs(names []string) (out []workloads.Ref) {
 // check refuses what must not or cannot be run, before anything is.
 func (f *runFlags) check(ctx context.Context, p *bench.Plan) ([]bench.Threshold, error) {
 	if p.Target != "" && !f.destroy {
-		return nil, usage("%s", bench.WouldOverwrite(ctx, p.Target))
+		return nil, usage("%s", p.WouldOverwrite(ctx))
 	}
 	cells, err := p.Cells()
 	if err != nil {
@@ -249,4 +257,12 @@ func verdictOf(c *cobra.Command, doc *results.Run, thresholds []bench.Threshold)
 		return &exitError{exitThreshold, errors.Join(failed...)}
 	}
 	return nil
+}
+
+// targetTLS are the flags of a client of nbds://.
+func targetTLS(fl *pflag.FlagSet, files *nbd.TLSFiles) {
+	fl.StringVar(&files.CA, "tls-ca", "", "who signed the certificate of a target of nbds://, a file in PEM (default: the system's)")
+	fl.StringVar(&files.Cert, "tls-cert", "", "our own certificate for such a target, a file in PEM")
+	fl.StringVar(&files.Key, "tls-key", "", "its key, a file in PEM")
+	fl.StringVar(&files.ServerName, "tls-hostname", "", "whose certificate to expect (default: the URI's host; localhost for a Unix socket)")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,12 @@ Once it listens, the first line of stdout is its URI:
   nbdbench serve nvme-990pro                        on a Unix socket of its own
   nbdbench serve hdd-7200 --strategy none           FUA is not advertised
   nbdbench serve ram --listen nbd://127.0.0.1:10809
+  nbdbench serve ram --export log=nvme-990pro       two exports, the second named log
+  nbdbench serve ram --tls-cert c.pem --tls-key k.pem --listen nbds://127.0.0.1
+
+With --tls-cert clients must use TLS; --tls allow lets them. With --tls-ca they
+must show a certificate that it has signed. Started by systemd with sockets
+(LISTEN_FDS), it serves those.
 
 The content is bytes in memory: what is written is there until the process ends.
 SIGTERM and SIGINT drain: what is in flight is finished, what comes gets
@@ -31,14 +38,20 @@ func newServe() *cobra.Command {
 	var delay, drain time.Duration
 	var seed uint64
 	var depth int
+	var secure string
+	var exports []string
+	var files nbd.TLSFiles
 	c := &cobra.Command{
 		Use: "serve DEVICE", Short: "Serve one simulated device to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			config := bench.ServeConfig{
 				Device: args[0], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
-				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth,
+				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
 			}
 			if err := serveFlags(c, &config, advertise, size); err != nil {
+				return err
+			}
+			if err := exportFlags(&config, exports, secure); err != nil {
 				return err
 			}
 			return serveError(bench.Serve(c.Context(), config, c.OutOrStdout(), c.ErrOrStderr()))
@@ -46,6 +59,11 @@ func newServe() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&listen, "listen", "", "an NBD URI, nbd:// or nbd+unix:// (default: a Unix socket of its own)")
+	f.StringArrayVar(&exports, "export", nil, "NAME=DEVICE: another export; may be given often")
+	f.StringVar(&secure, "tls", "", "require, allow or off (default: require with --tls-cert, else off)")
+	f.StringVar(&files.Cert, "tls-cert", "", "the server's certificate, a file in PEM")
+	f.StringVar(&files.Key, "tls-key", "", "its key, a file in PEM")
+	f.StringVar(&files.CA, "tls-ca", "", "clients must show a certificate that this one, a file in PEM, has signed")
 	f.StringVar(&strategy, "strategy", "pass", "whose server half goes around the device; see run --help")
 	f.StringVar(&advertise, "advertise", "", "flush,fua or less: override what the strategy advertises")
 	f.StringVar(&size, "size", "", "of the device (default: the profile's)")
@@ -87,9 +105,48 @@ func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size str
 	return nil
 }
 
+// tlsPolicies are what --tls says.
+var tlsPolicies = map[string]nbd.TLSPolicy{"off": nbd.NoTLS, "allow": nbd.MayTLS, "require": nbd.ForcedTLS}
+
+// exportFlags reads the flags of further exports and of TLS.
+func exportFlags(config *bench.ServeConfig, exports []string, secure string) error {
+	for _, e := range exports {
+		name, device, ok := strings.Cut(e, "=")
+		if !ok || name == "" || device == "" {
+			return usage("--export: expected NAME=DEVICE, got %q", e)
+		}
+		config.More = append(config.More, bench.NamedDevice{Name: name, Device: device})
+	}
+	if secure == "" {
+		if secure = "off"; config.TLS.Cert != "" {
+			secure = "require"
+		}
+	}
+	policy, ok := tlsPolicies[secure]
+	switch {
+	case !ok:
+		return usage("--tls: expected require, allow or off, got %q", secure)
+	case policy == nbd.NoTLS && config.TLS != (nbd.TLSFiles{}):
+		return usage("--tls-*: expected --tls-cert and --tls-key and not --tls off")
+	}
+	config.Secure = policy
+	if policy != nbd.NoTLS {
+		if _, err := config.TLS.Server(); err != nil {
+			return usage("--tls-*: %w", err)
+		}
+	}
+	if u, err := nbd.ParseURI(config.Listen); err == nil && u.TLS && policy != nbd.ForcedTLS {
+		return usage("--listen: %s asks for TLS: expected --tls-cert and --tls-key", config.Listen)
+	}
+	if err := config.Validate(); err != nil {
+		return usage("--export: %w", err)
+	}
+	return nil
+}
+
 // serveError makes what the user chose wrongly usage errors.
 func serveError(err error) error {
-	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, nbd.ErrNoTLS) {
+	if errors.Is(err, layer.ErrUnsupported) {
 		return &exitError{exitUsage, err}
 	}
 	return err

@@ -210,6 +210,8 @@ func (p *Profile) Info() devices.Info {
 		PreferredIO: uint32(max(p.PreferredIO, 4096)),
 		CanFlush:    p.Advertise.Flush, FUA: fuaLevels[p.Advertise.FUA],
 		CanTrim: p.Advertise.Trim, CanZero: p.Advertise.Zero,
+		CanFastZero: p.Advertise.Zero && !p.Advertise.Rotational, // a note in a table, where there is one
+		CanCache:    true,                                        // advice, and taken as such
 		Rotational: p.Advertise.Rotational,
 		MultiConn:  true, // one cache serves all connections
 		Cache:      cacheModes[p.Cache.Mode],

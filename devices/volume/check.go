@@ -26,14 +26,6 @@ func refusal(info *devices.Info, r *devices.Request) devices.Errno {
 	return devices.OK
 }
 
-// contentOf is what a write command writes.
-func contentOf(r *devices.Request) devices.Content {
-	if r.Op == devices.OpWrite {
-		return devices.Content{Bytes: r.Bytes, Stamp: r.Stamp}
-	}
-	return devices.Content{Zero: true}
-}
-
 // transfers reports whether r moves its length in bytes.
 func transfers(r *devices.Request) bool {
 	return r.Op == devices.OpWrite || r.Op == devices.OpRead

@@ -161,7 +161,7 @@ func (c *Cloud) serve(r *devices.Request) {
 	done := c.loop.Now().Add(c.service(r))
 	r.Charge(devices.MediaStage, done)
 	if r.Op.Modifies() {
-		f := c.cache.Through(r.Offset, r.Length, contentOf(r))
+		f := c.cache.Through(r.Offset, r.Length, devices.ContentOf(r))
 		f.Ref, f.Timer.Owner = r, f
 		c.loop.At(&f.Timer, done, c)
 		return
@@ -213,6 +213,10 @@ func (c *Cloud) served(r *devices.Request) {
 	switch r.Op {
 	case devices.OpRead:
 		c.cache.Read(r.Offset, r.Length, &r.Payload)
+	case devices.OpBlockStatus:
+		if r.Status != nil {
+			c.cache.Status(r.Offset, r.Length, r.Status)
+		}
 	case devices.OpFlush:
 		c.stats.Flushes++
 	}

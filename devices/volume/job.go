@@ -41,7 +41,7 @@ func (d *RAID) pass(r *devices.Request) {
 	c.Op, c.Flags, c.Offset, c.Length, c.Payload = r.Op, r.Flags, r.Offset, r.Length, r.Payload
 	c.Conn, c.Stream, c.Txn, c.Step = r.Conn, r.Stream, r.Txn, r.Step
 	if r.Op.Modifies() {
-		j.flight = d.cache.Through(r.Offset, r.Length, contentOf(r))
+		j.flight = d.cache.Through(r.Offset, r.Length, devices.ContentOf(r))
 		c.Op, c.Flags = d.diskOp(r.Op != devices.OpWrite), d.durable
 	}
 	d.send(j)

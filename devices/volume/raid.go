@@ -310,7 +310,7 @@ func (d *RAID) controlled(r *devices.Request) {
 		d.pass(r)
 	case r.Op.Modifies():
 		d.store(r)
-	default: // OpCache, OpBlockStatus: advice, or answered from what the controller knows
+	default: // OpCache is advice; of BLOCK_STATUS the controller says nothing, so that all counts as data
 		d.finish(r, devices.OK)
 	}
 }
@@ -330,7 +330,7 @@ func (d *RAID) store(r *devices.Request) {
 		d.pump()
 		return
 	}
-	c := contentOf(r)
+	c := devices.ContentOf(r)
 	if c.Bytes != nil {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}

@@ -18,6 +18,8 @@ import (
 // FitTarget is what devices fit measures: an NBD export, a file or a block
 // device. The zero value is none; see ParseFitTarget.
 type FitTarget struct {
+	TLS nbd.TLSFiles // for a URI of nbds://
+
 	uri  *nbd.URI // nil for a path
 	path string
 	size uint64 // of a file or block device
@@ -76,7 +78,11 @@ func (t *FitTarget) String() string {
 func (t *FitTarget) WouldOverwrite(ctx context.Context) string {
 	what := fmt.Sprintf("%v, %s of %v", t, t.kind, units.Size(t.size))
 	if t.uri != nil {
-		what = fmt.Sprintf("%s at %v", export(ctx, *t.uri), t)
+		d, err := dialer(*t.uri, &t.TLS)
+		if err != nil {
+			return err.Error()
+		}
+		what = fmt.Sprintf("%s at %v", export(ctx, d, *t.uri), t)
 	}
 	return fmt.Sprintf("this would overwrite the beginning of %s; give --destroy to allow it", what)
 }
@@ -101,7 +107,11 @@ func (t *FitTarget) Measure(ctx context.Context, each time.Duration, progress Pr
 	if err != nil {
 		return nil, err
 	}
-	c, err := nbd.Dial(ctx, *t.uri, real)
+	d, err := dialer(*t.uri, &t.TLS)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.Dial(ctx, *t.uri, real)
 	if err != nil {
 		return nil, err
 	}

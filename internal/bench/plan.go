@@ -34,6 +34,7 @@ type Plan struct {
 	Clock       string          `yaml:"clock" json:"clock"` // virtual or real
 	Link        Link            `yaml:"link" json:"link"`
 	Target      string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
+	TLS         nbd.TLSFiles    `yaml:"-" json:"-"`                     // for a target of nbds://
 	QueueDepth  uint32          `yaml:"queue_depth" json:"queue_depth,omitempty"`
 	Connections uint32          `yaml:"connections" json:"connections"`
 	Rate        units.Rate      `yaml:"rate" json:"rate,omitempty"`

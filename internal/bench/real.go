@@ -142,7 +142,12 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 		o.err = err
 		return
 	}
-	dialed, err := nbd.DialAll(ctx, uri, real, int(p.Connections))
+	dialer, err := p.dialer(uri)
+	if err != nil {
+		o.err = errors.Join(err, real.Close())
+		return
+	}
+	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
 	if err != nil {
 		o.err = errors.Join(err, real.Close())
 		return

@@ -27,6 +27,12 @@ type ServeConfig struct {
 	Seed      sim.Seed
 	ReadOnly  bool
 	Delay     time.Duration // added to every command
+	// More are exports besides the first, each a device of its own under the same
+	// strategy.
+	More []NamedDevice
+	// Secure is whether clients may or must use TLS, by the certificates of TLS.
+	Secure nbd.TLSPolicy
+	TLS    nbd.TLSFiles
 	// Depth bounds the requests in progress on a connection under emulate; 0 is
 	// no limit.
 	Depth int
@@ -34,28 +40,54 @@ type ServeConfig struct {
 	Drain time.Duration
 }
 
+// Validate says whether the exports' names can be told apart.
+func (c *ServeConfig) Validate() error {
+	u, _ := nbd.ParseURI(c.Listen) // who listens says what is wrong with it
+	names := map[string]bool{u.Export: true}
+	for _, m := range c.More {
+		if names[m.Name] {
+			return fmt.Errorf("two exports are named %q", m.Name)
+		}
+		names[m.Name] = true
+	}
+	if len(names) > nbd.MaxExports {
+		return fmt.Errorf("%d exports, expected at most %d", len(names), nbd.MaxExports)
+	}
+	return nil
+}
+
+// NamedDevice is a profile's name or path, served as the export of this name.
+type NamedDevice struct{ Name, Device string }
+
 // Serve serves until ctx ends and then drains. Once it listens it writes the
 // URI to ready, alone on a line; at the end it tells on talk what it has served.
 func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	loop := sim.NewLoop()
-	device, err := c.device(loop)
-	if err != nil {
-		return err
-	}
-	uri, l, cleanup, err := c.listen()
+	uris, listeners, cleanup, err := c.listen()
 	if err != nil {
 		return err
 	}
 	defer cleanup()
+	exports, err := c.exports(loop, uris[0].Export)
+	if err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
 	real, err := sim.NewReal(loop)
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, closeAll(listeners))
 	}
-	server := nbd.NewServer(real, &nbd.Export{Name: uri.Export, Description: c.Device + ", " + c.Strategy, Device: device, ReadOnly: c.ReadOnly})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	if _, err := fmt.Fprintln(ready, uri); err != nil {
-		return errors.Join(err, server.Close(), real.Close())
+	server := nbd.NewServer(real, exports...)
+	if err := c.secure(server); err != nil {
+		return errors.Join(err, closeAll(listeners), real.Close())
+	}
+	served := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { served <- server.Serve(l) }()
+	}
+	for _, uri := range uris {
+		if _, err := fmt.Fprintln(ready, uri); err != nil {
+			return errors.Join(err, server.Close(), real.Close())
+		}
 	}
 	select {
 	case err = <-served:
@@ -70,6 +102,42 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 		err = nil
 	}
 	return errors.Join(err, server.Close(), real.Close())
+}
+
+func closeAll(ls []net.Listener) error {
+	var errs []error
+	for _, l := range ls {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// exports are the first device under this name and the others under theirs.
+func (c *ServeConfig) exports(loop *sim.Loop, first string) (out []*nbd.Export, err error) {
+	for i, m := range append([]NamedDevice{{first, c.Device}}, c.More...) {
+		one := *c
+		one.Device = m.Device
+		if i > 0 {
+			one.Seed = sim.Seed(c.Seed.Stream("export." + m.Name)) // drives of their own
+		}
+		d, err := one.device(loop)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &nbd.Export{Name: m.Name, Description: m.Device + ", " + c.Strategy, Device: d, ReadOnly: c.ReadOnly})
+	}
+	return out, nil
+}
+
+func (c *ServeConfig) secure(server *nbd.Server) error {
+	if c.Secure == nbd.NoTLS {
+		return nil
+	}
+	config, err := c.TLS.Server()
+	if err == nil {
+		server.UseTLS(c.Secure, config)
+	}
+	return err
 }
 
 // device is what is exported, from the model outwards.
@@ -99,22 +167,39 @@ func (c *ServeConfig) device(loop *sim.Loop) (devices.Device, error) {
 	return d, nil
 }
 
-// listen opens the socket that the URI names; cleanup removes what it made.
-func (c *ServeConfig) listen() (u nbd.URI, l net.Listener, cleanup func(), err error) {
+// listen opens the socket that the URI names, or takes those that the process
+// was started with. cleanup removes what it made.
+func (c *ServeConfig) listen() (us []nbd.URI, ls []net.Listener, cleanup func(), err error) {
 	cleanup = func() {}
-	if c.Listen == "" {
+	u := nbd.URI{Network: "unix"}
+	if c.Listen != "" {
+		if u, err = nbd.ParseURI(c.Listen); err != nil {
+			return nil, nil, cleanup, err
+		}
+	} else {
+		if ls, err = nbd.Activated(); err != nil {
+			return nil, nil, cleanup, err
+		}
+		for _, l := range ls {
+			a := nbd.URIOf(l)
+			a.TLS = c.Secure == nbd.ForcedTLS
+			us = append(us, a)
+		}
+		if len(ls) > 0 {
+			return us, ls, cleanup, nil
+		}
 		dir, err := os.MkdirTemp("", "nbdbench")
 		if err != nil {
-			return u, nil, cleanup, err
+			return nil, nil, cleanup, err
 		}
 		cleanup = func() { _ = os.RemoveAll(dir) } // nothing of it is missed
-		u = nbd.URI{Network: "unix", Address: filepath.Join(dir, "socket")}
-	} else if u, err = nbd.ParseURI(c.Listen); err != nil {
-		return u, nil, cleanup, err
+		u.Address = filepath.Join(dir, "socket")
 	}
-	if u.TLS {
-		return u, nil, cleanup, nbd.ErrNoTLS
+	u.TLS = c.Secure == nbd.ForcedTLS
+	l, u, err := nbd.Listen(u)
+	if err != nil {
+		cleanup()
+		return nil, nil, func() {}, err
 	}
-	l, u, err = nbd.Listen(u)
-	return u, l, cleanup, err
+	return []nbd.URI{u}, []net.Listener{l}, cleanup, nil
 }

@@ -41,21 +41,35 @@ func (p *Plan) UseDuration(d time.Duration) {
 // askTimeout bounds asking a target what it is.
 const askTimeout = 5 * time.Second
 
-// WouldOverwrite says what a run against the target would do to it.
-func WouldOverwrite(ctx context.Context, target string) string {
-	u, err := nbd.ParseURI(target)
+// dialer connects to a target as the plan says.
+func (p *Plan) dialer(u nbd.URI) (nbd.Dialer, error) { return dialer(u, &p.TLS) }
+
+func dialer(u nbd.URI, files *nbd.TLSFiles) (d nbd.Dialer, err error) {
+	if u.TLS {
+		d.TLS, err = files.Client(u)
+	}
+	return d, err
+}
+
+// WouldOverwrite says what a run against the plan's target would do to it.
+func (p *Plan) WouldOverwrite(ctx context.Context) string {
+	u, err := nbd.ParseURI(p.Target)
 	if err != nil {
 		return fmt.Sprintf("--target: %v", err)
 	}
-	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", export(ctx, u), u)
+	d, err := p.dialer(u)
+	if err != nil {
+		return fmt.Sprintf("--target: %v", err)
+	}
+	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", export(ctx, d, u), u)
 }
 
 // export names the export that u means, with its size if the server tells it.
-func export(ctx context.Context, u nbd.URI) string {
+func export(ctx context.Context, d nbd.Dialer, u nbd.URI) string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	what := fmt.Sprintf("the export %q", u.Export)
-	if info, _, err := nbd.Ask(ctx, u, nbd.OptInfo); err == nil && info.Size > 0 { // nbd-server says 0 until GO
+	if info, _, err := d.Ask(ctx, u, nbd.OptInfo); err == nil && info.Size > 0 { // nbd-server says 0 until GO
 		what = fmt.Sprintf("%s of %v", what, units.Size(info.Size))
 	}
 	return what

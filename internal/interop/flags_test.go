@@ -46,7 +46,7 @@ func nbdinfo(t *testing.T, uri string) export {
 
 // nvme is what the profile nvme-990pro advertises by itself.
 var nvme = export{
-	Size: 2e12, Flush: true, FUA: true, Trim: true, Zero: true, MultiConn: true,
+	Size: 2e12, Flush: true, FUA: true, Trim: true, Zero: true, FastZero: true, Cache: true, DF: true, MultiConn: true,
 	Minimum: 1, Preferred: 4096, Maximum: 32 << 20,
 }
 
@@ -60,7 +60,9 @@ func noFUA(x *export) { x.FUA = false }
 
 // readOnly is nbdkit's decision for an export that cannot be written: FUA, TRIM
 // and WRITE_ZEROES go, FLUSH stays.
-func readOnly(x *export) { x.ReadOnly, x.FUA, x.Trim, x.Zero = true, false, false, false }
+func readOnly(x *export) {
+	x.ReadOnly, x.FUA, x.Trim, x.Zero, x.FastZero = true, false, false, false, false
+}
 
 func TestEachStrategyAdvertisesItsFlags(t *testing.T) {
 	need(t, "nbdinfo")
@@ -92,7 +94,7 @@ func checkFlags(t *testing.T, want export, args ...string) {
 }
 
 // disk is what the profile hdd-7200 advertises: it has no TRIM.
-var disk = nvme.with(func(x *export) { x.Trim, x.Rotational = false, true })
+var disk = nvme.with(func(x *export) { x.Trim, x.FastZero, x.Rotational = false, false, true })
 
 func TestProfilesAndOverridesAdvertiseTheirFlags(t *testing.T) {
 	need(t, "nbdinfo")

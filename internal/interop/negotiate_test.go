@@ -25,8 +25,8 @@ func TestNbdClientListsExports(t *testing.T) {
 	need(t, "nbd-client")
 	s := serve(t, "ram", "--listen", "nbd://127.0.0.1:0/disk")
 	out := must(t, "", "nbd-client", "-l", "127.0.0.1", s.port())
-	if got := strings.Fields(out); len(got) == 0 || got[len(got)-1] != "disk" {
-		t.Errorf("expected a list of disk alone, got %q", out)
+	if !strings.HasSuffix(out, "\ndisk: ram, pass\n") {
+		t.Errorf("expected a list of disk alone with its description, got %q", out)
 	}
 }
 
@@ -61,4 +61,49 @@ func TestOldAndNewHandshakes(t *testing.T) {
 	need(t, libnbd)
 	s := serve(t, "ram", "--size", "64MiB", "--listen", "nbd://127.0.0.1:0/disk")
 	script(t, "old_and_new_handshakes.py", s.uri)
+}
+
+// TestSeveralExports: each device under its name, with data of its own.
+func TestSeveralExports(t *testing.T) {
+	need(t, "nbdinfo", "qemu-io")
+	s := serve(t, "ram", "--size", "64MiB", "--listen", "nbd://127.0.0.1:0/disk", "--export", "log=nvme-990pro", "--export", "old=hdd-7200")
+	at := func(name string) string { return "nbd://127.0.0.1:" + s.port() + "/" + name }
+	if x := nbdinfo(t, at("log")); x.Description != "nvme-990pro, pass" || x.Rotational {
+		t.Errorf("log is %+v", x)
+	}
+	if x := nbdinfo(t, at("old")); !x.Rotational {
+		t.Errorf("old is %+v", x)
+	}
+	qemuIO(t, at("disk"), "write -P 1 0 4k")
+	qemuIO(t, at("log"), "write -P 2 0 4k", "read -P 2 0 4k")
+	qemuIO(t, at("disk"), "read -P 1 0 4k")
+	qemuIO(t, at("old"), "read -P 0 0 4k")
+}
+
+func TestExportsThatCannotBeToldApart(t *testing.T) {
+	for _, args := range [][]string{{"--export", "log"}, {"--export", "=ram"}, {"--export", "a=ram", "--export", "a=ram"}, {"--listen", "nbd://127.0.0.1:0/a", "--export", "a=ram"}} {
+		r := run(t, "", append([]string{"nbdbench", "serve", "ram"}, args...)...)
+		if r.code != 2 || !strings.Contains(r.stderr, "--export") || r.stdout != "" {
+			t.Errorf("expected exit code 2 and a word on --export: %v", r)
+		}
+	}
+}
+
+// TestSocketActivation by libnbd, which starts the server with a socket in the
+// way of systemd.
+func TestSocketActivation(t *testing.T) {
+	need(t, libnbd)
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script(t, "socket_activation.py", path)
+}
+
+// TestAllocation: what is told of a device's content.
+func TestAllocation(t *testing.T) {
+	need(t, libnbd)
+	for _, device := range []string{"ram", "nvme-990pro", "nvme-pm963"} {
+		script(t, "allocation.py", serve(t, device, "--size", "64MiB").uri)
+	}
 }

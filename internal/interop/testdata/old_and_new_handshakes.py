@@ -32,19 +32,22 @@ for flags, protocol in [
 h = nbd.NBD()
 h.set_opt_mode(True)
 h.connect_uri(uri)
-names = []
-h.opt_list(lambda name, description: names.append(name))
-expect("names", names, ["disk"])
+exports = []
+h.opt_list(lambda name, description: exports.append((name, description)))
+expect("exports", exports, [("disk", "ram, pass")])
 h.set_export_name("floppy")
 refused("INFO about no export", errno.ENOENT, h.opt_info)
 refused("GO to no export", errno.ENOENT, h.opt_go)
 h.set_export_name("disk")
 h.add_meta_context("base:allocation")
+contexts = []
+h.opt_list_meta_context(contexts.append)
+expect("contexts", contexts, ["base:allocation"])
 h.opt_info()
 expect("size, from INFO", h.get_size(), 64 << 20)
-expect("a context", h.can_meta_context("base:allocation"), False)
+expect("a context", h.can_meta_context("base:allocation"), True)
 h.opt_go()
-expect("structured replies", h.get_structured_replies_negotiated(), False)
+expect("structured replies", h.get_structured_replies_negotiated(), True)
 use(h)
 
 h = nbd.NBD()

@@ -1,0 +1,244 @@
+package nbd
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/internal/testcerts"
+)
+
+func serverFiles(d testcerts.Dir, clients bool) TLSFiles {
+	f := TLSFiles{Cert: d.Path(testcerts.ServerCert), Key: d.Path(testcerts.ServerKey)}
+	if clients {
+		f.CA = d.Path(testcerts.CA)
+	}
+	return f
+}
+
+func clientFiles(d testcerts.Dir, own bool) TLSFiles {
+	f := TLSFiles{CA: d.Path(testcerts.CA)}
+	if own {
+		f.Cert, f.Key = d.Path(testcerts.ClientCert), d.Path(testcerts.ClientKey)
+	}
+	return f
+}
+
+// secureSite is a site with TLS, and a dialer that it trusts.
+func secureSite(t *testing.T, network string, p TLSPolicy, files TLSFiles) *site {
+	t.Helper()
+	config, err := files.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, network)
+	s.UseTLS(p, config)
+	s.uri.TLS = true
+	return s
+}
+
+func dialerWith(t *testing.T, f TLSFiles, u URI) Dialer {
+	t.Helper()
+	c, err := f.Client(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Dialer{TLS: c}
+}
+
+func TestEveryCommandOverTLS(t *testing.T) {
+	certs := testcerts.New(t)
+	for _, network := range []string{"tcp", "unix"} {
+		for name, wishes := range dialects {
+			t.Run(network+", "+name, func(t *testing.T) {
+				s := secureSite(t, network, ForcedTLS, serverFiles(certs, true))
+				dialer := dialerWith(t, clientFiles(certs, true), s.uri)
+				dialer.Wishes = wishes
+				real := newReal(t)
+				c, err := dialer.Dial(within(t), s.uri, real)
+				if err != nil {
+					t.Fatal(err)
+				}
+				everyCommand(t, c, real)
+				if d := c.Export().Dialect; d.Structured != (name != "simple") {
+					t.Errorf("agreed on %+v", d)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+				s.idles(t)
+			})
+		}
+	}
+}
+
+// TestWhoIsRefusedByTLS: each way not to be trusted.
+func TestWhoIsRefusedByTLS(t *testing.T) {
+	certs, strangers := testcerts.New(t), testcerts.New(t)
+	for _, test := range []struct {
+		name   string
+		policy TLSPolicy
+		server TLSFiles
+		client TLSFiles
+		ok     bool
+	}{
+		{"nobody", ForcedTLS, serverFiles(certs, true), clientFiles(certs, true), true},
+		{"a client without a certificate, where none is wanted: nobody", MayTLS, serverFiles(certs, false), clientFiles(certs, false), true},
+		{"a client without a certificate", ForcedTLS, serverFiles(certs, true), clientFiles(certs, false), false},
+		{"a client with a certificate of somebody else's", ForcedTLS, serverFiles(certs, true), TLSFiles{CA: certs.Path(testcerts.CA), Cert: strangers.Path(testcerts.ClientCert), Key: strangers.Path(testcerts.ClientKey)}, false},
+		{"a server with a certificate of somebody else's", ForcedTLS, serverFiles(strangers, false), clientFiles(certs, false), false},
+		{"a server of another name", ForcedTLS, serverFiles(certs, false), TLSFiles{CA: certs.Path(testcerts.CA), ServerName: "elsewhere"}, false},
+		{"a client with a server's certificate", ForcedTLS, serverFiles(certs, true), TLSFiles{CA: certs.Path(testcerts.CA), Cert: certs.Path(testcerts.ServerCert), Key: certs.Path(testcerts.ServerKey)}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := secureSite(t, "tcp", test.policy, test.server)
+			dialer := dialerWith(t, test.client, s.uri)
+			_, _, err := dialer.Ask(within(t), s.uri, OptInfo)
+			if test.ok != (err == nil) {
+				t.Errorf("got %v", err)
+			}
+			s.idles(t)
+		})
+	}
+}
+
+func TestPlainTextIsRefusedWhereTLSIsRequired(t *testing.T) {
+	s := secureSite(t, "tcp", ForcedTLS, serverFiles(testcerts.New(t), false))
+	plain := s.uri
+	plain.TLS = false
+	var refusal *OptionError
+	if _, err := Dial(within(t), plain, newReal(t)); !errors.As(err, &refusal) || refusal.Reply != RepErrTLSReqd {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPlainTextIsTakenWhereTLSIsAllowed(t *testing.T) {
+	s := secureSite(t, "tcp", MayTLS, serverFiles(testcerts.New(t), false))
+	plain := s.uri
+	plain.TLS = false
+	if x, _, err := Ask(within(t), plain, OptInfo); err != nil || x.Size != testSize {
+		t.Errorf("told %+v, %v", x, err)
+	}
+}
+
+func TestAServerWithoutTLSIsNotTalkedToInPlainText(t *testing.T) {
+	s := newSite(t, "tcp")
+	u := s.uri
+	u.TLS = true
+	var refusal *OptionError
+	if _, _, err := Ask(within(t), u, OptInfo); !errors.As(err, &refusal) || refusal.Option != OptStartTLS {
+		t.Errorf("got %v", err)
+	}
+}
+
+// begun connects and gets to where TLS is to begin.
+func begun(t *testing.T, s *site) net.Conn {
+	t.Helper()
+	c, err := net.Dial(s.uri.Network, s.uri.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := c.Write(unhex(t, "00000003"+hexOption+"00000005 00000000")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, greetingSize+optionReplySize)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestGarbageInPlaceOfTLS ends the connection, and nothing else.
+func TestGarbageInPlaceOfTLS(t *testing.T) {
+	s := secureSite(t, "tcp", ForcedTLS, serverFiles(testcerts.New(t), false))
+	for _, garbage := range [][]byte{
+		bytes.Repeat([]byte{0}, 4096), bytes.Repeat([]byte{0xff}, 4096), []byte("GET / HTTP/1.1\r\n\r\n"),
+		unhex(t, hexGoF), unhex(t, "16 0301 0005 01 000001 00"), unhex(t, "16 0303 ffff"), unhex(t, "15 0303 0002 0228"),
+	} {
+		c := begun(t, s)
+		_, _ = c.Write(garbage)
+		_ = c.(*net.TCPConn).CloseWrite()
+		var timeout net.Error
+		if _, err := io.Copy(io.Discard, c); errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("after %.8x the server does not close", garbage)
+		}
+	}
+	s.idles(t)
+}
+
+// TestWhatWasInjectedBeforeTLSIsNotBelieved: an option that somebody on the way
+// sends along with STARTTLS in plain text (CVE-2021-3716 of nbdkit) is taken for
+// TLS, and does not fit.
+func TestWhatWasInjectedBeforeTLSIsNotBelieved(t *testing.T) {
+	certs := testcerts.New(t)
+	s := secureSite(t, "tcp", ForcedTLS, serverFiles(certs, false))
+	c, err := net.Dial(s.uri.Network, s.uri.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := c.Write(unhex(t, "00000003"+hexOption+"00000005 00000000"+hexSR)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, greetingSize+optionReplySize)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tls.Client(c, dialerWith(t, clientFiles(certs, false), s.uri).TLS).Handshake(); err == nil {
+		t.Error("the handshake went on")
+	}
+}
+
+func TestTLSFilesThatDoNotDo(t *testing.T) {
+	certs := testcerts.New(t)
+	empty := certs.Path("empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := serverFiles(certs, true)
+	for name, f := range map[string]TLSFiles{
+		"no certificate":     {},
+		"no key":             {Cert: good.Cert},
+		"a key of another":   {Cert: good.Cert, Key: certs.Path(testcerts.ClientKey)},
+		"a file not there":   {Cert: good.Cert + "x", Key: good.Key},
+		"a CA not there":     {Cert: good.Cert, Key: good.Key, CA: good.CA + "x"},
+		"a CA without one":   {Cert: good.Cert, Key: good.Key, CA: empty},
+		"a certificate's CA": {Cert: empty, Key: good.Key, CA: good.CA},
+	} {
+		if _, err := f.Server(); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
+// TestTLSShutdownDrains: a write in flight is answered over TLS too.
+func TestTLSShutdownDrains(t *testing.T) {
+	certs := testcerts.New(t)
+	s := secureSite(t, "tcp", ForcedTLS, serverFiles(certs, false))
+	s.dev.service = 30 * time.Millisecond
+	dialer, real := dialerWith(t, clientFiles(certs, false), s.uri), newReal(t)
+	c, err := dialer.Dial(within(t), s.uri, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := make(waiter, 1)
+	r := &devices.Request{Op: devices.OpWrite, Length: 512, Payload: devices.Payload{Bytes: make([]byte, 512)}, Completer: w}
+	real.Do(func() { c.Submit(r) })
+	for s.Counts().Write == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := s.Shutdown(within(t)); err != nil {
+		t.Error(err)
+	}
+	if <-w; r.Errno != devices.OK {
+		t.Errorf("ended with %v", r.Errno)
+	}
+}
