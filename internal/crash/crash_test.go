@@ -113,7 +113,7 @@ func TestAViolationIsShrunkAndItsReplayShowsIt(t *testing.T) {
 	c.Fault, _ = fault.Parse("lying-flush")
 	d := check(t, c)
 	v := d.Violations[0]
-	if v.Class != history.LostFlushed || v.Requests != 1 {
+	if v.Class != history.LostFlushed || v.Requests != 1 || v.CutNs == 0 {
 		t.Fatalf("%d requests: %v", v.Requests, v)
 	}
 	again := replay(t, v.Replay)
@@ -135,6 +135,23 @@ func replay(t *testing.T, command string) *Document {
 		set(t, &c, words[i], words[i+1])
 	}
 	return check(t, c)
+}
+
+// A promise at the wire takes a write and what promised it; a commit that is
+// lost, its FLUSH; and an invariant, two writes that depend on each other.
+func TestViolationsAreShrunkToWhatTheyTake(t *testing.T) {
+	c := one("nvme-990pro", "ext4-journal", "native", 64)
+	c.Fault, _ = fault.Parse("lying-flush")
+	most := map[history.Class]int{history.LostFlushed: 2, LostCommit: 4, Invariant: 5}
+	for _, v := range check(t, c).Violations {
+		if n, ok := most[v.Class]; !ok || v.Requests > n {
+			t.Errorf("%d requests: %v", v.Requests, v)
+		}
+		delete(most, v.Class)
+	}
+	if len(most) > 0 {
+		t.Errorf("not found: %v", most)
+	}
 }
 
 func TestASeedIsADocument(t *testing.T) {

@@ -196,6 +196,13 @@ func (t *trial) lostCommit(lost history.Loss, read image, images string, number 
 	sector := t.app.firstLost(lost.OldestTxn, read)
 	t.see(finding{LostCommit, sector, read(sector)}, images, number,
 		fmt.Sprintf("commit %d, acknowledged at %v, is lost", lost.OldestTxn, lost.OldestAck))
+	last := &t.sights[len(t.sights)-1]
+	last.expected = last.expected[:0]
+	for i := range t.log.Events { // the commit's own
+		if e := &t.log.Events[i]; e.Txn == lost.OldestTxn && e.Kind == history.Submit && e.Op.Modifies() && e.Offset/devices.Sector <= sector && sector*devices.Sector < e.Offset+e.Length {
+			last.expected = append(last.expected, e.Stamp)
+		}
+	}
 }
 
 func coveredBy(event uint64, flush bool) string {

@@ -68,7 +68,7 @@ func (k *shrinker) fewerRequests() {
 			for at := 0; at < len(kept) && k.tries < maxTries; {
 				s := k.best.scenario
 				fewer := slices.Concat(kept[:at], kept[min(at+chunk, len(kept)):])
-				s.requests = slices.Concat(fewer, fixed)
+				s.requests = append([]uint64{}, slices.Concat(fewer, fixed)...) // none, and not nil, which is all
 				slices.Sort(s.requests)
 				if k.try(s) {
 					kept, again = fewer, chunk == 1
@@ -81,20 +81,26 @@ func (k *shrinker) fewerRequests() {
 }
 
 // candidates are the numbers of the requests up to the cut, and those that must
-// stay.
+// stay, wherever the cut comes to be.
 func (k *shrinker) candidates() (free, fixed []uint64) {
 	w, err := newWorld(k.best.scenario)
 	if err != nil {
 		return nil, nil
 	}
-	_ = w.run(func(step uint64) bool { return step < k.best.step })
+	before := 0
+	_ = w.run(func(step uint64) bool {
+		if step == k.best.step {
+			before = len(w.app.mask.ops)
+		}
+		return true
+	})
 	for i, op := range w.app.mask.ops {
 		n := uint64(i + 1)
 		switch {
 		case k.best.requests != nil && !slices.Contains(k.best.requests, n):
 		case op == devices.OpFlush && (k.class == LostCommit || k.class == Invariant):
 			fixed = append(fixed, n)
-		default:
+		case i < before:
 			free = append(free, n)
 		}
 	}
