@@ -132,6 +132,9 @@ func (r *CellResult) add(v *verdict) {
 	if v.broken {
 		r.InvariantBroken++
 	}
+	if r.FirstBroken == 0 && len(v.sights) > 0 {
+		r.FirstBroken = r.Cuts
+	}
 	r.Durability.Add(results.Cut{
 		Acked: v.Acked, Lost: v.Lost, AtRisk: v.AtRisk, LostWindow: v.LostWindow, AtRiskBytes: v.AtRiskBytes, Violations: int64(len(v.sights)),
 	})

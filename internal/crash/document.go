@@ -57,9 +57,11 @@ type CellResult struct {
 	Coverage        string  `json:"coverage"`
 	// InvariantBroken counts the cuts in which an image breaks the workload's
 	// invariant, under a strategy that promises nothing too.
-	InvariantBroken int64              `json:"invariant_broken"`
-	Durability      results.Durability `json:"durability"`
-	Violations      []*Violation       `json:"violations"`
+	InvariantBroken int64 `json:"invariant_broken"`
+	// FirstBroken is the number of the first cut with a violation; 0 is none.
+	FirstBroken int64              `json:"first_broken"`
+	Durability  results.Durability `json:"durability"`
+	Violations  []*Violation       `json:"violations"`
 
 	everyEvent    bool
 	log2, maxLog2 float64
