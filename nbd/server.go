@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,15 +29,14 @@ var ErrServerClosed = errors.New("nbd: the server is closed")
 // loop; each has a goroutine that reads, and one that writes when the peer does
 // not read fast enough.
 type Server struct {
-	exports []*Export
 	real    *sim.Real
 	late    sim.Lateness
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
 
 	mu        sync.Mutex
+	exports   []*Export // replaced, never changed: handshakes hold it
 	nextID    uint32
 	listeners map[net.Listener]bool
 	conns     map[*serverSocket]bool
@@ -50,9 +50,85 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	if len(exports) > MaxExports {
 		panic(fmt.Sprintf("nbd: %d exports, at most %d", len(exports), MaxExports))
 	}
-	s := &Server{exports: exports, real: real, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
+	s := &Server{exports: slices.Clone(exports), real: real, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
+}
+
+// AddExport offers e to clients that connect from now on, for which its device
+// must be on the server's loop.
+func (s *Server) AddExport(e *Export) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrServerClosed
+	case len(s.exports) >= MaxExports:
+		return fmt.Errorf("nbd: a server has at most %d exports", MaxExports)
+	case !validString(e.Name):
+		return fmt.Errorf("nbd: export %q: expected UTF-8 without NUL of at most %d bytes", e.Name, MaxString)
+	case slices.ContainsFunc(s.exports, func(x *Export) bool { return x.Name == e.Name }):
+		return fmt.Errorf("nbd: there is an export %q already", e.Name)
+	}
+	s.exports = append(slices.Clone(s.exports), e)
+	return nil
+}
+
+// RemoveExport takes the export of that name away. Its connections drain: new
+// requests get ESHUTDOWN, those in flight finish, then they are closed; if ctx
+// ends first they are closed as they are, and the error is ctx's. After it has
+// returned nothing reaches the export's device any more by this server, except
+// what was in flight when ctx ended.
+func (s *Server) RemoveExport(ctx context.Context, name string) error {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.exports, func(x *Export) bool { return x.Name == name })
+	if i < 0 {
+		s.mu.Unlock()
+		return fmt.Errorf("nbd: there is no export %q", name)
+	}
+	gone := s.exports[i]
+	s.exports = slices.Delete(slices.Clone(s.exports), i, i+1)
+	s.mu.Unlock()
+
+	var conns []*serverSocket
+	s.real.Do(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for k := range s.conns {
+			if k.sc != nil && k.export == gone {
+				k.sc.Drain()
+				conns = append(conns, k)
+			}
+		}
+	})
+	return s.end(ctx, conns)
+}
+
+// end waits until conns have nothing in flight and closes them.
+func (s *Server) end(ctx context.Context, conns []*serverSocket) error {
+	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
+	for _, k := range conns {
+		if err != nil {
+			_ = k.conn.Close()
+		}
+		_ = k.conn.SetReadDeadline(time.Now()) // ends its reader, which then finishes
+	}
+	for _, k := range conns {
+		select {
+		case <-k.done:
+		case <-ctx.Done():
+			_ = k.conn.Close()
+			err = ctx.Err()
+		}
+	}
+	return err
+}
+
+// has reports whether e is still exported.
+func (s *Server) has(e *Export) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.exports, e)
 }
 
 // Lateness is by how much replies began to be written later than the request's arrival
@@ -126,12 +202,10 @@ func (s *Server) add(k *serverSocket) bool {
 	s.nextID++
 	k.id = s.nextID - 1
 	s.conns[k] = true
-	s.wg.Add(1)
 	return true
 }
 
 func (s *Server) remove(k *serverSocket) {
-	close(k.done)
 	s.real.Do(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -140,7 +214,7 @@ func (s *Server) remove(k *serverSocket) {
 			s.past.Add(k.sc.Counts())
 		}
 	})
-	s.wg.Done()
+	close(k.done)
 }
 
 // Shutdown drains: it accepts nothing more, answers new requests with
@@ -155,13 +229,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			}
 		}
 	})
-	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
-	for _, k := range conns {
-		_ = k.conn.SetReadDeadline(time.Now()) // ends its reader, which then finishes
-	}
-	if err == nil {
-		err = s.wait(ctx)
-	}
+	err := s.end(ctx, conns)
 	return errors.Join(err, s.Close())
 }
 
@@ -190,20 +258,6 @@ func (s *Server) stop() []*serverSocket {
 	return conns
 }
 
-func (s *Server) wait(ctx context.Context) error {
-	ended := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // Close ends all connections at once. What devices have in flight still
 // completes there, and nobody is told.
 func (s *Server) Close() error {
@@ -224,7 +278,8 @@ type serverSocket struct {
 	in     *intake
 	done   chan struct{}
 
-	sc       *ServerConn // nil until negotiated; the loop's, like draining
+	sc       *ServerConn // nil until negotiated; the loop's, like export and draining
+	export   *Export
 	draining bool
 	info     ExportInfo // the reader's copy
 
@@ -243,7 +298,7 @@ type parsed struct {
 
 func (k *serverSocket) serve() error {
 	real := k.server.real
-	h := NewServerHandshake(k.server.exports, ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
+	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
 	rest, err := shake(k.conn, h, real.Do)
 	if err != nil {
 		return err
@@ -258,11 +313,20 @@ func (k *serverSocket) serve() error {
 	return err
 }
 
-// begin begins transmission, unless the server drains by now.
+// offered are the exports at this moment.
+func (s *Server) offered() []*Export {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exports
+}
+
+// begin begins transmission, unless the server drains by now or the export has
+// been taken away.
 func (k *serverSocket) begin(e *Export, dev devices.Device) (ok bool) {
 	real := k.server.real
 	real.Do(func() {
-		if ok = !k.draining; ok {
+		if ok = !k.draining && k.server.has(e); ok {
+			k.export = e
 			k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
 			k.info = k.sc.Info()
 		}

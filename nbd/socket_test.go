@@ -74,8 +74,9 @@ type raw struct {
 	net.Conn
 }
 
-func dialRaw(t testing.TB, u URI) *raw {
+func dialRaw(t testing.TB, u URI, export ...string) *raw {
 	t.Helper()
+	name := append(export, "disk")[0]
 	c, err := net.Dial(u.Network, u.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func dialRaw(t testing.TB, u URI) *raw {
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(patience))
 	r := &raw{t, c}
-	r.send(unhex(t, "00000003"+hexOption+"00000001 00000004 6469736b"))
+	r.send(unhex(t, "00000003"+hexOption+"00000001"+hexMessage(name)))
 	r.expect(greetingSize + exportReplySize)
 	return r
 }
