@@ -58,6 +58,13 @@ func (k *Cut) InFlight(visit func(off, end uint64, s Stamp)) {
 // Media returns the medium after the cut, independent of the drive.
 func (k *Cut) Media() Media {
 	m := k.media.Clone()
+	k.Land(m)
+	return m
+}
+
+// Land does to m, which holds what is durable, what the cut does: what was on
+// its way lands there or not, and what is altered is altered.
+func (k *Cut) Land(m Media) {
 	if k.cache != nil {
 		for f := k.cache.oldestFlight(); f != nil; f = f.newer {
 			for i := range f.pieces {
@@ -68,7 +75,6 @@ func (k *Cut) Media() Media {
 	for _, a := range k.alterations {
 		a.Media(k, m)
 	}
-	return m
 }
 
 func (k *Cut) land(m Media, f *Flight, p *piece) {

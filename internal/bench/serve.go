@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"nbdbench/devices"
-	"nbdbench/devices/catalog"
+	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
 	"nbdbench/sim"
@@ -30,6 +31,14 @@ type ServeConfig struct {
 	// Depth bounds the requests in progress on a connection under emulate; 0 is
 	// no limit.
 	Depth int
+	// Image is the file that holds what is durable; empty is memory. ImageSync
+	// waits until each write is on the host's disk.
+	Image     string
+	ImageSync bool
+	Fault     fault.Plan
+	Control   string           // the path of a Unix socket for commands; empty is none
+	Cuts      <-chan os.Signal // each cuts the power
+	Log       io.Writer        // the history at the wire; nil is none
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 }
@@ -38,20 +47,27 @@ type ServeConfig struct {
 // URI to ready, alone on a line; at the end it tells on talk what it has served.
 func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	loop := sim.NewLoop()
-	device, err := c.device(loop)
+	device, err := newLive(&c, "", loop, nil)
 	if err != nil {
 		return err
 	}
+	defer device.close(talk)
 	uri, l, cleanup, err := c.listen()
 	if err != nil {
 		return err
 	}
 	defer cleanup()
+	device.name = uri.Export
 	real, err := sim.NewReal(loop)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	server := nbd.NewServer(real, &nbd.Export{Name: uri.Export, Description: c.Device + ", " + c.Strategy, Device: device, ReadOnly: c.ReadOnly})
+	server := nbd.NewServer(real, device.export())
+	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: []*live{device}})
+	if err != nil {
+		return errors.Join(err, l.Close(), real.Close())
+	}
+	defer closeControl()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	if _, err := fmt.Fprintln(ready, uri); err != nil {
@@ -72,23 +88,55 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	return errors.Join(err, server.Close(), real.Close())
 }
 
-// device is what is exported, from the model outwards.
-func (c *ServeConfig) device(loop *sim.Loop) (devices.Device, error) {
-	profile, err := catalog.Load(c.Device)
-	if err != nil {
-		return nil, err
+// control opens what else than clients there is: the control socket, signals and
+// the journal.
+func (c *ServeConfig) control(con *console) (closes func(), err error) {
+	closes = func() {}
+	if c.Log != nil {
+		encoder := history.NewEncoder(c.Log)
+		con.lives[0].journal(encoder)
+		closes = func() {
+			var err error
+			con.real.Do(func() { err = encoder.Close() })
+			if err != nil {
+				fmt.Fprintln(con.talk, "the log:", err)
+			}
+		}
 	}
-	model, err := profile.Open(loop, catalog.Options{Mode: devices.RealBytes, Size: c.Size, Seed: c.Seed})
-	if err != nil {
-		return nil, err
+	if c.Cuts != nil {
+		go con.watch(c.Cuts)
 	}
+	if c.Control == "" {
+		return closes, nil
+	}
+	l, err := net.Listen("unix", c.Control)
+	if err != nil {
+		return closes, fmt.Errorf("--control: %w", err)
+	}
+	go con.listen(l)
+	log := closes
+	return func() { _ = l.Close(); log() }, nil
+}
+
+// close closes the image.
+func (l *live) close(talk io.Writer) {
+	if l.file == nil {
+		return
+	}
+	if err := l.file.Close(); err != nil {
+		fmt.Fprintln(talk, err)
+	}
+}
+
+// dress puts on a model what is served of it.
+func (c *ServeConfig) dress(loop *sim.Loop, model devices.Device) (devices.Device, error) {
 	strategy, ok := layer.Lookup(c.Strategy)
 	if !ok {
 		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, StrategyNames())
 	}
 	d, err := strategy.Server(model, layer.Options{Loop: loop, Depth: c.Depth})
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", c.Strategy, profile.Name, err)
+		return nil, fmt.Errorf("%s on %s: %w", c.Strategy, c.Device, err)
 	}
 	if c.Advertise != nil {
 		d = layer.Advertise(d, *c.Advertise)
