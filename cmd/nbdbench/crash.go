@@ -19,6 +19,7 @@ const crashHelp = `Cut the power of simulated devices, many times, and say what 
   nbdbench crash --device all --workload all --strategy durable --cuts 1000
   nbdbench crash --workload wal --commits 2 --exhaustive
   nbdbench crash --device nvme-pm963 --fault no-capacitor
+  nbdbench crash --history session.log               what serve --log wrote
 
 At each cut it judges what this device would be left with, and every image that
 the device's contract allows: against what was promised at the wire, against the
@@ -69,6 +70,7 @@ func newCrash() *cobra.Command {
 	fl.StringVar(&f.fault, "fault", "", "how the device misbehaves; see above")
 	fl.Uint32Var(&f.QueueDepth, "queue-depth", 0, "transactions in progress (default: the workload's)")
 	fl.Uint32Var(&f.Connections, "connections", f.Connections, "to the server")
+	fl.StringVar(&f.History, "history", "", "replay this history, or log of dm-log-writes, in place of workloads")
 	fl.StringVar(&f.requests, "requests", "", "let only these reach the device, such as 1-3,7 (for replays)")
 	fl.Uint64Var(&f.CutAt, "cut-at", 0, "cut once, after this event (for replays)")
 	fl.StringVar(&f.picture, "picture", "", "draw the first violation's timeline to this file: svg, png or pdf")

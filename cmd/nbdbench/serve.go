@@ -38,7 +38,8 @@ is lost. Clients that connect again find the drive restarted on what is left.
                                  the original runs on
   stats                          what was served, and what is at risk now
 
---log writes what was asked and answered; nbdbench crash --history judges it.
+--log writes what was asked and answered; nbdbench crash --history replays it in
+virtual time and judges what cuts would leave. --log-writes writes the data too.
 
 SIGTERM and SIGINT drain: what is in flight is finished, what comes gets
 ESHUTDOWN.`
@@ -49,7 +50,7 @@ func newServe() *cobra.Command {
 	var delay, drain time.Duration
 	var seed uint64
 	var depth int
-	var image, faults, control, log string
+	var image, faults, control, log, logWrites string
 	var imageSync bool
 	c := &cobra.Command{
 		Use: "serve DEVICE", Short: "Serve one simulated device to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
@@ -62,7 +63,7 @@ func newServe() *cobra.Command {
 			if err := serveFlags(c, &config, advertise, size); err != nil {
 				return err
 			}
-			return serveLive(c, &config, faults, log)
+			return serveLive(c, &config, faults, log, logWrites)
 		},
 	}
 	f := c.Flags()
@@ -79,12 +80,13 @@ func newServe() *cobra.Command {
 	f.StringVar(&faults, "fault", "", "how the device misbehaves; see crash --help")
 	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
 	f.StringVar(&log, "log", "", "write what was asked and answered to this file")
+	f.StringVar(&logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
 	f.IntVar(&depth, "depth", 0, "requests in progress on a connection under emulate; 0 is no limit, nbdkit has 16")
 	return c
 }
 
 // serveLive serves with a journal, and with SIGUSR1 as the power switch.
-func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log string) (err error) {
+func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrites string) (err error) {
 	if config.Fault, err = fault.Parse(faults); err != nil {
 		return usage("--fault: %w", err)
 	}
@@ -98,6 +100,14 @@ func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log string) 
 		}
 		defer f.Close()
 		config.Log = f
+	}
+	if logWrites != "" {
+		f, err := os.Create(logWrites)
+		if err != nil {
+			return usage("--log-writes: %w", err)
+		}
+		defer f.Close()
+		config.LogWrites = f
 	}
 	cuts := make(chan os.Signal, 1)
 	signal.Notify(cuts, syscall.SIGUSR1)

@@ -32,6 +32,7 @@ type live struct {
 	stamp devices.Stamp
 	tap   *history.Tap // nil without a journal
 	log   *session
+	dm    *history.DMWriter // nil without a log of writes
 	free  *attended
 }
 
@@ -166,6 +167,7 @@ func (refuse) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.ESH
 // attended is a request on its way through the drive.
 type attended struct {
 	l         *live
+	gate      *gate // of the drive that it is in
 	completer devices.Completer
 	next      *attended
 }
@@ -183,6 +185,10 @@ func (l *live) attend(r *devices.Request) {
 		l.free = a.next
 	}
 	a.completer, r.Completer = r.Completer, a
+	a.gate = l.gate
+	if l.dm != nil {
+		l.dm.Begin(r)
+	}
 	l.top.Submit(r)
 }
 
@@ -193,6 +199,9 @@ func (a *attended) Done(r *devices.Request) {
 	a.next, l.free = l.free, a
 	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK {
 		r.Errno = devices.EIO
+	}
+	if l.dm != nil && !a.gate.shut {
+		l.dm.End(r, r.Bytes)
 	}
 	r.Completer.Done(r)
 }

@@ -39,6 +39,7 @@ type ServeConfig struct {
 	Control   string           // the path of a Unix socket for commands; empty is none
 	Cuts      <-chan os.Signal // each cuts the power
 	Log       io.Writer        // the history at the wire; nil is none
+	LogWrites io.WriteSeeker   // what is written, as dm-log-writes does; nil is none
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 }
@@ -90,18 +91,25 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 
 // control opens what else than clients there is: the control socket, signals and
 // the journal.
-func (c *ServeConfig) control(con *console) (closes func(), err error) {
-	closes = func() {}
+func (c *ServeConfig) control(con *console) (end func(), err error) {
+	var logs []interface{ Close() error }
 	if c.Log != nil {
 		encoder := history.NewEncoder(c.Log)
 		con.lives[0].journal(encoder)
-		closes = func() {
-			var err error
-			con.real.Do(func() { err = encoder.Close() })
-			if err != nil {
-				fmt.Fprintln(con.talk, "the log:", err)
+		logs = append(logs, encoder)
+	}
+	if c.LogWrites != nil {
+		con.lives[0].dm = history.NewDMWriter(c.LogWrites)
+		logs = append(logs, con.lives[0].dm)
+	}
+	closes := func() {
+		con.real.Do(func() {
+			for _, log := range logs {
+				if err := log.Close(); err != nil {
+					fmt.Fprintln(con.talk, "the log:", err)
+				}
 			}
-		}
+		})
 	}
 	if c.Cuts != nil {
 		go con.watch(c.Cuts)
@@ -114,8 +122,7 @@ func (c *ServeConfig) control(con *console) (closes func(), err error) {
 		return closes, fmt.Errorf("--control: %w", err)
 	}
 	go con.listen(l)
-	log := closes
-	return func() { _ = l.Close(); log() }, nil
+	return func() { _ = l.Close(); closes() }, nil
 }
 
 // close closes the image.

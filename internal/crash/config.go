@@ -2,12 +2,14 @@ package crash
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
 	"nbdbench/workloads"
@@ -41,6 +43,10 @@ type Config struct {
 	Fault       fault.Plan
 	QueueDepth  uint32 // 0 is the workload's own
 	Connections uint32
+
+	// History, where set, is a file of a history, or of dm-log-writes, that is
+	// replayed in place of workloads.
+	History string
 
 	// Requests, where set, are those that reach the device, counted from 1 in the
 	// order in which the application submits them.
@@ -119,6 +125,7 @@ type Cell struct {
 	Place   layer.Strategy
 	Config  *Config
 
+	history *history.Log // nil if a workload runs
 	// Around wraps the device, above its faults: for tests.
 	Around around
 }
@@ -133,6 +140,14 @@ func (c *Config) Cells() ([]Cell, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	var log *history.Log
+	if c.History != "" {
+		var err error
+		if log, err = LoadHistory(c.History); err != nil {
+			return nil, err
+		}
+		c.Workloads = []string{c.History}
+	}
 	var cells []Cell
 	for _, d := range c.Devices {
 		profile, err := catalog.Load(d)
@@ -140,9 +155,11 @@ func (c *Config) Cells() ([]Cell, error) {
 			return nil, err
 		}
 		for _, w := range c.Workloads {
-			load, err := workloads.Open(w)
-			if err != nil {
-				return nil, err
+			load := workloads.Profile{Name: filepath.Base(w)}
+			if log == nil {
+				if load, err = workloads.Open(w); err != nil {
+					return nil, err
+				}
 			}
 			load = load.With(workloads.Override{QueueDepth: c.QueueDepth})
 			for _, s := range c.Strategies {
@@ -150,7 +167,7 @@ func (c *Config) Cells() ([]Cell, error) {
 				if !ok {
 					return nil, fmt.Errorf("strategy %q: expected one of %s", s, strings.Join(names(), ", "))
 				}
-				cells = append(cells, Cell{Device: d, Workload: w, Strategy: s, Profile: profile, Load: load, Place: place, Config: c})
+				cells = append(cells, Cell{Device: d, Workload: w, Strategy: s, Profile: profile, Load: load, Place: place, Config: c, history: log})
 			}
 		}
 	}

@@ -121,7 +121,11 @@ func (t *Timeline) survive(sector uint64, s devices.Stamp) {
 // replay is the command that shows the violation again.
 func (f *found) replay() string {
 	c := f.cell
-	words := []string{"nbdbench crash", "--device", c.Device, "--workload", c.Workload, "--strategy", c.Strategy, "--seed", fmt.Sprint(f.seed), "--commits", fmt.Sprint(f.commits)}
+	load := "--workload"
+	if c.history != nil {
+		load = "--history"
+	}
+	words := []string{"nbdbench crash", "--device", c.Device, load, c.Workload, "--strategy", c.Strategy, "--seed", fmt.Sprint(f.seed), "--commits", fmt.Sprint(f.commits)}
 	if f.queueDepth != 0 {
 		words = append(words, "--queue-depth", fmt.Sprint(f.queueDepth))
 	}

@@ -33,7 +33,7 @@ type world struct {
 	scenario
 	loop   *sim.Loop
 	model  fault.Device
-	runner *workloads.Runner
+	runner application
 	info   devices.Info // of the model
 
 	wire     *history.Judge // of what was promised at the wire
@@ -166,17 +166,28 @@ func (w *world) open() error {
 }
 
 // start puts the application on top.
-func (w *world) start(top devices.Device) (err error) {
+func (w *world) start(top devices.Device) error {
 	c := w.cell
 	w.app = ledger{Ledger: history.NewLedger(), rule: newRule(&c.Load), mask: newMask(w.loop, top, w.requests)}
+	if c.history != nil {
+		if err := fits(c.history, top.Info()); err != nil {
+			return &layer.Unsupported{Reason: err.Error()}
+		}
+		r := newReplayer(w.loop, w.app.mask, &w.app, c.history)
+		w.runner = r
+		w.loop.After(&r.timer, 0, r)
+		return nil
+	}
 	load := c.Load.With(workloads.Override{QueueDepth: w.queueDepth})
-	w.runner, err = workloads.NewRunner(w.loop, w.app.mask, workloads.Config{
+	runner, err := workloads.NewRunner(w.loop, w.app.mask, workloads.Config{
 		Profile: load, Connections: w.connections, Seed: sim.Seed(w.seed), Commits: w.commits, Duration: MaxVirtual, Observer: &w.app,
 	})
-	if err == nil {
-		w.runner.Start()
+	if err != nil {
+		return err
 	}
-	return err
+	w.runner = runner
+	runner.Start()
+	return nil
 }
 
 // asksTooMuch says, as a *layer.Unsupported, what the workload asks for that the

@@ -404,3 +404,39 @@ func check(t *testing.T, round int, path string, h *hammer) {
 		t.Fatal(err)
 	}
 }
+
+// TestTheLogOfALiveSessionReplaysToItsImage applies each entry of --log-writes,
+// read as the kernel's format is described, to an empty disk.
+func TestTheLogOfALiveSessionReplaysToItsImage(t *testing.T) {
+	need(t, "qemu-io")
+	dir := t.TempDir()
+	log := filepath.Join(dir, "dm")
+	p := power(t, dir, "nvme-990pro", "--log-writes", log)
+	w := qemuSession(t, p.uri)
+	for _, c := range []string{"write -P 1 0 256k", "write -f -P 2 300k 4k", "write -P 3 64k 64k", "flush", "write -z 0 8k", "write -f -P 4 128k 512", "flush"} {
+		w.say(c)
+	}
+	w.kill()
+	p.stop()
+	image, err := os.ReadFile(p.image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, le := make([]byte, len(image)), binary.LittleEndian
+	size := uint64(le.Uint32(b[24:]))
+	for at, n := size, le.Uint64(b[16:]); n > 0; n-- {
+		sector, sectors, flags := le.Uint64(b[at:]), le.Uint64(b[at+8:]), le.Uint64(b[at+16:])
+		at += size
+		if flags&4 == 0 {
+			copy(disk[sector*size:], b[at:at+sectors*size])
+			at += sectors * size
+		}
+	}
+	if !bytes.Equal(disk, image) {
+		t.Error("what the log replays to is not the image")
+	}
+}
