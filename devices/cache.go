@@ -42,21 +42,26 @@ type Cache struct {
 	reserved uint64 // bytes promised to writes that are not acknowledged yet
 	written  uint64 // bytes that reached the medium
 
-	fault fault
+	fault Defect
 }
 
-// fault is a deliberate defect, for the tests that show that a checker finds it.
-type fault uint8
+// Defect is a deliberate defect of a cache, for fault plans and for the tests
+// that show that a checker finds it.
+type Defect uint8
 
+// The defects of a cache.
 const (
-	faultNone fault = iota
-	faultStaleCopyAfterFUA
-	faultOldFlightLandsAfterFUA
-	faultFlushMissesFlights
-	faultFlushForgetsZeroes
-	faultOverwriteForgets
-	faultFlightsOvertake
+	DefectNone                   Defect = iota
+	DefectStaleCopyAfterFUA             // FUA leaves the older cached copy, which is written back later
+	DefectOldFlightLandsAfterFUA        // a destage in flight lands over a FUA write
+	DefectFlushMissesFlights            // FLUSH does not wait for what destages have in flight
+	DefectFlushForgetsZeroes            // FLUSH leaves TRIM and WRITE_ZEROES
+	DefectOverwriteForgets              // an overwritten extent counts as new: the FLUSH in progress does not wait for it
+	DefectFlightsOvertake               // two destages may carry the same sector and land in either order
 )
+
+// Break gives the cache a defect.
+func (c *Cache) Break(d Defect) { c.fault = d }
 
 // piece is captured content on its way to the medium.
 type piece struct {
@@ -177,7 +182,7 @@ func weight(n uint64, c Content) uint64 {
 // sequence number. The cache keeps content.Bytes.
 func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 	c.seq++
-	if e := c.index.at(c.index.seek(off)); e != nil && e.Off == off && e.End == off+n && c.fault == faultNone {
+	if e := c.index.at(c.index.seek(off)); e != nil && e.Off == off && e.End == off+n && c.fault == DefectNone {
 		c.dirty += weight(n, content) - weight(n, e.Content)
 		e.Content, e.Txn = content, txn
 		return c.seq
@@ -186,7 +191,7 @@ func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 	e := c.newExtent()
 	e.Off, e.End, e.Content, e.Txn = off, off+n, content, txn
 	e.First = c.seq
-	if first != 0 && c.fault != faultOverwriteForgets {
+	if first != 0 && c.fault != DefectOverwriteForgets {
 		e.First = first
 	}
 	if e.First == c.seq {
@@ -268,9 +273,9 @@ func (c *Cache) newExtent() *Extent {
 // for.
 func (c *Cache) Clean(snapshot uint64) bool {
 	if e := c.age.oldest; e != nil && e.First <= snapshot {
-		return c.fault == faultFlushForgetsZeroes && e.Content.Zero
+		return c.fault == DefectFlushForgetsZeroes && e.Content.Zero
 	}
-	if c.fault == faultFlushMissesFlights {
+	if c.fault == DefectFlushMissesFlights {
 		return true
 	}
 	for f := c.flights; f != nil; f = f.next {
@@ -411,7 +416,7 @@ func (c *Cache) TakeUpTo(f *Flight, snapshot, limit uint64) {
 // InFlightElsewhere reports whether a destage in flight, other than f, shares an
 // atomic unit with [off, end).
 func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
-	if c.fault == faultFlightsOvertake {
+	if c.fault == DefectFlightsOvertake {
 		return false
 	}
 	first, last := off/c.atomic, (end+c.atomic-1)/c.atomic
@@ -460,10 +465,10 @@ func (c *Cache) Land(f *Flight) {
 // supersede drops every older version of [off, end): what is dirty in the
 // cache, and what destages in flight still carry.
 func (c *Cache) supersede(by *Flight, off, end uint64) {
-	if c.fault != faultStaleCopyAfterFUA {
+	if c.fault != DefectStaleCopyAfterFUA {
 		c.carve(off, end)
 	}
-	if c.fault == faultOldFlightLandsAfterFUA {
+	if c.fault == DefectOldFlightLandsAfterFUA {
 		return
 	}
 	for f := c.flights; f != nil; f = f.next {

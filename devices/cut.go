@@ -9,6 +9,9 @@ type Cut struct {
 	media  Media
 	cache  *Cache // nil where nothing acknowledged can be lost
 	stream sim.Stream
+
+	shorn       bool // see Shear
+	alterations []Alteration
 }
 
 // NewCut is the cut of a device without a volatile cache: what was
@@ -51,11 +54,13 @@ func (k *Cut) Exposed(from, to uint64, visit func(off, end uint64)) {
 // landed reports whether the atomic unit of byte off in flight f reached the
 // medium before the power went.
 func (k *Cut) landed(f *Flight, off uint64) bool {
-	return k.stream.Uint64(f.id, off/k.cache.atomic)&1 == 1
+	return k.stream.Uint64(f.id, off/k.unit())&1 == 1
 }
 
 // Stamp is the version of a sector after the cut.
-func (k *Cut) Stamp(sector uint64) Stamp {
+func (k *Cut) Stamp(sector uint64) Stamp { return k.altered(sector, k.left(sector)) }
+
+func (k *Cut) left(sector uint64) Stamp {
 	if k.cache == nil {
 		return k.media.Stamp(sector)
 	}
@@ -73,29 +78,4 @@ func (k *Cut) Stamp(sector uint64) Stamp {
 
 // Durable is the version of a sector in the worst case, in which nothing that
 // was on its way arrived.
-func (k *Cut) Durable(sector uint64) Stamp { return k.media.Stamp(sector) }
-
-// Media returns the medium after the cut, independent of the drive.
-func (k *Cut) Media() Media {
-	m := k.media.Clone()
-	if k.cache == nil {
-		return m
-	}
-	for f := k.cache.oldestFlight(); f != nil; f = f.newer {
-		for i := range f.pieces {
-			k.land(m, f, &f.pieces[i])
-		}
-	}
-	return m
-}
-
-func (k *Cut) land(m Media, f *Flight, p *piece) {
-	unit := k.cache.atomic
-	for off := p.off; off < p.end; {
-		end := min((off/unit+1)*unit, p.end)
-		if k.landed(f, off) {
-			m.Write(off, end-off, p.content.slice(off-p.off, end-off))
-		}
-		off = end
-	}
-}
+func (k *Cut) Durable(sector uint64) Stamp { return k.altered(sector, k.media.Stamp(sector)) }

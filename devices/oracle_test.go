@@ -68,13 +68,13 @@ type machine struct {
 	blind bool // judge by power cuts alone, not by what is read
 }
 
-func newMachine(draw source, broken devices.Fault) *machine {
+func newMachine(draw source, broken devices.Defect) *machine {
 	atomic := uint32(devices.Sector << draw(4))                                      // 512 to 4096
 	m := &machine{draw: draw, steps: oracleSteps, sectors: oracleSectors >> draw(4)} // 32 down to 4
 	m.cache = devices.NewCache(devices.NewMedia(devices.Versions), 1<<30, atomic)
 	m.twin = devices.NewCache(devices.NewMedia(devices.RealBytes), 1<<30, atomic)
-	devices.Break(m.cache, broken)
-	devices.Break(m.twin, broken)
+	m.cache.Break(broken)
+	m.twin.Break(broken)
 	m.judge = history.NewJudge(devices.Info{MultiConn: true, AtomicUnit: devices.Sector})
 	return m
 }
@@ -316,7 +316,7 @@ func checks(t *testing.T, n string) {
 func TestCacheKeepsItsPromisesInRandomHistories(t *testing.T) {
 	checks(t, "12000")
 	rapid.Check(t, func(t *rapid.T) {
-		if err := newMachine(rapidSource(t), devices.FaultNone).run(); err != nil {
+		if err := newMachine(rapidSource(t), devices.DefectNone).run(); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -326,13 +326,13 @@ func TestCacheKeepsItsPromisesInRandomHistories(t *testing.T) {
 // what a power cut leaves, without looking at what is read.
 func TestTheOracleFindsEveryBrokenCache(t *testing.T) {
 	const most = 20_000
-	for name, fault := range map[string]devices.Fault{
-		"FUA leaves the older copy in the cache":           devices.FaultStaleCopyAfterFUA,
-		"an older destage in flight lands after FUA":       devices.FaultOldFlightLandsAfterFUA,
-		"FLUSH does not wait for what is in flight":        devices.FaultFlushMissesFlights,
-		"FLUSH forgets zeroes":                             devices.FaultFlushForgetsZeroes,
-		"an overwrite forgets what an older FLUSH awaits":  devices.FaultOverwriteForgets,
-		"two destages of one sector are in flight at once": devices.FaultFlightsOvertake,
+	for name, fault := range map[string]devices.Defect{
+		"FUA leaves the older copy in the cache":           devices.DefectStaleCopyAfterFUA,
+		"an older destage in flight lands after FUA":       devices.DefectOldFlightLandsAfterFUA,
+		"FLUSH does not wait for what is in flight":        devices.DefectFlushMissesFlights,
+		"FLUSH forgets zeroes":                             devices.DefectFlushForgetsZeroes,
+		"an overwrite forgets what an older FLUSH awaits":  devices.DefectOverwriteForgets,
+		"two destages of one sector are in flight at once": devices.DefectFlightsOvertake,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range most {

@@ -112,6 +112,23 @@ func (s *Server) RemoveExport(ctx context.Context, name string) error {
 	return s.end(ctx, conns)
 }
 
+// Cut closes the connections of the export of that name at once, as a loss of
+// power does, and calls then before anything else happens on the loop: no reply
+// that was not ready before is sent. What is in flight completes in the device,
+// and nobody is told. The export stays.
+func (s *Server) Cut(name string, then func()) {
+	s.real.Do(func() {
+		s.mu.Lock()
+		for k := range s.conns {
+			if k.sc != nil && k.export.Name == name {
+				_ = k.conn.Close()
+			}
+		}
+		s.mu.Unlock()
+		then()
+	})
+}
+
 // end waits until conns have nothing in flight and closes them.
 func (s *Server) end(ctx context.Context, conns []*serverSocket) error {
 	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })

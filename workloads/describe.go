@@ -25,10 +25,20 @@ func (p *Profile) Describe() string {
 	if len(p.Between) > 0 {
 		describeSteps(&b, "between two commits, not part of their latency", p.Between)
 	}
+	if what := promises[p.Invariant]; what != "" {
+		fmt.Fprintf(&b, "\nAfter a power cut (%s): %s.\n", p.Invariant, what)
+	}
 	if !p.Durable() {
 		b.WriteString("\nA commit does not ask for all that it wrote to be durable.\n")
 	}
 	return b.String()
+}
+
+// promises are the invariants in words.
+var promises = map[Invariant]string{
+	InvariantPrefix:       "where a record is there, so is every one that was acknowledged before it was begun",
+	InvariantCommitRecord: "where a commit record is there, so is all that its transaction wrote before it",
+	InvariantDoublewrite:  "where a page is torn, its copy is whole",
 }
 
 func describeSteps(b *strings.Builder, title string, steps []Step) {

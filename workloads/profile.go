@@ -16,7 +16,28 @@ type Profile struct {
 	Regions     []Region `yaml:"regions"`
 	Transaction []Step   `yaml:"transaction"` // its latency is the commit's
 	Between     []Step   `yaml:"between"`     // run by each slot between two commits
+
+	// Invariant is what must hold of any image that a power cut leaves; empty is
+	// nothing beyond the commits.
+	Invariant Invariant `yaml:"invariant"`
 }
+
+// Invariant is what a workload's application relies on when it recovers.
+type Invariant string
+
+// The invariants. They are of transactions, not of what runs between them.
+const (
+	// InvariantPrefix is a log's: where a record is there, so is every record that
+	// was acknowledged before it was begun. Recovery reads up to the first hole.
+	InvariantPrefix Invariant = "prefix"
+	// InvariantCommitRecord is a journal's: the last write of a transaction is its
+	// commit record, and where that is there, so is all that the transaction wrote
+	// before it.
+	InvariantCommitRecord Invariant = "commit-record"
+	// InvariantDoublewrite is a page store's: the first write of a transaction is
+	// a copy of the second, and where the page is torn the copy is whole.
+	InvariantDoublewrite Invariant = "doublewrite"
+)
 
 // Load says how often transactions begin.
 type Load struct {

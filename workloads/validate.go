@@ -46,7 +46,36 @@ func (p *Profile) Validate() error {
 	if err := p.validateSteps(p.Transaction); err != nil {
 		return conf.Under("transaction", err)
 	}
-	return conf.Under("between", p.validateSteps(p.Between))
+	if err := p.validateSteps(p.Between); err != nil {
+		return conf.Under("between", err)
+	}
+	return p.validateInvariant()
+}
+
+var invariants = []Invariant{InvariantPrefix, InvariantCommitRecord, InvariantDoublewrite}
+
+// validateInvariant checks that the transaction has the writes that its
+// invariant is of.
+func (p *Profile) validateInvariant() error {
+	var sizes []units.Size
+	for i := range p.Transaction {
+		if s := &p.Transaction[i]; s.Op == ActionWrite {
+			for range s.count() {
+				sizes = append(sizes, s.Size)
+			}
+		}
+	}
+	switch {
+	case p.Invariant == "" || p.Invariant == InvariantPrefix && len(sizes) > 0:
+		return nil
+	case !slices.Contains(invariants, p.Invariant):
+		return conf.At("invariant", "expected %s, got %q", oneOf(invariants), p.Invariant)
+	case len(sizes) < 2:
+		return conf.At("invariant", "expected a transaction of at least two writes for %s, got %d", p.Invariant, len(sizes))
+	case p.Invariant == InvariantDoublewrite && (len(sizes) != 2 || sizes[0] != sizes[1]):
+		return conf.At("invariant", "expected a transaction of two writes of one size for %s", p.Invariant)
+	}
+	return nil
 }
 
 // Validate checks the load by itself. The error is a *conf.FieldError.

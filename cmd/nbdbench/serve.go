@@ -2,11 +2,15 @@ package main
 
 import (
 	"errors"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"nbdbench/devices/fault"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/bench"
 	"nbdbench/internal/units"
@@ -29,6 +33,21 @@ must show a certificate that it has signed. Started by systemd with sockets
 (LISTEN_FDS), it serves those.
 
 The content is bytes in memory: what is written is there until the process ends.
+With --image it is a sparse file: what is durable is there for the next serve,
+also after kill -9; --image-sync waits for the host's disk each time.
+
+SIGUSR1 cuts the power: connections are dropped, and what a power cut would lose
+is lost. Clients that connect again find the drive restarted on what is left.
+--control SOCKET takes commands, one a line, and answers each with a line of JSON:
+
+  cut [--seed N]                 as SIGUSR1 does
+  cut --clone NAME [--seed N]    what a cut would leave is the new export NAME;
+                                 the original runs on
+  stats                          what was served, and what is at risk now
+
+--log writes what was asked and answered; nbdbench crash --history replays it in
+virtual time and judges what cuts would leave. --log-writes writes the data too.
+
 SIGTERM and SIGINT drain: what is in flight is finished, what comes gets
 ESHUTDOWN.`
 
@@ -41,12 +60,15 @@ func newServe() *cobra.Command {
 	var secure string
 	var exports []string
 	var files nbd.TLSFiles
+	var image, faults, control, log, logWrites string
+	var imageSync bool
 	c := &cobra.Command{
 		Use: "serve DEVICE", Short: "Serve one simulated device to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			config := bench.ServeConfig{
 				Device: args[0], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
+				Image: image, ImageSync: imageSync, Control: control,
 			}
 			if err := serveFlags(c, &config, advertise, size); err != nil {
 				return err
@@ -54,7 +76,7 @@ func newServe() *cobra.Command {
 			if err := exportFlags(&config, exports, secure); err != nil {
 				return err
 			}
-			return serveError(bench.Serve(c.Context(), config, c.OutOrStdout(), c.ErrOrStderr()))
+			return serveLive(c, &config, faults, log, logWrites)
 		},
 	}
 	f := c.Flags()
@@ -71,8 +93,46 @@ func newServe() *cobra.Command {
 	f.DurationVar(&delay, "delay", 0, "add to the time of every command")
 	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
 	f.Uint64Var(&seed, "seed", 1, "of the spread of the device's times")
+	f.StringVar(&image, "image", "", "a file that holds what is durable (default: memory)")
+	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write is on the host's disk")
+	f.StringVar(&faults, "fault", "", "how the device misbehaves; see crash --help")
+	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
+	f.StringVar(&log, "log", "", "write what was asked and answered to this file")
+	f.StringVar(&logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
 	f.IntVar(&depth, "depth", 0, "requests in progress on a connection under emulate; 0 is no limit, nbdkit has 16")
 	return c
+}
+
+// serveLive serves with a journal, and with SIGUSR1 as the power switch.
+func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrites string) (err error) {
+	if config.Fault, err = fault.Parse(faults); err != nil {
+		return usage("--fault: %w", err)
+	}
+	if config.ImageSync && config.Image == "" {
+		return usage("--image-sync: expected --image too")
+	}
+	if log != "" {
+		f, err := os.Create(log)
+		if err != nil {
+			return usage("--log: %w", err)
+		}
+		defer f.Close()
+		config.Log = f
+	}
+	if logWrites != "" {
+		f, err := os.Create(logWrites)
+		if err != nil {
+			return usage("--log-writes: %w", err)
+		}
+		defer f.Close()
+		config.LogWrites = f
+	}
+	cuts := make(chan os.Signal, 1)
+	signal.Notify(cuts, syscall.SIGUSR1)
+	defer close(cuts)
+	defer signal.Stop(cuts)
+	config.Cuts = cuts
+	return serveError(bench.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
 }
 
 // serveFlags reads the flags that have a form of their own.
@@ -146,7 +206,7 @@ func exportFlags(config *bench.ServeConfig, exports []string, secure string) err
 
 // serveError makes what the user chose wrongly usage errors.
 func serveError(err error) error {
-	if errors.Is(err, layer.ErrUnsupported) {
+	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, bench.ErrImage) {
 		return &exitError{exitUsage, err}
 	}
 	return err

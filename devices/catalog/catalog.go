@@ -154,6 +154,8 @@ type Options struct {
 	Mode devices.Mode // how content is kept
 	Size uint64       // bytes; 0 is the profile's own
 	Seed sim.Seed     // of the spread of its times
+	// Media, where set, is what is durable, in place of an empty medium of Mode.
+	Media devices.Media
 }
 
 // Open makes the device of the profile on loop.
@@ -165,7 +167,10 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 			return nil, err
 		}
 	}
-	media := devices.NewMedia(o.Mode)
+	media := o.Media
+	if media == nil {
+		media = devices.NewMedia(o.Mode)
+	}
 	switch q.Kind {
 	case "ram":
 		return devices.NewRAM(loop, q.Info(), media), nil

@@ -34,6 +34,9 @@
 // WRITE_ZEROES does, but promises nothing even when it is durable, so it never
 // makes another version illegal; what a durable write made illegal stays so.
 //
+// A Legal lists for each sector all versions that these rules allow, where a
+// Judge only answers whether one is; rapid holds both against the definition.
+//
 // # Stamps
 //
 // Images are judged by the stamps of their sectors. Stamp 0 is what the device

@@ -34,6 +34,7 @@ type version struct {
 	ack        uint64 // the latest completion
 	open       uint32 // pieces in progress
 	known      bool
+	promised   bool // all of it, or a piece
 	ragged     bool // it may cover a part of an atomic unit: a TRIM, or in pieces
 }
 
@@ -188,6 +189,9 @@ func (j *Judge) bulk(w write) *bulk {
 
 // promise makes w durable, from completion covered on.
 func (j *Judge) promise(w write, covered uint64, byFlush bool) {
+	if w.stamp != 0 {
+		j.version(w.stamp).promised = true
+	}
 	if w.bulk {
 		j.bulk(w).cell.raise(w, covered, byFlush)
 		return

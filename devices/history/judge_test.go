@@ -221,7 +221,8 @@ func TestViolationClasses(t *testing.T) {
 		h     *tale
 		found devices.Stamp
 	}{
-		{LostFUA, history().fua("b", 2, 0, 1).done("b"), 1},
+		{StaleResurrected, history().fua("b", 2, 0, 1).done("b"), 1},
+		{LostFUA, history().flush("f").done("f").fua("b", 2, 0, 1).done("b"), 1},
 		{LostFUA, history().fua("b", 2, 0, 1).done("b"), 0},
 		{LostFlushed, history().write("b", 2, 0, 1).done("b").flush("f").done("f"), 1},
 		{Regressed, history().fua("b", 2, 0, 1).done("b").fua("c", 3, 0, 1).done("c"), 1},
@@ -235,7 +236,7 @@ func TestViolationClasses(t *testing.T) {
 			t.Errorf("%s: got %v, %+v", c.class, bad, v)
 		}
 	}
-	v, _ := cases[2].h.j.Check(0, 1)
+	v, _ := cases[3].h.j.Check(0, 1)
 	if want := (Violation{LostFlushed, 0, 1, 2, 6}); v != want {
 		t.Errorf("got %+v, want %+v", v, want)
 	}

@@ -18,7 +18,17 @@ const (
 	Shorn       Class = "shorn"        // two whole versions in one atomic unit
 	Misdirected Class = "misdirected"  // a version that was never written to this sector
 	Corrupt     Class = "corrupt"      // a stamp that no write bore
+	// StaleResurrected is an older version, only ever acknowledged, in place of
+	// one that FUA made durable: the cached copy that FUA has to drop. An image
+	// alone does not tell it from a FUA write that never arrived where the older
+	// one was written back by itself.
+	StaleResurrected Class = "stale-resurrected"
 )
+
+// Classes are all there are.
+func Classes() []Class {
+	return []Class{LostFUA, LostFlushed, Regressed, WrongZero, Shorn, Misdirected, Corrupt, StaleResurrected}
+}
 
 // Violation is a sector of an image that breaks a promise.
 type Violation struct {
@@ -99,6 +109,8 @@ func (j *Judge) class(c *cell, sector uint64, found devices.Stamp) Class {
 		return ""
 	case v.ack < c.second:
 		return Regressed
+	case !v.promised && !c.flushed:
+		return StaleResurrected
 	}
 	return c.lost()
 }

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"nbdbench/devices"
-	"nbdbench/devices/catalog"
+	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
 	"nbdbench/sim"
@@ -36,6 +37,15 @@ type ServeConfig struct {
 	// Depth bounds the requests in progress on a connection under emulate; 0 is
 	// no limit.
 	Depth int
+	// Image is the file that holds what is durable; empty is memory. ImageSync
+	// waits until each write is on the host's disk.
+	Image     string
+	ImageSync bool
+	Fault     fault.Plan
+	Control   string           // the path of a Unix socket for commands; empty is none
+	Cuts      <-chan os.Signal // each cuts the power
+	Log       io.Writer        // the history at the wire; nil is none
+	LogWrites io.WriteSeeker   // what is written, as dm-log-writes does; nil is none
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 }
@@ -68,7 +78,8 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 		return err
 	}
 	defer cleanup()
-	exports, err := c.exports(loop, uris[0].Export)
+	lives, err := c.lives(loop, uris[0].Export)
+	defer func() { closeLives(lives, talk) }()
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
@@ -76,10 +87,15 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
-	server := nbd.NewServer(real, exports...)
+	server := nbd.NewServer(real, exportsOf(lives)...)
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
 	}
+	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives})
+	if err != nil {
+		return errors.Join(err, closeAll(listeners), real.Close())
+	}
+	defer closeControl()
 	served := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { served <- server.Serve(l) }()
@@ -112,21 +128,36 @@ func closeAll(ls []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// exports are the first device under this name and the others under theirs.
-func (c *ServeConfig) exports(loop *sim.Loop, first string) (out []*nbd.Export, err error) {
+// lives are the first device under this name and the others under theirs. The
+// image is the first's; the others are in memory.
+func (c *ServeConfig) lives(loop *sim.Loop, first string) (out []*live, err error) {
 	for i, m := range append([]NamedDevice{{first, c.Device}}, c.More...) {
 		one := *c
 		one.Device = m.Device
 		if i > 0 {
+			one.Image = ""
 			one.Seed = sim.Seed(c.Seed.Stream("export." + m.Name)) // drives of their own
 		}
-		d, err := one.device(loop)
+		l, err := newLive(&one, m.Name, loop, nil)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
-		out = append(out, &nbd.Export{Name: m.Name, Description: m.Device + ", " + c.Strategy, Device: d, ReadOnly: c.ReadOnly})
+		out = append(out, l)
 	}
 	return out, nil
+}
+
+func exportsOf(lives []*live) (out []*nbd.Export) {
+	for _, l := range lives {
+		out = append(out, l.export())
+	}
+	return out
+}
+
+func closeLives(lives []*live, talk io.Writer) {
+	for _, l := range lives {
+		l.close(talk)
+	}
 }
 
 func (c *ServeConfig) secure(server *nbd.Server) error {
@@ -140,23 +171,61 @@ func (c *ServeConfig) secure(server *nbd.Server) error {
 	return err
 }
 
-// device is what is exported, from the model outwards.
-func (c *ServeConfig) device(loop *sim.Loop) (devices.Device, error) {
-	profile, err := catalog.Load(c.Device)
-	if err != nil {
-		return nil, err
+// control opens what else than clients there is: the control socket, signals and
+// the journal.
+func (c *ServeConfig) control(con *console) (end func(), err error) {
+	var logs []interface{ Close() error }
+	if c.Log != nil {
+		encoder := history.NewEncoder(c.Log)
+		con.lives[0].journal(encoder)
+		logs = append(logs, encoder)
 	}
-	model, err := profile.Open(loop, catalog.Options{Mode: devices.RealBytes, Size: c.Size, Seed: c.Seed})
-	if err != nil {
-		return nil, err
+	if c.LogWrites != nil {
+		con.lives[0].dm = history.NewDMWriter(c.LogWrites)
+		logs = append(logs, con.lives[0].dm)
 	}
+	closes := func() {
+		con.real.Do(func() {
+			for _, log := range logs {
+				if err := log.Close(); err != nil {
+					fmt.Fprintln(con.talk, "the log:", err)
+				}
+			}
+		})
+	}
+	if c.Cuts != nil {
+		go con.watch(c.Cuts)
+	}
+	if c.Control == "" {
+		return closes, nil
+	}
+	l, err := net.Listen("unix", c.Control)
+	if err != nil {
+		return closes, fmt.Errorf("--control: %w", err)
+	}
+	go con.listen(l)
+	return func() { _ = l.Close(); closes() }, nil
+}
+
+// close closes the image.
+func (l *live) close(talk io.Writer) {
+	if l.file == nil {
+		return
+	}
+	if err := l.file.Close(); err != nil {
+		fmt.Fprintln(talk, err)
+	}
+}
+
+// dress puts on a model what is served of it.
+func (c *ServeConfig) dress(loop *sim.Loop, model devices.Device) (devices.Device, error) {
 	strategy, ok := layer.Lookup(c.Strategy)
 	if !ok {
 		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, StrategyNames())
 	}
 	d, err := strategy.Server(model, layer.Options{Loop: loop, Depth: c.Depth})
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", c.Strategy, profile.Name, err)
+		return nil, fmt.Errorf("%s on %s: %w", c.Strategy, c.Device, err)
 	}
 	if c.Advertise != nil {
 		d = layer.Advertise(d, *c.Advertise)

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/devices/fault"
+	"nbdbench/internal/crash"
+	"nbdbench/results"
+)
+
+const crashHelp = `Cut the power of simulated devices, many times, and say what survives.
+
+  nbdbench crash                                     the default matrix
+  nbdbench crash --device nvme-990pro --strategy all
+  nbdbench crash --device all --workload all --strategy durable --cuts 1000
+  nbdbench crash --workload wal --commits 2 --exhaustive
+  nbdbench crash --device nvme-pm963 --fault no-capacitor
+  nbdbench crash --history session.log               what serve --log wrote
+
+At each cut it judges what this device would be left with, and every image that
+the device's contract allows: against what was promised at the wire, against the
+commits that the application was told of, and against the workload's invariant.
+For the invariant images are built: all of them, if they are at most 65536, else
+corner cases and random ones; coverage says which.
+
+A violation is shrunk to the shortest history that still shows it, and printed
+with its timeline and with the command that replays it.
+
+--fault has the device misbehave. Faults are separated by commas and composed,
+the first next to the device; parameters follow after colons:
+
+  lying-flush fua-ignored flush-skips-inflight stale-after-fua shorn
+  collateral-512e lost:every=10 misdirected:every=10 bit-rot:p=0.01
+  eio-read:every=10 eio-write:every=10 eio-flush:every=10
+  slow:every=10:time=100ms dead:after=100 no-capacitor
+
+The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
+
+// crashFlags are the flags that have a form of their own.
+type crashFlags struct {
+	crash.Config
+	fault, requests, format, picture string
+}
+
+// crashFormats write a document as text.
+var crashFormats = map[string]func(w io.Writer, d *crash.Document) error{
+	"table": func(w io.Writer, d *crash.Document) error { return d.WriteText(w) },
+	"md":    func(w io.Writer, d *crash.Document) error { return d.Table().Markdown(w) },
+	"json":  func(w io.Writer, d *crash.Document) error { return d.WriteJSON(w) },
+}
+
+func newCrash() *cobra.Command {
+	f := crashFlags{Config: crash.Default()}
+	c := &cobra.Command{
+		Use: "crash", Short: "Cut the power, many times, and say what survives", Long: crashHelp, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
+	}
+	fl := c.Flags()
+	fl.StringSliceVar(&f.Devices, "device", f.Devices, "names or paths, or all")
+	fl.StringSliceVar(&f.Workloads, "workload", f.Workloads, "names or paths, or all")
+	fl.StringSliceVar(&f.Strategies, "strategy", f.Strategies, "names, or all, or durable")
+	fl.IntVar(&f.Cuts, "cuts", f.Cuts, "power cuts of each cell")
+	fl.Uint64Var(&f.Commits, "commits", f.Commits, "of each run; a run has 64 cuts at most")
+	fl.Uint64Var(&f.Seed, "seed", f.Seed, "of the first run; the next one has the next")
+	fl.BoolVar(&f.Exhaustive, "exhaustive", false, "one run, cut after each of its events, all images built")
+	fl.StringVar(&f.fault, "fault", "", "how the device misbehaves; see above")
+	fl.Uint32Var(&f.QueueDepth, "queue-depth", 0, "transactions in progress (default: the workload's)")
+	fl.Uint32Var(&f.Connections, "connections", f.Connections, "to the server")
+	fl.StringVar(&f.History, "history", "", "replay this history, or log of dm-log-writes, in place of workloads")
+	fl.StringVar(&f.requests, "requests", "", "let only these reach the device, such as 1-3,7 (for replays)")
+	fl.Uint64Var(&f.CutAt, "cut-at", 0, "cut once, after this event (for replays)")
+	fl.StringVar(&f.picture, "picture", "", "draw the first violation's timeline to this file: svg, png or pdf")
+	fl.IntVar(&f.Jobs, "jobs", 0, "cells side by side; 0 is one for each core")
+	fl.StringVar(&f.format, "format", "table", "of stdout: table, md or json")
+	return c
+}
+
+func (f *crashFlags) run(c *cobra.Command) error {
+	write, ok := crashFormats[f.format]
+	if !ok {
+		return usage("--format: expected table, md or json, got %q", f.format)
+	}
+	if err := f.parse(c); err != nil {
+		return err
+	}
+	if _, err := f.Cells(); err != nil {
+		return &exitError{exitUsage, err}
+	}
+	progress := newProgress(c.ErrOrStderr())
+	doc, err := crash.Run(c.Context(), f.Config, progress.update)
+	progress.end()
+	if errors.Is(err, crash.ErrTooMany) {
+		return usage("--exhaustive: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(write(c.OutOrStdout(), doc), f.draw(doc)); err != nil {
+		return err
+	}
+	switch {
+	case doc.Broken():
+		return &exitError{exitDeviation, fmt.Errorf("%d violations", len(doc.Violations))}
+	case doc.Partial:
+		fmt.Fprintln(c.ErrOrStderr(), "interrupted: what there is was printed and is marked partial")
+		return &exitError{code: exitInterrupted}
+	}
+	return nil
+}
+
+func (f *crashFlags) parse(c *cobra.Command) (err error) {
+	if f.Config.Fault, err = fault.Parse(f.fault); err != nil {
+		return usage("--fault: %w", err)
+	}
+	if c.Flags().Changed("requests") {
+		if f.Requests, err = crash.ParseRanges(f.requests); err != nil {
+			return usage("--requests: %w", err)
+		}
+	}
+	if c.Flags().Changed("cut-at") && f.CutAt == 0 {
+		return usage("--cut-at: expected the number of an event, from 1 on")
+	}
+	if f.picture != "" {
+		if err := results.CheckChartPath(f.picture); err != nil {
+			return usage("--picture: %w", err)
+		}
+	}
+	return nil
+}
+
+// draw draws the first violation's timeline, if there is one.
+func (f *crashFlags) draw(doc *crash.Document) error {
+	if f.picture == "" || len(doc.Violations) == 0 {
+		return nil
+	}
+	return doc.Violations[0].Chart().Save(f.picture)
+}

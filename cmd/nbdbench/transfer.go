@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"nbdbench/internal/crash"
+)
+
+const importHelp = `Read what other programs have recorded, as a history that crash replays.
+
+  nbdbench import dm-log-writes LOG --output session.log
+  nbdbench crash --history session.log
+
+dm-log-writes is the format of the kernel's module of that name. It has no times
+and tells of a write when it was done: each request is sent when the one before it
+has been answered.`
+
+const exportHelp = `Write a history in the format of another program.
+
+  nbdbench export dm-log-writes session.log --output LOG
+
+dm-log-writes is the format of the kernel's module of that name, which replay-log
+of xfstests reads. A history has no data: each sector says in its place what it is
+(magic, offset, version, transaction, checksum). serve --log-writes writes the
+same format with the data itself.`
+
+func newImport() *cobra.Command {
+	c := &cobra.Command{
+		Use: "import", Short: "Read what other programs have recorded", Long: importHelp, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(to *os.File, from string) error {
+		l, err := crash.LoadHistory(from)
+		if err != nil {
+			return &exitError{exitUsage, err}
+		}
+		return l.Write(to)
+	}))
+	return c
+}
+
+func newExport() *cobra.Command {
+	c := &cobra.Command{
+		Use: "export", Short: "Write a history in the format of another program", Long: exportHelp, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(transfer("dm-log-writes HISTORY", "The kernel's dm-log-writes", func(to *os.File, from string) error {
+		l, err := crash.LoadHistory(from)
+		if err != nil {
+			return &exitError{exitUsage, err}
+		}
+		return crash.ExportDM(to, l)
+	}))
+	return c
+}
+
+// transfer is a command that makes a file of a file.
+func transfer(use, short string, convert func(to *os.File, from string) error) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if output == "" {
+				return usage("--output: expected the name of a file")
+			}
+			return whole(output, func(f *os.File) error { return convert(f, args[0]) })
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "the file to write")
+	return c
+}
+
+// whole writes a file whole or not at all.
+func whole(path string, write func(f *os.File) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".nbdbench")
+	if err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	err = write(f)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

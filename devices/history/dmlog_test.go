@@ -1,0 +1,182 @@
+package history
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nbdbench/devices"
+)
+
+// logged writes a story of requests and returns the file.
+func logged(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d := NewDMWriter(f)
+	fill := func(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
+	write := func(off uint64, n int, flags devices.Flags, b byte) {
+		r := &devices.Request{Op: devices.OpWrite, Offset: off, Length: uint64(n), Flags: flags}
+		d.Begin(r)
+		d.End(r, fill(b, n))
+	}
+	flush, late := &devices.Request{Op: devices.OpFlush}, &devices.Request{Op: devices.OpWrite, Offset: 8192, Length: 512}
+	write(0, 4096, 0, 1)
+	d.Begin(flush)
+	d.Begin(late)
+	d.End(late, fill(2, 512)) // done while the FLUSH runs: not covered
+	write(512, 512, devices.FUA, 3)
+	d.End(flush, nil)
+	failed := &devices.Request{Op: devices.OpFlush, Errno: devices.EIO}
+	d.Begin(failed)
+	d.End(failed, nil)
+	for _, r := range []*devices.Request{
+		{Op: devices.OpTrim, Offset: 1 << 20, Length: 200 << 20},
+		{Op: devices.OpWriteZeroes, Offset: 4096, Length: 1024, Flags: devices.FUA},
+		{Op: devices.OpWrite, Offset: 0, Length: 512, Errno: devices.EIO},
+	} {
+		d.Begin(r)
+		d.End(r, fill(9, 512))
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// replay is a reader of the format as src/log-writes in xfstests describes it,
+// without anything of the package: one line for each entry.
+func replay(b []byte) (lines []string, err error) {
+	le := binary.LittleEndian
+	if le.Uint64(b) != 0x6a736677736872 || le.Uint64(b[8:]) != 1 {
+		return nil, errors.New("no log")
+	}
+	entries, size := le.Uint64(b[16:]), uint64(le.Uint32(b[24:]))
+	at := size
+	for range entries {
+		sector, n, flags, length := le.Uint64(b[at:]), le.Uint64(b[at+8:]), le.Uint64(b[at+16:]), le.Uint64(b[at+24:])
+		if flags == 0 && n == 0 {
+			return nil, errors.New("an entry of nothing")
+		}
+		if flags != 8 && b[at+32] != 0 {
+			return nil, errors.New("text without a mark")
+		}
+		line := fmt.Sprintf("%d+%d flags %d", sector, n, flags)
+		if flags&8 != 0 {
+			line += " " + string(b[at+32:at+32+length])
+		}
+		at += size
+		if flags&4 == 0 && n > 0 {
+			line += fmt.Sprintf(" data %d", b[at])
+			at += n * size
+		}
+		lines = append(lines, line)
+	}
+	if at != uint64(len(b)) {
+		return nil, fmt.Errorf("%d bytes after the last entry", uint64(len(b))-at)
+	}
+	return lines, nil
+}
+
+// The order is the kernel's: FUA ahead of what waits, a FLUSH after what was
+// done before it was sent and before what was done meanwhile.
+func TestAnIndependentReaderReadsTheLogOfTheKernelsFormat(t *testing.T) {
+	b, err := os.ReadFile(logged(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := replay(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"1+1 flags 2 data 3", "0+8 flags 0 data 1", "0+0 flags 1",
+		"8+2 flags 2 data 0", "16+1 flags 0 data 2", "2048+262144 flags 4", "264192+147456 flags 4",
+		"0+0 flags 8 dm-log-writes-end",
+	}
+	if got := strings.Join(lines, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func TestTheLogOfTheKernelsFormatIsReadAsAHistory(t *testing.T) {
+	f, err := os.Open(logged(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	l, err := ReadDM(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range l.Events {
+		if e.Kind == Submit {
+			got = append(got, fmt.Sprintf("%v %d %d+%d", e.Op, e.Flags, e.Offset, e.Length))
+		}
+	}
+	want := "write 1 512+512, write 0 0+4096, flush 0 0+0, write 1 4096+1024, write 0 8192+512, trim 0 1048576+134217728, trim 0 135266304+75497472"
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("got %s\nwant %s", s, want)
+	}
+	var b bytes.Buffer
+	if err := l.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(&b); err != nil {
+		t.Errorf("the history is not well-formed: %v", err)
+	}
+}
+
+func TestABrokenLogOfTheKernelsFormatSaysWhere(t *testing.T) {
+	whole, err := os.ReadFile(logged(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(at int, b byte) []byte {
+		c := append([]byte{}, whole...)
+		c[at] = b
+		return c
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"empty":          {nil, "entry 0, byte 0: the file is cut short"},
+		"magic":          {change(0, 1), "expected the magic number"},
+		"version":        {change(8, 9), "expected version 1, got 9"},
+		"sector size":    {change(24, 3), "expected sectors of a power of two"},
+		"entries":        {change(22, 1), "expected at most 16777216 entries"},
+		"cut short":      {whole[:len(whole)-1], "entry 8, byte"},
+		"nothing":        {append(append([]byte{}, whole[:512]...), make([]byte, 512)...), "entry 1, byte 544: expected flags or sectors"},
+		"far away":       {change(512+7, 0xff), "end past 2^63"},
+		"endless length": {change(512+8+6, 0xff), "end past 2^63"},
+	} {
+		_, err := ReadDM(bytes.NewReader(c.data))
+		var at *DMError
+		if !errors.As(err, &at) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func FuzzReadDM(f *testing.F) {
+	f.Add([]byte("rhswgfsj"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if l, err := ReadDM(bytes.NewReader(b)); err == nil {
+			if err := l.Write(io.Discard); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

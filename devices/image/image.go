@@ -1,0 +1,174 @@
+// Package image keeps what is durable in a file, so that it outlives the
+// process.
+//
+// A Media here is a sparse file of the device's size, byte for byte: what is
+// durable is in it and nothing else, so qemu-img, losetup and fsck can look at
+// it while nobody serves it. A write is in the host's page cache before Write
+// returns, and so before the device replies: kill -9 of the process loses
+// nothing that was promised. The host's own loss of power does, unless the media
+// is opened with Sync, which waits for fdatasync each time.
+//
+// One process has a file at a time; a second one is refused.
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"nbdbench/devices"
+)
+
+// MaxClone bounds how much data a copy may have: it is kept in memory.
+const MaxClone = 4 << 30
+
+// Options say how a file is opened.
+type Options struct {
+	Size uint64 // of the device, in bytes; a file that exists must have it
+	Sync bool   // wait until each write is on the host's disk
+}
+
+// Media is a file as a devices.Media of bytes. After an error of the host its
+// content is not to be trusted: see Err.
+type Media struct {
+	file *os.File
+	opt  Options
+	err  error
+}
+
+// Open opens an image, or makes an empty one.
+func Open(path string, o Options) (*Media, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	m := &Media{file: f, opt: o}
+	if err := m.prepare(path); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+// prepare locks the file and gives a new one its size.
+func (m *Media) prepare(path string) error {
+	if err := unix.Flock(int(m.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("image: %s is in use: %w", path, err)
+	}
+	info, err := m.file.Stat()
+	if err != nil {
+		return fmt.Errorf("image: %w", err)
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("image: %s: expected a regular file, got %v", path, info.Mode().Type())
+	case info.Size() == 0:
+		if err := m.file.Truncate(int64(m.opt.Size)); err != nil {
+			return fmt.Errorf("image: %w", err)
+		}
+	case uint64(info.Size()) != m.opt.Size:
+		return fmt.Errorf("image: %s has %d bytes, expected %d, the device's size (see --size)", path, info.Size(), m.opt.Size)
+	}
+	return nil
+}
+
+// Close syncs and closes the file.
+func (m *Media) Close() error { return errors.Join(m.err, m.file.Sync(), m.file.Close()) }
+
+// Err is the first error of the host. What was written since may be missing.
+func (m *Media) Err() error { return m.err }
+
+// Mode is RealBytes.
+func (m *Media) Mode() devices.Mode { return devices.RealBytes }
+
+// Stamp is 0, as in all media of bytes.
+func (m *Media) Stamp(uint64) devices.Stamp { return 0 }
+
+// Write puts content into the file.
+func (m *Media) Write(off, n uint64, c devices.Content) {
+	var err error
+	if c.Zero {
+		err = m.zero(off, n)
+	} else {
+		_, err = m.file.WriteAt(c.Bytes[:n], int64(off))
+	}
+	if err == nil && m.opt.Sync {
+		err = unix.Fdatasync(int(m.file.Fd()))
+	}
+	if err != nil && m.err == nil {
+		m.err = fmt.Errorf("image: %w", err)
+	}
+}
+
+// zeroPiece is how many zeros are written at a time where a file has no holes.
+const zeroPiece = 1 << 20
+
+func (m *Media) zero(off, n uint64) error {
+	err := unix.Fallocate(int(m.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(off), int64(n))
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	zeros := make([]byte, min(n, zeroPiece))
+	for n > 0 {
+		k := min(n, zeroPiece)
+		if _, err := m.file.WriteAt(zeros[:k], int64(off)); err != nil {
+			return err
+		}
+		off, n = off+k, n-k
+	}
+	return nil
+}
+
+// Read reads from the file.
+func (m *Media) Read(off, n uint64, p *devices.Payload) {
+	if _, err := m.file.ReadAt(p.Bytes[:n], int64(off)); err != nil && m.err == nil {
+		m.err = fmt.Errorf("image: %w", err)
+	}
+}
+
+// Used is how many bytes of the host's disk the file takes.
+func (m *Media) Used() (uint64, error) {
+	var s unix.Stat_t
+	if err := unix.Fstat(int(m.file.Fd()), &s); err != nil {
+		return 0, fmt.Errorf("image: %w", err)
+	}
+	return uint64(s.Blocks) * 512, nil
+}
+
+// clonePiece is how much is copied at a time.
+const clonePiece = 1 << 20
+
+// Clone returns a copy in memory, of what is not a hole. Whoever calls it has
+// asked Used first; an error shows in Err.
+func (m *Media) Clone() devices.Media {
+	c := devices.NewMedia(devices.RealBytes)
+	buffer := make([]byte, clonePiece)
+	for at := int64(0); ; {
+		from, err := unix.Seek(int(m.file.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // nothing but a hole to the end
+			return c
+		}
+		to, err2 := unix.Seek(int(m.file.Fd()), from, unix.SEEK_HOLE)
+		if err = errors.Join(err, err2); err != nil {
+			m.fail(err)
+			return c
+		}
+		for at = from; at < to; {
+			k, err := m.file.ReadAt(buffer[:min(clonePiece, to-at)], at)
+			if err != nil && !errors.Is(err, io.EOF) || k == 0 {
+				m.fail(err)
+				return c
+			}
+			c.Write(uint64(at), uint64(k), devices.Content{Bytes: buffer[:k]})
+			at += int64(k)
+		}
+	}
+}
+
+func (m *Media) fail(err error) {
+	if m.err == nil {
+		m.err = fmt.Errorf("image: copying: %w", err)
+	}
+}

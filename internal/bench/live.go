@@ -1,0 +1,280 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+
+	"nbdbench/devices"
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
+	"nbdbench/devices/image"
+	"nbdbench/devices/layer"
+	"nbdbench/nbd"
+	"nbdbench/sim"
+)
+
+// live is a served device whose power can be cut: the drive of the moment and
+// the medium that outlives it. A connection belongs to the drive that it was
+// opened on; what it sends after a cut is refused.
+type live struct {
+	name    string
+	config  *ServeConfig
+	profile *catalog.Profile
+	loop    *sim.Loop
+	media   devices.Media // survives
+	file    *image.Media  // the same, if it is a file; else nil
+
+	model fault.Device
+	top   devices.Device // the model under the strategy's half
+	gate  *gate
+	cuts  uint64
+	stamp devices.Stamp
+	tap   *history.Tap // nil without a journal
+	log   *session
+	dm    *history.DMWriter // nil without a log of writes
+	free  *attended
+}
+
+// gate is a Media that a drive writes to until its power is cut: what its timers
+// do afterwards has no effect.
+type gate struct {
+	devices.Media
+	shut bool
+}
+
+// Write writes unless the gate is shut.
+func (g *gate) Write(off, n uint64, c devices.Content) {
+	if !g.shut {
+		g.Media.Write(off, n, c)
+	}
+}
+
+// Status is that of the medium behind the gate.
+func (g *gate) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
+	if s, ok := g.Media.(devices.Sparse); ok {
+		return s.Status(off, n)
+	}
+	return n, 0
+}
+
+// newLive makes a device of the configuration on media.
+func newLive(c *ServeConfig, name string, loop *sim.Loop, media devices.Media) (*live, error) {
+	profile, err := catalog.Load(c.Device)
+	if err != nil {
+		return nil, err
+	}
+	if c.Fault.Has(fault.NoCapacitor) {
+		if profile, err = profile.WithoutCapacitor(); err != nil {
+			return nil, &layer.Unsupported{Reason: "--fault no-capacitor: " + err.Error()}
+		}
+	}
+	l := &live{name: name, config: c, profile: profile, loop: loop, media: media}
+	if l.media == nil {
+		if err := l.openMedia(); err != nil {
+			return nil, err
+		}
+	}
+	return l, l.power()
+}
+
+// openMedia opens the medium: a file if the configuration has one.
+func (l *live) openMedia() (err error) {
+	if l.config.Image == "" {
+		l.media = devices.NewMedia(devices.RealBytes)
+		return nil
+	}
+	if l.profile.Kind == "raid" {
+		return &layer.Unsupported{Reason: fmt.Sprintf("--image: %s keeps what it acknowledged in a cache of its own, which no file holds", l.profile.Name)}
+	}
+	size := uint64(l.profile.Size)
+	if l.config.Size != 0 {
+		size = l.config.Size
+	}
+	if l.file, err = image.Open(l.config.Image, image.Options{Size: size, Sync: l.config.ImageSync}); err != nil {
+		return fmt.Errorf("%w: %w", ErrImage, err)
+	}
+	l.media = l.file
+	return nil
+}
+
+// ErrImage is for images that cannot be used.
+var ErrImage = errors.New("--image")
+
+// power makes the drive of the moment, with an empty cache.
+func (l *live) power() error {
+	c := l.config
+	g := &gate{Media: l.media}
+	seed := sim.Seed(c.Seed).Sub("power", l.cuts)
+	if l.cuts == 0 {
+		seed = c.Seed
+	}
+	model, err := l.profile.Open(l.loop, catalog.Options{Mode: devices.RealBytes, Size: c.Size, Seed: seed, Media: g})
+	if err != nil {
+		return err
+	}
+	wrapped, err := c.Fault.Wrap(l.loop, model, seed.Sub("fault", 0))
+	if err != nil {
+		return &layer.Unsupported{Reason: "--fault: " + err.Error()}
+	}
+	top, err := c.dress(l.loop, wrapped)
+	if err != nil {
+		return err
+	}
+	l.model, l.top, l.gate = wrapped, top, g
+	return nil
+}
+
+// journal has the history of all connections written down.
+func (l *live) journal(sink history.Sink) {
+	l.log = &session{sink: sink, open: map[uint64]bool{}}
+	l.tap = history.NewTap(now{l}, l.loop, l.log)
+}
+
+// now is whatever drive has power at the moment.
+type now struct{ l *live }
+
+func (n now) Info() devices.Info        { return n.l.top.Info() }
+func (n now) Submit(r *devices.Request) { n.l.attend(r) }
+
+// export is what clients connect to.
+func (l *live) export() *nbd.Export {
+	return &nbd.Export{
+		Name: l.name, Description: l.config.Device + ", " + l.config.Strategy, ReadOnly: l.config.ReadOnly,
+		Open: func(nbd.ConnInfo) (devices.Device, error) { return &client{l, l.gate}, nil },
+	}
+}
+
+// client is the device of one connection.
+type client struct {
+	l    *live
+	gate *gate // of the drive that it was opened on
+}
+
+// Info is the drive's.
+func (s *client) Info() devices.Info { return s.l.top.Info() }
+
+// Submit forwards r, or refuses it if the power has been cut since.
+func (s *client) Submit(r *devices.Request) {
+	switch {
+	case s.gate.shut:
+		r.Timer.Owner = r
+		s.l.loop.After(&r.Timer, 0, refuse{})
+	case s.l.tap != nil:
+		s.l.tap.Submit(r)
+	default:
+		s.l.attend(r)
+	}
+}
+
+// refuse ends a request that came by a connection that is no more.
+type refuse struct{}
+
+func (refuse) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.ESHUTDOWN) }
+
+// attended is a request on its way through the drive.
+type attended struct {
+	l         *live
+	gate      *gate // of the drive that it is in
+	completer devices.Completer
+	next      *attended
+}
+
+// attend numbers what is written, and has an error of the host fail a request
+// that would else have been a promise.
+func (l *live) attend(r *devices.Request) {
+	if r.Op.Modifies() && l.log != nil {
+		r.Stamp = l.log.stamp
+	}
+	a := l.free
+	if a == nil {
+		a = &attended{l: l}
+	} else {
+		l.free = a.next
+	}
+	a.completer, r.Completer = r.Completer, a
+	a.gate = l.gate
+	if l.dm != nil {
+		l.dm.Begin(r)
+	}
+	l.top.Submit(r)
+}
+
+// Done gives r its completer back.
+func (a *attended) Done(r *devices.Request) {
+	l := a.l
+	r.Completer, a.completer = a.completer, nil
+	a.next, l.free = l.free, a
+	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK {
+		r.Errno = devices.EIO
+	}
+	if l.dm != nil && !a.gate.shut {
+		l.dm.End(r, r.Bytes)
+	}
+	r.Completer.Done(r)
+}
+
+// session passes on what was said to clients: of what was in progress at a cut
+// nobody was told anything. It gives each write its version.
+type session struct {
+	sink  history.Sink
+	open  map[uint64]bool
+	stamp devices.Stamp
+}
+
+// Observe passes an event on.
+func (s *session) Observe(e *history.Event) {
+	switch {
+	case e.Kind == history.Submit:
+		s.open[e.Seq] = true
+		if e.Op.Modifies() && s.stamp < history.MaxStamp {
+			s.stamp++
+			e.Stamp = s.stamp
+		}
+	case !s.open[e.Of]:
+		return
+	default:
+		delete(s.open, e.Of)
+	}
+	s.sink.Observe(e)
+}
+
+// lostPower is what a cut did.
+type lostPower struct {
+	Export       string `json:"export"`
+	Cut          uint64 `json:"cut"` // its number, from 1
+	Seed         uint64 `json:"seed"`
+	ExposedBytes uint64 `json:"exposed_bytes"` // acknowledged and not durable
+}
+
+// cut cuts the power and gives it back. In the loop.
+func (l *live) cut(seed sim.Seed) (lostPower, error) {
+	l.cuts++
+	k := l.model.Cut(seed)
+	out := lostPower{l.name, l.cuts, uint64(seed), k.ExposedBytes()}
+	l.gate.shut = true
+	k.Land(l.media)
+	if l.log != nil {
+		clear(l.log.open)
+	}
+	return out, l.power()
+}
+
+// nextSeed is the seed of the next cut.
+func (l *live) nextSeed() sim.Seed { return sim.Seed(l.config.Seed).Sub("live cut", l.cuts) }
+
+// clone is another device, on what a cut now would leave. In the loop.
+func (l *live) clone(name string, seed sim.Seed) (*live, lostPower, error) {
+	if l.file != nil {
+		if used, err := l.file.Used(); err != nil || used > image.MaxClone {
+			return nil, lostPower{}, errors.Join(err, fmt.Errorf("the image has %d bytes of data, expected at most %d: a clone is kept in memory", used, uint64(image.MaxClone)))
+		}
+	}
+	l.cuts++
+	k := l.model.Cut(seed)
+	out := lostPower{name, l.cuts, uint64(seed), k.ExposedBytes()}
+	c := *l.config
+	c.Image = ""
+	other, err := newLive(&c, name, l.loop, k.Media())
+	return other, out, err
+}

@@ -1,0 +1,194 @@
+package crash
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
+	"nbdbench/devices/layer"
+	"nbdbench/internal/conf"
+	"nbdbench/workloads"
+)
+
+// The bounds of a configuration.
+const (
+	MaxCuts    = 100_000_000
+	MaxCommits = 100_000 // of one run
+	MaxCells   = 4096
+	// MaxImages is up to how many images of one cut all are built.
+	MaxImages = 1 << 16
+	// cutsPerRun is how many cuts a run has before the next one, with another
+	// seed, is begun.
+	cutsPerRun = 64
+)
+
+// Config is one call of the checker. Its zero value is not one: see Default.
+type Config struct {
+	Devices    []string
+	Workloads  []string
+	Strategies []string
+	// Cuts is how many each cell gets, over as many runs as it takes. A run that
+	// has fewer events than it should have cuts is cut after each.
+	Cuts    int
+	Commits uint64 // of each run
+	Seed    uint64 // run n has seed Seed+n
+	// Exhaustive cuts once after every event of one run, and fails with
+	// ErrTooMany where the images of a cut are too many to build them all.
+	Exhaustive  bool
+	Fault       fault.Plan
+	QueueDepth  uint32 // 0 is the workload's own
+	Connections uint32
+
+	// History, where set, is a file of a history, or of dm-log-writes, that is
+	// replayed in place of workloads.
+	History string
+
+	// Requests, where set, are those that reach the device, counted from 1 in the
+	// order in which the application submits them.
+	Requests []uint64
+	// CutAt, where set, is the only cut: after that event.
+	CutAt uint64
+	Jobs  int // cells side by side; 0 is one for each core
+}
+
+// Default is the configuration of a call without flags.
+func Default() Config {
+	return Config{
+		Devices: []string{"nvme-990pro", "nvme-pm963", "hdd-7200"}, Workloads: workloads.List(),
+		Strategies: []string{"native", "emulate", "none", "none-unsafe"},
+		Cuts:       200, Commits: 24, Seed: 1, Connections: 1,
+	}
+}
+
+// Durable are the strategies that promise to lose nothing, but for pass, which
+// is as the device is.
+func Durable() (names []string) {
+	for _, s := range layer.Strategies() {
+		if s.Durable && s.Name != "pass" {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// all stands for every name there is; durable for the strategies that are.
+const (
+	all     = "all"
+	durable = "durable"
+)
+
+// resolve replaces the names that stand for others.
+func (c *Config) resolve() {
+	if slices.Equal(c.Devices, []string{all}) {
+		c.Devices = catalog.List()
+	}
+	if slices.Equal(c.Workloads, []string{all}) {
+		c.Workloads = workloads.List()
+	}
+	switch {
+	case slices.Equal(c.Strategies, []string{all}):
+		c.Strategies = nil
+		for _, s := range layer.Strategies() {
+			c.Strategies = append(c.Strategies, s.Name)
+		}
+	case slices.Equal(c.Strategies, []string{durable}):
+		c.Strategies = Durable()
+	}
+}
+
+// Validate checks the numbers; names are checked by Cells.
+func (c *Config) Validate() error {
+	switch {
+	case len(c.Devices) == 0 || len(c.Workloads) == 0 || len(c.Strategies) == 0:
+		return conf.At("", "expected at least one device, workload and strategy")
+	case c.Cuts < 1 || c.Cuts > MaxCuts:
+		return conf.At("cuts", "expected 1 to %d, got %d", MaxCuts, c.Cuts)
+	case c.Commits < 1 || c.Commits > MaxCommits:
+		return conf.At("commits", "expected 1 to %d, got %d", MaxCommits, c.Commits)
+	case c.Connections < 1 || c.Connections > workloads.MaxConnections:
+		return conf.At("connections", "expected 1 to %d, got %d", workloads.MaxConnections, c.Connections)
+	}
+	return nil
+}
+
+// Cell is one element of the matrix.
+type Cell struct {
+	Device, Workload, Strategy string // as they were named
+
+	Profile *catalog.Profile
+	Load    workloads.Profile
+	Place   layer.Strategy
+	Config  *Config
+
+	history *history.Log // nil if a workload runs
+	// Around wraps the device, above its faults: for tests.
+	Around around
+}
+
+// ID names the cell.
+func (c *Cell) ID() string { return c.Profile.Name + "/" + c.Load.Name + "/" + c.Strategy }
+
+// Cells opens what the configuration names, in order: device, workload,
+// strategy.
+func (c *Config) Cells() ([]Cell, error) {
+	c.resolve()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	var log *history.Log
+	if c.History != "" {
+		var err error
+		if log, err = LoadHistory(c.History); err != nil {
+			return nil, err
+		}
+		c.Workloads = []string{c.History}
+	}
+	var cells []Cell
+	for _, d := range c.Devices {
+		profile, err := catalog.Load(d)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range c.Workloads {
+			load := workloads.Profile{Name: filepath.Base(w)}
+			if log == nil {
+				if load, err = workloads.Open(w); err != nil {
+					return nil, err
+				}
+			}
+			load = load.With(workloads.Override{QueueDepth: c.QueueDepth})
+			for _, s := range c.Strategies {
+				place, ok := layer.Lookup(s)
+				if !ok {
+					return nil, fmt.Errorf("strategy %q: expected one of %s", s, strings.Join(names(), ", "))
+				}
+				cells = append(cells, Cell{Device: d, Workload: w, Strategy: s, Profile: profile, Load: load, Place: place, Config: c, history: log})
+			}
+		}
+	}
+	if len(cells) > MaxCells {
+		return nil, fmt.Errorf("%d cells: expected at most %d", len(cells), MaxCells)
+	}
+	return cells, nil
+}
+
+func names() (out []string) {
+	for _, s := range layer.Strategies() {
+		out = append(out, s.Name)
+	}
+	return append(out, all, durable)
+}
+
+// The link between client and server: a Unix socket's.
+const (
+	latency   = 15 * time.Microsecond
+	bandwidth = 4e9 // bytes a second
+)
+
+// MaxVirtual bounds a run's time: one of a device that answers too slowly.
+const MaxVirtual = 15 * time.Minute

@@ -1,0 +1,225 @@
+package crash
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"nbdbench/devices"
+	"nbdbench/devices/history"
+	"nbdbench/results"
+)
+
+// Schema is that of the document.
+const Schema = "nbdbench/crash/v1"
+
+// Document is what a call of the checker found.
+type Document struct {
+	Schema string `json:"schema"`
+	Seed   uint64 `json:"seed"`
+	Fault  string `json:"fault"`
+	Cuts   int64  `json:"cuts"`
+	// Images were built and judged; ImagesLog2Total is the binary logarithm of
+	// how many are legal, over all cuts.
+	Images          uint64  `json:"images"`
+	ImagesLog2Total float64 `json:"images_log2_total"`
+	// Coverage is exhaustive if, of each cut, all images were built in which the
+	// workload's invariant can differ. Promises and commits are always judged in
+	// all images.
+	Coverage      string        `json:"coverage"`
+	CommitsAcked  int64         `json:"commits_acked"`
+	CommitsLost   int64         `json:"commits_lost"`
+	CommitsAtRisk int64         `json:"commits_at_risk"`
+	Violations    []*Violation  `json:"violations"`
+	Cells         []*CellResult `json:"cells"`
+	Partial       bool          `json:"partial"`
+}
+
+// CellResult is what one cell showed.
+type CellResult struct {
+	Device   string `json:"device"`
+	Workload string `json:"workload"`
+	Strategy string `json:"strategy"`
+	Durable  bool   `json:"durable"`
+	Status   string `json:"status"` // ok, unsupported or partial
+	Reason   string `json:"reason"`
+
+	Runs            int64   `json:"runs"`
+	Cuts            int64   `json:"cuts"`
+	EveryMoment     bool    `json:"every_moment"` // every moment of its runs was cut
+	Images          uint64  `json:"images"`
+	ImagesLog2Total float64 `json:"images_log2_total"`
+	ImagesLog2Max   float64 `json:"images_log2_max"` // of one cut
+	CutsExhaustive  int64   `json:"cuts_exhaustive"`
+	Coverage        string  `json:"coverage"`
+	// InvariantBroken counts the cuts in which an image breaks the workload's
+	// invariant, under a strategy that promises nothing too.
+	InvariantBroken int64 `json:"invariant_broken"`
+	// FirstBroken is the number of the first cut with a violation; 0 is none.
+	FirstBroken int64              `json:"first_broken"`
+	Durability  results.Durability `json:"durability"`
+	Violations  []*Violation       `json:"violations"`
+
+	everyEvent    bool
+	log2, maxLog2 float64
+}
+
+// Violation is one way in which a promise is broken, in its shortest history.
+type Violation struct {
+	Class    history.Class   `json:"class"`
+	Cell     string          `json:"cell"`
+	Sector   uint64          `json:"sector"`
+	Expected []devices.Stamp `json:"expected"` // the versions that would have been legal
+	Found    devices.Stamp   `json:"found"`
+	// CoveredBy is the FLUSH or FUA that made the promise: the event of its reply.
+	CoveredBy string `json:"covered_by"`
+	CutNs     int64  `json:"cut_ns"`
+	CutEvent  uint64 `json:"cut_event"`
+	Images    string `json:"images"` // of which set: device or contract
+	Image     uint64 `json:"image"`  // its number there
+	Text      string `json:"text"`
+	Replay    string `json:"replay"`
+	Seed      uint64 `json:"seed"`
+	Requests  int    `json:"requests"` // of the shortest history
+
+	Timeline *Timeline `json:"timeline"`
+}
+
+func newDocument(c *Config, cells []*CellResult, partial bool) *Document {
+	d := &Document{
+		Schema: Schema, Seed: c.Seed, Fault: c.Fault.String(), Coverage: "exhaustive", Violations: []*Violation{}, Cells: []*CellResult{}, Partial: partial,
+	}
+	total := math.Inf(-1)
+	for _, r := range cells {
+		if r == nil {
+			continue
+		}
+		r.finish()
+		d.Cells = append(d.Cells, r)
+		d.Cuts += r.Cuts
+		d.Images += r.Images
+		if r.Cuts > 0 {
+			total = addLog2(total, r.log2)
+		}
+		if r.Coverage == "sampled" {
+			d.Coverage = r.Coverage
+		}
+		d.CommitsAcked += r.Durability.CommitsAcked
+		d.CommitsLost += r.Durability.CommitsLost
+		d.CommitsAtRisk += r.Durability.CommitsAtRisk
+		d.Violations = append(d.Violations, r.Violations...)
+	}
+	if d.Cuts > 0 {
+		d.ImagesLog2Total = total
+	}
+	return d
+}
+
+func (r *CellResult) finish() {
+	r.Coverage = "exhaustive"
+	if r.CutsExhaustive < r.Cuts {
+		r.Coverage = "sampled"
+	}
+	if r.Cuts > 0 {
+		r.ImagesLog2Total, r.ImagesLog2Max = r.log2, r.maxLog2
+	}
+	r.EveryMoment = r.everyEvent && r.Cuts > 0
+	if r.Violations == nil {
+		r.Violations = []*Violation{}
+	}
+}
+
+// Broken reports whether a promise was broken or a durable strategy lost a
+// commit.
+func (d *Document) Broken() bool { return len(d.Violations) > 0 }
+
+// WriteJSON writes the document.
+func (d *Document) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(d)
+}
+
+// WriteText writes a table of the cells, and below it the violations with their
+// timelines.
+func (d *Document) WriteText(w io.Writer) error {
+	if err := d.Table().Text(w, results.Width); err != nil {
+		return err
+	}
+	for _, v := range d.Violations {
+		if _, err := fmt.Fprintf(w, "\n%s\n", v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Table is one row for each cell.
+func (d *Document) Table() *results.Table {
+	t := &results.Table{Columns: []results.Column{
+		{Key: "device", Title: "device", Place: results.InPage},
+		{Key: "workload", Title: "workload", Place: results.InText | results.InPage},
+		{Key: "strategy", Title: "strategy", Place: results.InText | results.InPage},
+		{Key: "cuts", Title: "cuts", Right: true, Place: results.InText | results.InPage},
+		{Key: "images", Title: "images built", Right: true, Place: results.InText | results.InPage},
+		{Key: "legal", Title: "of at most", Right: true, Place: results.InText | results.InPage},
+		{Key: "coverage", Title: "coverage", Place: results.InText | results.InPage},
+		{Key: "lost", Title: "lost", Right: true, Place: results.InText | results.InPage},
+		{Key: "at_risk", Title: "at risk", Right: true, Place: results.InText | results.InPage},
+		{Key: "verdict", Title: "verdict", Place: results.InText | results.InPage},
+	}}
+	for _, r := range d.Cells {
+		t.Rows = append(t.Rows, r.row())
+	}
+	t.Notes = []string{d.summary(), "", legend}
+	return t
+}
+
+const legend = "lost: acknowledged commits that the seeded image of a cut does not have, over all cuts; at risk: that the worst legal image does not have. " +
+	"of at most: the legal images of the cut that has the most. Promises and commits are judged in all of them; images are built for the workload's invariant."
+
+func (r *CellResult) row() results.Row {
+	values := []string{r.Device, r.Workload, r.Strategy}
+	if r.Status == "unsupported" {
+		values = append(values, "", "", "", "", "", "", r.Status)
+	} else {
+		values = append(values, strconv.FormatInt(r.Cuts, 10), strconv.FormatUint(r.Images, 10), "2^"+strconv.FormatFloat(r.ImagesLog2Max, 'f', 0, 64),
+			r.coverage(), strconv.FormatInt(r.Durability.CommitsLost, 10), strconv.FormatInt(r.Durability.CommitsAtRisk, 10), r.verdict())
+	}
+	row := results.Row{Group: r.Device}
+	for _, v := range values {
+		row.Values = append(row.Values, results.Value{Text: v})
+	}
+	return row
+}
+
+func (r *CellResult) coverage() string {
+	if r.EveryMoment {
+		return r.Coverage + ", every moment"
+	}
+	return r.Coverage
+}
+
+func (r *CellResult) verdict() string {
+	switch {
+	case len(r.Violations) > 0:
+		var classes []string
+		for _, v := range r.Violations {
+			classes = append(classes, string(v.Class))
+		}
+		return "VIOLATED: " + strings.Join(classes, ", ")
+	case r.InvariantBroken > 0:
+		return fmt.Sprintf("invariant broken at %d cuts", r.InvariantBroken)
+	case r.Durability.CommitsAtRisk > 0:
+		return "loses commits"
+	}
+	return "kept"
+}
+
+func (d *Document) summary() string {
+	return fmt.Sprintf("%d cuts, %d images built, coverage %s; %d commits acknowledged before them, %d lost, %d at risk; %d violations.",
+		d.Cuts, d.Images, d.Coverage, d.CommitsAcked, d.CommitsLost, d.CommitsAtRisk, len(d.Violations))
+}

@@ -1,0 +1,63 @@
+package crash
+
+import (
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
+
+// mask is a Device that lets only some requests through and answers the others
+// at once, so that a history can be made shorter without another one taking its
+// place. The application's observer asks it first.
+type mask struct {
+	devices.Device
+	loop *sim.Loop
+	keep map[uint64]bool // nil is all
+	n    uint64
+	ops  []devices.Op // of all requests so far
+	away map[*devices.Request]bool
+}
+
+func newMask(loop *sim.Loop, d devices.Device, requests []uint64) *mask {
+	m := &mask{Device: d, loop: loop}
+	if requests != nil {
+		m.keep, m.away = map[uint64]bool{}, map[*devices.Request]bool{}
+		for _, n := range requests {
+			m.keep[n] = true
+		}
+	}
+	return m
+}
+
+// next counts r, which is about to be submitted, and reports whether it goes
+// through.
+func (m *mask) next(r *devices.Request) bool {
+	m.n++
+	m.ops = append(m.ops, r.Op)
+	if m.keep == nil || m.keep[m.n] {
+		return true
+	}
+	m.away[r] = true
+	return false
+}
+
+// masked reports whether r, which is done, did not go through.
+func (m *mask) masked(r *devices.Request) bool {
+	if !m.away[r] {
+		return false
+	}
+	delete(m.away, r)
+	return true
+}
+
+// Submit forwards r or answers it.
+func (m *mask) Submit(r *devices.Request) {
+	if !m.away[r] {
+		m.Device.Submit(r)
+		return
+	}
+	r.Timer.Owner = r
+	m.loop.After(&r.Timer, 0, m)
+}
+
+// Fire answers a request that did not go through.
+func (m *mask) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.OK) }

@@ -1,0 +1,160 @@
+package crash
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"nbdbench/devices"
+	"nbdbench/devices/history"
+	"nbdbench/sim"
+	"nbdbench/workloads"
+)
+
+// application is what runs on top: a workload, or a history that is replayed.
+type application interface {
+	Finished() bool
+	Stats() workloads.Stats
+}
+
+// replayer submits the requests of a history again, in their order: at their
+// instants if the device keeps up, and each after the replies that it had come
+// after. Of commits it knows nothing.
+type replayer struct {
+	loop   *sim.Loop
+	top    devices.Device
+	app    workloads.Observer
+	events []history.Event
+	at     int
+	done   map[uint64]bool // submits of which the reply has come
+	timer  sim.Timer
+	begun  uint64
+	busy   int
+}
+
+func newReplayer(loop *sim.Loop, top devices.Device, app workloads.Observer, l *history.Log) *replayer {
+	return &replayer{loop: loop, top: top, app: app, events: l.Events, done: map[uint64]bool{}}
+}
+
+// Finished reports whether all of it is done.
+func (r *replayer) Finished() bool { return r.at == len(r.events) && r.busy == 0 }
+
+// Stats says how many requests were begun, as commits of a workload would be.
+func (r *replayer) Stats() workloads.Stats { return workloads.Stats{Begun: r.begun} }
+
+// Fire goes on.
+func (r *replayer) Fire(*sim.Timer) { r.next() }
+
+// next submits what is due, up to a reply that has not come.
+func (r *replayer) next() {
+	for r.at < len(r.events) {
+		e := &r.events[r.at]
+		switch {
+		case e.Kind == history.Done && !r.done[e.Of]:
+			return // its Done goes on
+		case e.Kind == history.Submit && e.Time > r.loop.Now():
+			r.loop.At(&r.timer, e.Time, r)
+			return
+		case e.Kind == history.Submit:
+			r.submit(e)
+		}
+		r.at++
+	}
+}
+
+func (r *replayer) submit(e *history.Event) {
+	q := &devices.Request{
+		Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Conn: e.Conn, Stream: e.Stream, Txn: r.begun + 1,
+		Intended: r.loop.Now(), Submitted: r.loop.Now(), Ref: e.Seq, Completer: r,
+	}
+	q.Stamp = e.Stamp
+	if e.Op == devices.OpRead {
+		q.Versions = make([]devices.Stamp, (e.Length+devices.Sector-1)/devices.Sector)
+	}
+	q.Begin(r.loop.Now())
+	r.begun++
+	r.busy++
+	r.app.Submit(q)
+	r.top.Submit(q)
+}
+
+// Done goes on with what waited for the reply.
+func (r *replayer) Done(q *devices.Request) {
+	r.app.Op(q)
+	r.busy--
+	r.done[q.Ref.(uint64)] = true
+	r.next()
+}
+
+// LoadHistory reads a history, or a log of dm-log-writes.
+func LoadHistory(path string) (*history.Log, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var magic [8]byte
+	if _, err := io.ReadFull(f, magic[:]); err == nil && string(magic[:7]) == "rhswfsj" {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		return named(path, history.ReadDM, f)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return named(path, history.Read, f)
+}
+
+func named(path string, read func(io.Reader) (*history.Log, error), f io.Reader) (*history.Log, error) {
+	l, err := read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
+}
+
+// fits says what of a history a device cannot do.
+func fits(l *history.Log, info devices.Info) error {
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Kind != history.Submit {
+			continue
+		}
+		switch {
+		case e.Offset+e.Length > info.Size:
+			return fmt.Errorf("event %d ends at byte %d, expected a device of that size, got %d", e.Seq, e.Offset+e.Length, info.Size)
+		case e.Op == devices.OpFlush && !info.CanFlush, e.Flags&devices.FUA != 0 && e.Op.Modifies() && info.FUA == devices.FUANone,
+			e.Op == devices.OpTrim && !info.CanTrim, e.Op == devices.OpWriteZeroes && !info.CanZero:
+			return fmt.Errorf("event %d asks for %v, which the export does not offer", e.Seq, e.Op)
+		}
+	}
+	return nil
+}
+
+// ExportDM writes a history in the kernel's format, with sectors that say what
+// they are in place of the data, which a history does not have.
+func ExportDM(w io.WriteSeeker, l *history.Log) error {
+	d := history.NewDMWriter(w)
+	open := map[uint64]*devices.Request{}
+	var data []byte
+	for i := range l.Events {
+		e := &l.Events[i]
+		if e.Kind == history.Submit {
+			r := &devices.Request{Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Txn: e.Txn}
+			r.Stamp = e.Stamp
+			open[e.Seq] = r
+			d.Begin(r)
+			continue
+		}
+		r := open[e.Of]
+		delete(open, e.Of)
+		r.Errno = e.Errno
+		if data = data[:0]; r.Op == devices.OpWrite {
+			data = append(data, make([]byte, r.Length)...)
+			workloads.Label{Offset: r.Offset, Stamp: r.Stamp, Txn: r.Txn}.Fill(data)
+		}
+		d.End(r, data)
+	}
+	return d.Close()
+}

@@ -1,0 +1,102 @@
+package crash
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
+)
+
+// recorded is the history of a run, in a file.
+func recorded(t *testing.T, workload string) (path string, l *history.Log) {
+	t.Helper()
+	w, err := newWorld(scenario{cell: cellOf(t, one("nvme-990pro", workload, "native", 1)), seed: 1, commits: 8, connections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(func(uint64) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "history")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := w.log.Write(f); err != nil {
+		t.Fatal(err)
+	}
+	return path, &w.log
+}
+
+// submits are the requests of a history in their order.
+func submits(l *history.Log) string {
+	var b strings.Builder
+	for i := range l.Events {
+		if e := &l.Events[i]; e.Kind == history.Submit {
+			fmt.Fprintf(&b, "%v %d %d+%d v%d\n", e.Op, e.Flags, e.Offset, e.Length, e.Stamp)
+		}
+	}
+	return b.String()
+}
+
+func TestAHistoryIsReplayedInItsOrder(t *testing.T) {
+	path, want := recorded(t, "ext4-journal")
+	c := one("hdd-7200", "", "native", 1)
+	c.History = path
+	w, err := newWorld(scenario{cell: cellOf(t, c), seed: 1, commits: 1, connections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(func(uint64) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	if got := submits(&w.log); got != submits(want) {
+		t.Errorf("got\n%swant\n%s", got, submits(want))
+	}
+}
+
+// The kernel's format tells of writes in the order in which they were done; it
+// is judged as the history is.
+func TestALogOfTheKernelsFormatIsChecked(t *testing.T) {
+	path, l := recorded(t, "ext4-journal")
+	kernel := filepath.Join(t.TempDir(), "dm")
+	f, err := os.Create(kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := ExportDM(f, l); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{path, kernel} {
+		c := one("nvme-990pro", "", "native", 64)
+		c.History = file
+		if d := check(t, c); d.Broken() || d.Cells[0].Status != "ok" {
+			t.Errorf("%v", d.Violations)
+		}
+		c.Fault, _ = fault.Parse("lying-flush")
+		d := check(t, c)
+		if !slices.Contains(classes(d), history.LostFlushed) {
+			t.Errorf("%s: a lying FLUSH shows %v", file, classes(d))
+		}
+	}
+}
+
+func TestAHistoryThatADeviceCannotDoIsUnsupported(t *testing.T) {
+	path, _ := recorded(t, "ext4-journal")
+	c := one("emmc-sd", "", "pass", 8)
+	c.History = path
+	if r := check(t, c).Cells[0]; r.Status != "unsupported" {
+		t.Errorf("got %+v", r)
+	}
+	c.History = "crash_test.go"
+	if _, err := c.Cells(); err == nil || !strings.Contains(err.Error(), "line 1") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,235 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"nbdbench/devices"
+	"nbdbench/devices/catalog"
+	"nbdbench/devices/fault"
+	"nbdbench/devices/history"
+	"nbdbench/devices/layer"
+	"nbdbench/nbd"
+	"nbdbench/sim"
+	"nbdbench/workloads"
+)
+
+// around puts a layer on a device, for tests of the checker.
+type around func(*sim.Loop, fault.Device) fault.Device
+
+// scenario is one run of a cell: all that its history depends on.
+type scenario struct {
+	cell        *Cell
+	seed        uint64
+	commits     uint64
+	queueDepth  uint32
+	connections uint32
+	requests    []uint64 // nil is all
+}
+
+// world is one run, wired.
+type world struct {
+	scenario
+	loop   *sim.Loop
+	model  fault.Device
+	runner application
+	info   devices.Info // of the model
+
+	wire     *history.Judge // of what was promised at the wire
+	expected *history.Legal // the same as sets, for reports
+	contract *history.Legal // what the device's own contract leaves
+	log      history.Log    // at the wire
+	app      ledger
+	steps    uint64 // events so far
+	failed   error
+}
+
+// ledger is what stands above all layers.
+type ledger struct {
+	*history.Ledger
+	rule rule // nil where the workload has no invariant
+	mask *mask
+	acks []ack
+}
+
+// firstLost is the first sector of which an image has lost what a transaction
+// wrote.
+func (l *ledger) firstLost(txn uint64, read image) (sector uint64) {
+	found := false
+	l.Written(func(off, end uint64) {
+		for s := off / devices.Sector; s < end/devices.Sector && !found; s++ {
+			one := func(visit func(off, end uint64)) { visit(s*devices.Sector, (s+1)*devices.Sector) }
+			if loss := l.Lost(one, read); loss.Commits > 0 && loss.OldestTxn == txn {
+				sector, found = s, true
+			}
+		}
+	})
+	return sector
+}
+
+// ack is a commit that the application was told of.
+type ack struct {
+	at  sim.Time
+	txn uint64
+	err devices.Errno
+}
+
+// Submit takes down a request that reaches the stack.
+func (l *ledger) Submit(r *devices.Request) {
+	if !l.mask.next(r) {
+		return
+	}
+	l.Ledger.Submit(r)
+	if l.rule != nil && r.Stream == workloads.StreamCommit {
+		l.rule.submit(r)
+	}
+}
+
+// Op takes down its end.
+func (l *ledger) Op(r *devices.Request) {
+	if l.mask.masked(r) {
+		return
+	}
+	l.Ledger.Op(r)
+	if l.rule != nil && r.Stream == workloads.StreamCommit {
+		l.rule.done(r)
+	}
+}
+
+// Commit takes down what the application was told.
+func (l *ledger) Commit(c *devices.Commit) {
+	l.Ledger.Commit(c)
+	l.acks = append(l.acks, ack{c.Acked, c.Txn, c.Errno})
+	if l.rule != nil && c.Errno == devices.OK {
+		l.rule.commit(c)
+	}
+}
+
+// newWorld wires a run. The error is a *layer.Unsupported if the device cannot
+// carry out the strategy or the workload.
+func newWorld(s scenario) (*world, error) {
+	w := &world{scenario: s, loop: sim.NewLoop()}
+	if err := w.open(); err != nil {
+		return nil, err
+	}
+	c := s.cell
+	w.info = w.model.Info()
+	w.contract = history.NewLegal(w.info)
+	options := layer.Options{Loop: w.loop}
+	served, err := c.Place.Server(history.NewTap(w.model, w.loop, w.contract), options)
+	if err != nil {
+		return nil, err
+	}
+	advertised := served.Info()
+	w.wire = history.NewJudge(advertised)
+	advertised.Cache = devices.CacheVolatile // the wire promises by FLUSH and FUA alone
+	w.expected = history.NewLegal(advertised)
+	served = history.NewTap(served, w.loop, w.wire, w.expected, &w.log)
+	up, down := sim.NewLink(latency, bandwidth), sim.NewLink(latency, bandwidth)
+	client, _, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: served}, int(s.connections), up, down)
+	if err != nil {
+		return nil, err
+	}
+	top, err := c.Place.Client(client, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := asksTooMuch(&c.Load, top.Info()); err != nil {
+		return nil, err
+	}
+	return w, w.start(top)
+}
+
+// open makes the device with its faults.
+func (w *world) open() error {
+	profile := w.cell.Profile
+	plan := w.cell.Config.Fault
+	if plan.Has(fault.NoCapacitor) {
+		var err error
+		if profile, err = profile.WithoutCapacitor(); err != nil {
+			return &layer.Unsupported{Reason: err.Error()}
+		}
+	}
+	seed := sim.Seed(w.seed)
+	model, err := profile.Open(w.loop, catalog.Options{Seed: seed})
+	if err != nil {
+		return err
+	}
+	if w.model, err = plan.Wrap(w.loop, model, seed.Sub("fault", 0)); err != nil {
+		return &layer.Unsupported{Reason: err.Error()}
+	}
+	if w.cell.Around != nil {
+		w.model = w.cell.Around(w.loop, w.model)
+	}
+	return nil
+}
+
+// start puts the application on top.
+func (w *world) start(top devices.Device) error {
+	c := w.cell
+	w.app = ledger{Ledger: history.NewLedger(), rule: newRule(&c.Load), mask: newMask(w.loop, top, w.requests)}
+	if c.history != nil {
+		if err := fits(c.history, top.Info()); err != nil {
+			return &layer.Unsupported{Reason: err.Error()}
+		}
+		r := newReplayer(w.loop, w.app.mask, &w.app, c.history)
+		w.runner = r
+		w.loop.After(&r.timer, 0, r)
+		return nil
+	}
+	load := c.Load.With(workloads.Override{QueueDepth: w.queueDepth})
+	runner, err := workloads.NewRunner(w.loop, w.app.mask, workloads.Config{
+		Profile: load, Connections: w.connections, Seed: sim.Seed(w.seed), Commits: w.commits, Duration: MaxVirtual, Observer: &w.app,
+	})
+	if err != nil {
+		return err
+	}
+	w.runner = runner
+	runner.Start()
+	return nil
+}
+
+// asksTooMuch says, as a *layer.Unsupported, what the workload asks for that the
+// client's device cannot do: under pass nothing stands in for FUA.
+func asksTooMuch(w *workloads.Profile, client devices.Info) error {
+	for _, s := range slices.Concat(w.Transaction, w.Between) {
+		switch {
+		case s.Durable && client.FUA == devices.FUANone:
+			return &layer.Unsupported{Reason: "the export does not advertise FUA"}
+		case s.Op == workloads.ActionFlush && !client.CanFlush:
+			return &layer.Unsupported{Reason: "the export does not advertise FLUSH"}
+		}
+	}
+	return nil
+}
+
+// The bounds of a run, in events: of all of it, and of what goes on after its
+// last commit, as a drive destages.
+const (
+	maxEvents = 1 << 26
+	maxAfter  = 1 << 10
+)
+
+// ErrEndless is a run without an end.
+var ErrEndless = errors.New("the run does not end")
+
+// run runs the world and calls after with the number of each event, until it
+// reports false.
+func (w *world) run(after func(step uint64) bool) error {
+	rest := 0
+	for w.loop.Step() {
+		if w.steps++; w.steps > maxEvents {
+			return fmt.Errorf("%w: %d events", ErrEndless, w.steps)
+		}
+		if !after(w.steps) {
+			return nil
+		}
+		if w.runner.Finished() {
+			if rest++; rest > maxAfter {
+				return nil
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package results
+
+import (
+	"fmt"
+	"image/color"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// CheckChartPath says what is wrong with the name of a chart's file.
+func CheckChartPath(path string) error {
+	if format := strings.TrimPrefix(filepath.Ext(path), "."); !slices.Contains(Formats, format) {
+		return fmt.Errorf("expected a file that ends in one of .%s, got %q", strings.Join(Formats, ", ."), path)
+	}
+	return nil
+}
+
+// Bar is a request on a timeline. Begin and End are places among the
+// timeline's moments.
+type Bar struct {
+	Label      string
+	Note       string // at its end: what became of it
+	Begin, End int    // End is the last moment if its reply had not come
+	Open       bool   // its reply had not come
+	Kind       BarKind
+}
+
+// BarKind decides a bar's colour.
+type BarKind uint8
+
+// The kinds of bars.
+const (
+	BarWrite BarKind = iota
+	BarFUA
+	BarFlush
+	BarOther
+)
+
+var barColors = [...]color.RGBA{BarWrite: sky, BarFUA: blue, BarFlush: green, BarOther: grey}
+
+// TimelineFigure is a history up to a power cut: what was in progress when. Time
+// is not to scale: each moment at which something happened has the same room.
+type TimelineFigure struct {
+	Title, Subtitle, Footer string
+	Moments                 []string // what to write below each; the last is the cut
+	Bars                    []Bar
+	Commits                 map[int]string // acknowledged at a moment
+}
+
+// MaxBars bounds a timeline's rows; the latest are shown.
+const MaxBars = 40
+
+const (
+	spanRow   = 15
+	spanLabel = 150 // room for the labels
+	spanNote  = 110
+	timeFoot  = 34
+)
+
+// Chart draws the timeline.
+func (t TimelineFigure) Chart(name string) *Chart {
+	if n := len(t.Bars) - MaxBars; n > 0 {
+		t.Bars = t.Bars[n:]
+	}
+	f := &frame{title: t.Title, subtitle: t.Subtitle, footer: t.Footer, keys: []key{
+		{name: "write", box: sky}, {name: "write with FUA", box: blue}, {name: "flush", box: green}, {name: "the power is cut", box: vermilion},
+	}}
+	return f.chart(name, vg.Length(len(t.Bars))*spanRow+timeFoot, t.draw)
+}
+
+// x is where a moment is.
+func (t *TimelineFigure) x(c draw.Canvas, moment int) vg.Length {
+	from, to := c.Min.X+spanLabel, c.Max.X-spanNote
+	if len(t.Moments) < 2 {
+		return to
+	}
+	return from + (to-from)*vg.Length(moment)/vg.Length(len(t.Moments)-1)
+}
+
+func (t *TimelineFigure) draw(c draw.Canvas) {
+	top, bottom := c.Max.Y, c.Min.Y+timeFoot
+	small := letter(smallSize-1, faint)
+	last := vg.Length(-1000)
+	for i, m := range t.Moments {
+		x := t.x(c, i)
+		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, x, bottom, x, top)
+		if wide := small.Width(m); x-last > wide+6 || i == len(t.Moments)-1 && x-last > wide/2 {
+			c.FillText(aligned(small, draw.XCenter, draw.YTop), vg.Point{X: x, Y: bottom - 3}, m)
+			last = x
+		}
+		if done, ok := t.Commits[i]; ok {
+			c.StrokeLine2(draw.LineStyle{Color: ink, Width: 0.8, Dashes: []vg.Length{2, 2}}, x, bottom, x, top)
+			c.FillText(aligned(letter(smallSize-1, ink), draw.XCenter, draw.YTop), vg.Point{X: x, Y: bottom - 14}, done)
+		}
+	}
+	for i := range t.Bars {
+		t.span(c, &t.Bars[i], top-vg.Length(i)*spanRow)
+	}
+	x := t.x(c, len(t.Moments)-1)
+	c.StrokeLine2(draw.LineStyle{Color: vermilion, Width: 2}, x, bottom, x, top)
+}
+
+// span draws one request, whose row's upper edge is at y.
+func (t *TimelineFigure) span(c draw.Canvas, s *Bar, y vg.Length) {
+	style := letter(smallSize, ink)
+	middle := y - spanRow/2
+	c.FillText(aligned(style, draw.XLeft, draw.YCenter), vg.Point{X: c.Min.X, Y: middle}, s.Label)
+	from, to := t.x(c, s.Begin), t.x(c, s.End)
+	box := vg.Rectangle{Min: vg.Point{X: from, Y: y - spanRow + 3}, Max: vg.Point{X: max(to, from+2), Y: y - 3}}
+	fill := color.Color(barColors[s.Kind])
+	if s.Open {
+		fill = translucent(barColors[s.Kind])
+	}
+	c.FillPolygon(fill, corners(box))
+	c.FillText(aligned(style, draw.XLeft, draw.YCenter), vg.Point{X: t.x(c, len(t.Moments)-1) + 6, Y: middle}, s.Note)
+}
