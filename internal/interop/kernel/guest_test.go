@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,6 +32,7 @@ type disk struct {
 type export struct {
 	device    string // "" is the drive that every test uses
 	size      uint64
+	contents  devices.Media // what the device holds, durably; nil is zeros
 	strategy  string
 	advertise *layer.Advertised
 	// tap goes around the model, below the strategy.
@@ -54,6 +57,9 @@ func serve(t *testing.T, x export) *disk {
 	model, err := catalog.Open(x.device, loop, catalog.Options{Mode: devices.RealBytes, Size: x.size, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if x.contents != nil {
+		fill(t, loop, model, x.contents)
 	}
 	d := &disk{t: t, model: model}
 	inner := devices.Device(model)
@@ -81,11 +87,16 @@ func serve(t *testing.T, x export) *disk {
 // listen serves the device on a socket of its own.
 func (d *disk) listen(loop *sim.Loop, outer devices.Device) {
 	d.t.Helper()
+	d.listenExport(loop, &nbd.Export{Device: outer})
+}
+
+func (d *disk) listenExport(loop *sim.Loop, e *nbd.Export) {
+	d.t.Helper()
 	var err error
 	if d.real, err = sim.NewReal(loop); err != nil {
 		d.t.Fatal(err)
 	}
-	d.server = nbd.NewServer(d.real, &nbd.Export{Device: outer})
+	d.server = nbd.NewServer(d.real, e)
 	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: fmt.Sprintf("/tmp/nbd%d", sockets.Add(1))})
 	if err != nil {
 		d.t.Fatal(err)
@@ -169,4 +180,48 @@ func TestGuestModulesLoadCompressedAsXZAsZstdAndAsGzip(t *testing.T) {
 	if s, err := (&kernel.Modules{}).Probe("reiserfs"); s != kernel.Absent || err == nil {
 		t.Errorf("reiserfs is %v, %v: expected absent, with an error", s, err)
 	}
+}
+
+// forgetful is drive with a cache that keeps all it can for as long as it can,
+// so that a power cut takes as much as the protocol lets it; and quick.
+const forgetful = `name: forgetful
+title: a drive that destages only when it must
+extends: nvme-990pro
+cache: {capacity: 256MiB, high_water: 256MiB, low_water: 128MiB, idle_destage: 0s}
+ssd: {flush_base: 20us, flush_per_stripe: 10us, fua_base: 20us}
+`
+
+// forgetfulDrive is the path of its profile.
+func forgetfulDrive(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "forgetful.yaml")
+	if err := os.WriteFile(path, []byte(forgetful), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// fill writes what is not zeros to the model and flushes it, before real time
+// begins.
+func fill(t *testing.T, loop *sim.Loop, model catalog.Device, contents devices.Media) {
+	t.Helper()
+	n := &countdown{}
+	submit := func(r *devices.Request) {
+		n.left++
+		r.Completer = n
+		model.Submit(r)
+		loop.RunWhile(func() bool { return n.left > 0 })
+		if r.Errno != devices.OK {
+			t.Fatalf("%v: %v", r, r.Errno)
+		}
+	}
+	zeros := make([]byte, 64<<10)
+	for at := uint64(0); at < model.Info().Size; at += uint64(len(zeros)) {
+		b := make([]byte, min(uint64(len(zeros)), model.Info().Size-at))
+		contents.Read(at, uint64(len(b)), &devices.Payload{Bytes: b})
+		if !bytes.Equal(b, zeros[:len(b)]) {
+			submit(write(at, 0, b))
+		}
+	}
+	submit(&devices.Request{Op: devices.OpFlush})
 }
