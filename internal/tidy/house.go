@@ -44,6 +44,7 @@ var House = Rules{
 		"internal/interop/":          "drives other programs",
 		"internal/interop/kernel/":   "drives a kernel, and real-time devices below it",
 		"internal/vm/":               "runs a virtual machine",
+		"internal/bench/attach.go":   "serves what it attaches",
 		"nbd/kernel/":                "blocking system calls on worker threads",
 		"nbd/dial.go":                "socket shell of the client",
 		"nbd/outqueue.go":            "socket shell: the bounded output queue and its writer",
