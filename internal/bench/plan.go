@@ -101,7 +101,7 @@ func Load(file string) (Plan, error) {
 	if said.Target != "" {
 		p.UseTarget(said.Target)
 	}
-	if said.Via == ViaKernel {
+	if doc.Has("via") {
 		p.UseVia(said.Via)
 	}
 	if doc.Has("clock") {
@@ -221,6 +221,9 @@ type Cell struct {
 func (p *Plan) Cells() ([]Cell, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
+	}
+	if p.Via == ViaUserspace {
+		p.Via = "" // the default has one form in the document
 	}
 	profiles, err := p.profiles()
 	if err != nil {
