@@ -82,10 +82,11 @@ peers: ## install the programs that the tests talk to (Debian, as root or with s
 
 # The kernel's package is unpacked here, not installed: the machine keeps its own.
 $(VM)/boot: | peers
-	rm -rf $(VM) && mkdir -p $(VM)
-	cd $(VM) && apt-get download -q $$(apt-cache depends $(KERNEL) | awk '/Depends: linux-image-/ { print $$2; exit }')
-	cd $(VM) && dpkg-deb -x linux-image-*.deb . && rm linux-image-*.deb
-	cd $(VM) && PATH=$$PATH:/sbin:/usr/sbin depmod -b . $$(ls lib/modules)
+	rm -rf $(VM) $(VM).new && mkdir -p $(VM).new
+	cd $(VM).new && apt-get download -q $$(apt-cache depends $(KERNEL) | awk '/Depends: linux-image-/ { print $$2; exit }')
+	cd $(VM).new && dpkg-deb -x linux-image-*.deb . && rm linux-image-*.deb
+	cd $(VM).new && PATH=$$PATH:/sbin:/usr/sbin depmod -b . $$(ls lib/modules)
+	mv $(VM).new $(VM)
 
 $(BIN)/staticcheck:
 	GOBIN=$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2

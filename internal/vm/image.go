@@ -29,7 +29,7 @@ type Kernel struct {
 func FindKernel(dir string) (Kernel, error) {
 	images, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
 	if err != nil || len(images) == 0 {
-		return Kernel{}, fmt.Errorf("%s has no boot/vmlinuz-*: make vm-kernel unpacks one: %w", dir, fs.ErrNotExist)
+		return Kernel{}, fmt.Errorf("%s has no boot/vmlinuz-*: make test-kernel unpacks one: %w", dir, fs.ErrNotExist)
 	}
 	slices.Sort(images)
 	k := Kernel{Path: images[len(images)-1]}

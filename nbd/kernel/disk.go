@@ -77,7 +77,7 @@ type Disk struct {
 type slot struct {
 	request *devices.Request
 	buffer  []byte // page-aligned, grown as needed
-	result  int64
+	result  int64  // a negative errno: it is not to be handed over
 }
 
 // OpenDisk opens the block device at path, of which the requests are on real's
@@ -169,7 +169,8 @@ func (d *Disk) fill() {
 	for len(d.free) > 0 && d.waiting.Len() > 0 {
 		i := d.free[len(d.free)-1]
 		d.free = d.free[:len(d.free)-1]
-		d.slots[i].load(d.waiting.Pop())
+		s := &d.slots[i]
+		s.result = s.load(d.waiting.Pop())
 		d.mu.Lock()
 		d.ready = append(d.ready, i)
 		d.mu.Unlock()
@@ -180,41 +181,43 @@ func (d *Disk) fill() {
 	}
 }
 
-// load makes s the request's.
-func (s *slot) load(r *devices.Request) {
-	s.request, s.result = r, 0
-	if r.Op != devices.OpRead && r.Op != devices.OpWrite || r.Length > MaxPayload {
-		return
+// load makes s the request's, and returns a negative errno if that cannot be.
+func (s *slot) load(r *devices.Request) int64 {
+	s.request = r
+	if r.Op != devices.OpRead && r.Op != devices.OpWrite {
+		return 0
 	}
-	if uint64(len(s.buffer)) < r.Length {
-		s.grow(r.Length)
+	if r.Length == 0 || r.Length > MaxPayload {
+		return -int64(unix.EINVAL)
+	}
+	if uint64(len(s.buffer)) < r.Length && !s.grow(r.Length) {
+		return -int64(unix.ENOMEM)
 	}
 	if r.Op == devices.OpRead {
-		return
+		return 0
 	}
 	if r.Bytes != nil {
 		copy(s.buffer, r.Bytes)
-		return
+		return 0
 	}
 	data := s.buffer[:r.Length]
 	clear(data)
 	for ; len(data) >= devices.Sector; data = data[devices.Sector:] {
 		binary.BigEndian.PutUint64(data, uint64(r.Stamp))
 	}
+	return 0
 }
 
 // grow maps memory: O_DIRECT wants it aligned, and it is not the collector's.
-func (s *slot) grow(n uint64) {
+func (s *slot) grow(n uint64) bool {
 	s.release()
 	size := 4096
 	for uint64(size) < n {
 		size *= 2
 	}
 	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		panic(fmt.Sprintf("kernel: no memory for a buffer of %d bytes: %v", size, err))
-	}
 	s.buffer = b
+	return err == nil
 }
 
 func (s *slot) release() {
@@ -246,11 +249,11 @@ func (d *Disk) start(i int) {
 	s := &d.slots[i]
 	r := s.request
 	cb := iocb{data: uint64(i), fd: uint32(d.file.Fd()), opcode: aioDataFsync}
+	if s.result < 0 {
+		go d.finish(i, s.result) // not from here: the caller may be about to enter
+		return
+	}
 	if r.Op != devices.OpFlush {
-		if r.Length > MaxPayload || r.Length == 0 {
-			go d.finish(i, -int64(unix.EINVAL))
-			return
-		}
 		cb.opcode, cb.offset, cb.bytes = aioRead, int64(r.Offset), r.Length
 		cb.buf = uint64(uintptr(unsafe.Pointer(&s.buffer[0])))
 		if r.Op == devices.OpWrite {
@@ -263,7 +266,7 @@ func (d *Disk) start(i int) {
 	if err := d.submit(&cb); err != nil {
 		var e syscall.Errno
 		errors.As(err, &e)
-		go d.finish(i, -int64(e)) // not from here: the caller may be about to enter
+		go d.finish(i, -int64(e))
 	}
 }
 

@@ -303,7 +303,7 @@ func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
 		stays = start(t, "attach", "--ioctl", "--timeout", "2s", server.line)
 		path = stays.line
 	} else {
-		path = expect(t, 0, "attach", "--timeout", "2s", server.line)
+		path = expect(t, 0, "attach", "--timeout", "2s", "--dead-timeout", "1s", server.line)
 	}
 	useBlock(t, path)
 	if err := server.cmd.Process.Signal(how); err != nil {
