@@ -6,22 +6,22 @@ import (
 	"net"
 )
 
-// Handover negotiates for the export that u names and hands the socket over at
-// the beginning of transmission, for the kernel to go on with. Closing it is
-// the caller's.
+// Handover negotiates for the export that u names, by the plain protocol, and
+// hands the socket over at the beginning of transmission, for the kernel to go
+// on with: its client has neither TLS nor structured replies. Closing the socket
+// is the caller's.
 func Handover(ctx context.Context, u URI) (net.Conn, ExportInfo, error) {
-	conn, err := connect(ctx, u)
-	if err != nil {
-		return nil, ExportInfo{}, fmt.Errorf("connect to %v: %w", u, err)
+	if u.TLS {
+		return nil, ExportInfo{}, fmt.Errorf("%v: the kernel's client has no TLS", u)
 	}
 	h := NewClientHandshake(OptGo, u.Export)
-	rest, err := shake(conn, h, func(f func()) { f() })
-	if err == nil && len(rest) > 0 {
-		err = violation("a server is silent until it is asked", "%d bytes", len(rest))
-	}
+	conn, rest, err := new(Dialer).negotiate(ctx, u, h)
 	if err != nil {
-		_ = conn.Close()
 		return nil, ExportInfo{}, fmt.Errorf("negotiate with %v: %w", u, err)
+	}
+	if len(rest) > 0 {
+		_ = conn.Close()
+		return nil, ExportInfo{}, fmt.Errorf("negotiate with %v: %w", u, violation("a server is silent until it is asked", "%d bytes", len(rest)))
 	}
 	return conn, h.Export(), nil
 }

@@ -65,7 +65,7 @@ func TestInAVirtualMachine(t *testing.T) {
 	reader, writer := io.Pipe()
 	listened := make(chan *report, 1)
 	go func() { listened <- listen(t, reader) }()
-	m := vm.Machine{Image: image, Dir: dir, Memory: 2048, CPUs: 2}
+	m := vm.Machine{Image: image, Dir: dir, Memory: 3072, CPUs: 2}
 	err = errors.Join(m.Run(ctx, writer), writer.Close())
 	r := <-listened
 	if err != nil || r.exit != "0" {
@@ -109,7 +109,7 @@ func newImage(t *testing.T) (*vm.Image, error) {
 }
 
 const initScript = `#!/bin/sh
-export PATH=/guest:/sbin:/bin HOME=/root
+export PATH=/guest:/sbin:/bin HOME=/root GOMEMLIMIT=1500MiB
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs dev /dev && mount -t tmpfs tmp /tmp
 stty -F /dev/ttyS1 raw
 exec >/dev/ttyS1 2>&1

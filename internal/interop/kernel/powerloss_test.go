@@ -167,8 +167,14 @@ func (b *table) lose(t *testing.T, f fileSystem, name string, open func() applic
 			for l.cuts < *guestCuts {
 				seed := sim.Seed(*guestSeed).Sub(name+x.name, uint64(l.cuts))
 				x := export{device: forgetfulDrive(t), size: f.size, contents: contents, strategy: x.strategy, advertise: x.advertise}
-				f.cuts(t, &l, x, seed, min(cutsPerMount, *guestCuts-l.cuts), open())
+				t.Run(fmt.Sprintf("from cut %d", l.cuts), func(t *testing.T) { // which frees its devices at its end
+					f.cuts(t, &l, x, seed, min(cutsPerMount, *guestCuts-l.cuts), open())
+				})
+				if t.Failed() {
+					return
+				}
 			}
+			t.Logf("%+v", l)
 			b.rows = append(b.rows, []any{name, x.name, l.cuts, l.acked, l.operations, l.withLoss, l.unmountable, l.inconsistent})
 			if x.durable != l.whole() {
 				t.Errorf("durable: %v, and %+v", x.durable, l)
@@ -183,7 +189,8 @@ func (f *fileSystem) cuts(t *testing.T, l *loss, x export, seed sim.Seed, n int,
 	t.Helper()
 	images := f.work(t, x, seed, n, app)
 	after := newRestarted(t, f.size)
-	for _, i := range images {
+	for k, i := range images {
+		images[k].media = nil
 		l.cuts++
 		l.acked += i.acked
 		after.with(i.media, func(path string) { f.examine(t, l, path, i.acked, app) })
