@@ -29,8 +29,46 @@ func summaryColumns(base string) []Column {
 		{Key: "flushes_per_commit", Title: "flush/c", Right: true, Drop: 1, Place: InText | InPage | InData},
 		{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: InText | InPage | InData},
 		{Key: "at_risk_per_cut", Place: InData},
+		{Key: "kernel_sent", Title: "kernel sent/c", Place: InText | InPage | InData},
 		{Key: "verdict", Title: "verdict", Place: InText | InPage | InData},
 	}
+}
+
+// LinkKernel is the link of a cell whose requests went through the kernel's
+// /dev/nbd: its Wire is what the kernel made of them.
+const LinkKernel = "kernel"
+
+// throughKernel reports whether any cell's requests went through the kernel.
+func (r *Run) throughKernel() bool {
+	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.Link == LinkKernel })
+}
+
+// withoutColumn takes the column of this key out of the table.
+func (t *Table) withoutColumn(key string) {
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
+	t.Columns = slices.Delete(t.Columns, i, i+1)
+	for k := range t.Rows {
+		t.Rows[k].Values = slices.Delete(t.Rows[k].Values, i, i+1)
+	}
+}
+
+// sent is what crossed the wire for each commit, of what makes one durable, by
+// the server's count.
+func (c *Cell) sent() Value {
+	if c.Link != LinkKernel || !c.usable() || c.Wire == nil {
+		return none
+	}
+	var words []string
+	for _, w := range []struct {
+		name string
+		n    int64
+	}{{"WRITE", c.Wire.Write}, {"WRITE+FUA", c.Wire.WriteFUA}, {"FLUSH", c.Wire.Flush}} {
+		if w.n > 0 {
+			words = append(words, significant(float64(w.n)/float64(c.Commit.Count))+" "+w.name)
+		}
+	}
+	s := strings.Join(words, ", ")
+	return Value{s, s}
 }
 
 // Summary is the main table: one row a cell, grouped by device and workload.
@@ -42,6 +80,9 @@ func (r *Run) Summary() *Table {
 		}
 	}
 	t.Notes = r.notes()
+	if !r.throughKernel() {
+		t.withoutColumn("kernel_sent")
+	}
 	return t
 }
 
@@ -95,6 +136,7 @@ func (r *Run) summaryRow(c *Cell) []Value {
 		c.flushes(),
 		lost,
 		risk,
+		c.sent(),
 		same(r.rowVerdict(c)),
 	}
 }

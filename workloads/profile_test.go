@@ -17,7 +17,7 @@ import (
 
 func TestShippedProfilesAreValidNamedAsTheirFilesAndExplained(t *testing.T) {
 	names := List()
-	for _, want := range []string{"sync-4k", "wal", "wal-noisy", "ext4-journal"} {
+	for _, want := range []string{"sync-4k", "wal", "wal-noisy", "ext4-journal", "xfs-log", "btrfs-tree-log"} {
 		if !strings.Contains(strings.Join(names, " ")+" ", want+" ") {
 			t.Errorf("%s is not shipped", want)
 		}
@@ -224,7 +224,7 @@ func TestARefIsANameOrAMapping(t *testing.T) {
 	if err != nil || p.QueueDepth != 8 || p.Arrival != ArrivalConstant {
 		t.Errorf("got %+v, %v", p.Load, err)
 	}
-	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of ext4-journal`) {
+	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of btrfs-tree-log, ext4-journal`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := (Ref{"wal", Override{Arrival: ArrivalPoisson}}).Resolve(); field(errors.Unwrap(err)) != "rate" {

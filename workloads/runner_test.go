@@ -30,19 +30,13 @@ func TestTheWayOfOneExt4Commit(t *testing.T) {
 	o := &scriptObserver{loop: dev.loop, out: &script}
 	run(t, dev, Config{Profile: p, Seed: 1, Commits: 1, Observer: o})
 	want := `0s submit write txn=1 step=0 stamp=1
-0s submit write txn=1 step=1 stamp=2
 10µs done write step=0
-10µs done write step=1
-10µs submit write txn=1 step=2 stamp=3
-10µs submit write txn=1 step=3 stamp=4
-10µs submit write txn=1 step=4 stamp=5
-20µs done write step=2
-20µs done write step=3
-20µs done write step=4
-20µs submit flush txn=1 step=5 stamp=0
-30µs done flush step=5
-30µs submit write+fua txn=1 step=6 stamp=6
-40µs done write+fua step=6
+10µs submit write txn=1 step=1 stamp=2
+20µs done write step=1
+20µs submit flush txn=1 step=2 stamp=0
+30µs done flush step=2
+30µs submit write+fua txn=1 step=3 stamp=3
+40µs done write+fua step=3
 40µs commit txn=1 took=40µs`
 	if got := strings.Join(script, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -3,15 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"text/tabwriter"
 
-	"github.com/pmorjan/kmod"
 	"github.com/spf13/cobra"
 
 	"nbdbench/internal/bench"
+	"nbdbench/nbd/kernel"
 )
 
 // finding is one line of doctor's answer.
@@ -52,23 +51,32 @@ func realTime(c *cobra.Command) finding {
 	return finding{"real time", fmt.Sprintf("ok: a 4 KiB write over a Unix socket to a device that takes no time: %v, median", d), ""}
 }
 
-// kernelModule says whether the kernel can have /dev/nbdN.
+// kernelModule says whether the kernel can have /dev/nbdN, and whether we may
+// give it one.
 func kernelModule() finding {
 	const what = "kernel nbd"
-	if _, err := os.Stat("/sys/module/nbd"); err == nil {
-		return finding{what, "ok: loaded or built in", ""}
-	}
-	k, err := kmod.New()
+	state, err := kernel.Probe()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return finding{what, "missing: this kernel has no module directory", "use a kernel with modules, such as Debian's linux-image-cloud-amd64"}
 	case err != nil:
-		return finding{what, "missing: " + err.Error(), "depmod -a"}
+		return missing(what, err)
+	case state == kernel.Loadable && os.Geteuid() != 0:
+		return finding{what, "there, not loaded, and not ours to load", "as root: modprobe nbd"}
+	case state == kernel.Loadable:
+		return finding{what, "ok: there; attach loads it", ""}
 	}
-	if _, err := k.Dependencies("nbd"); err != nil {
-		return finding{what, "missing: " + err.Error(), "install the kernel's modules: apt-get install linux-image-cloud-amd64"}
+	if err := kernel.Permitted(); err != nil {
+		return missing(what, err)
 	}
-	return finding{what, "there, not loaded", "modprobe nbd (as root)"}
+	return finding{what, fmt.Sprintf("ok: %v", state), ""}
+}
+
+// missing tells of what the machine lacks.
+func missing(what string, err error) finding {
+	var m *kernel.Missing
+	if errors.As(err, &m) {
+		return finding{what, "missing: " + m.What, m.Mend}
+	}
+	return finding{what, "missing: " + err.Error(), ""}
 }
 
 // peer is another NBD program that nbdbench is tested against.
@@ -83,6 +91,7 @@ var peers = []peer{
 	{"qemu-nbd", "qemu-utils"},
 	{"fio", "fio"},
 	{"nbd-client", "nbd-client"},
+	{"qemu-system-x86_64", "qemu-system-x86"},
 }
 
 func (p peer) find() finding {

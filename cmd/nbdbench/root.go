@@ -16,6 +16,7 @@ import (
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/bench"
 	"nbdbench/internal/conf"
+	"nbdbench/nbd/kernel"
 	"nbdbench/results"
 )
 
@@ -75,11 +76,14 @@ func codeOf(err error) int {
 	var c *conf.Error
 	var field *conf.FieldError
 	var file *results.FileError
+	var missing *kernel.Missing
 	switch {
 	case errors.As(err, &e):
 		return e.code
 	case errors.As(err, &c), errors.As(err, &field), errors.As(err, &file), errors.Is(err, catalog.ErrUnknown):
 		return exitUsage
+	case errors.As(err, &missing):
+		return exitCapability
 	case errors.Is(err, bench.ErrInvalid):
 		return exitInvalid
 	}
@@ -100,7 +104,8 @@ power cut loses, which is measured on the simulated device, not assumed.
   nbdbench run                                  the comparison, in seconds
   nbdbench run --device hdd-7200 --link lan     one device, farther away
   nbdbench devices show nvme-990pro             what is simulated, and from which figures
-  nbdbench serve nvme-990pro                    the same device for any NBD client`
+  nbdbench serve nvme-990pro                    the same device for any NBD client
+  nbdbench attach nvme-990pro                   the same device as /dev/nbdN`
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
@@ -114,7 +119,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newServe(), newCrash(), newReport(), newImport(), newExport(), newDevices(), newWorkloads(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newServe(), newAttach(), newDetach(), newCrash(), newReport(), newImport(), newExport(), newDevices(), newWorkloads(), newDoctor(), newVersion())
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // and refuse unknown shells

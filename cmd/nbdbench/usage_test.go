@@ -1,18 +1,20 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/bench"
+	"nbdbench/nbd/kernel"
 	"nbdbench/workloads"
 )
 
 func TestHelpIsTheGoldenOne(t *testing.T) {
 	var all strings.Builder
 	for _, command := range []string{
-		"", "run", "serve", "report", "devices", "devices list", "devices show", "devices fit",
+		"", "run", "serve", "attach", "detach", "report", "devices", "devices list", "devices show", "devices fit",
 		"workloads", "workloads list", "workloads show", "workloads check", "doctor", "version", "completion",
 	} {
 		args := append(strings.Fields(command), "--help")
@@ -32,33 +34,36 @@ func TestACommandAloneShowsItsHelp(t *testing.T) {
 
 func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 	for args, want := range map[string]string{
-		"nosuch":                        `unknown command "nosuch" for "nbdbench"`,
-		"devices nosuch":                `unknown command "nosuch" for "nbdbench devices"`,
-		"completion nosuch":             `unknown command "nosuch" for "nbdbench completion"`,
-		"version now":                   `unknown command "now"`,
-		"run --nosuch":                  "unknown flag: --nosuch (see nbdbench run --help)",
-		"run --runs many":               `invalid argument "many" for "--runs"`,
-		"run --runs 0":                  "runs: expected 1 to 1000, got 0",
-		"run --cuts -1":                 "cuts: expected 0 to 100000, got -1",
-		"run --connections 0":           "connections: expected 1 to 1024, got 0",
-		"run --commits 0":               "commits: expected a number of commits, or a duration",
-		"run --duration -1s":            "duration: expected at least 0",
-		"run --warmup -1s":              "warmup: expected at least 0",
-		"run --clock atomic":            `clock: expected virtual or real, got "atomic"`,
-		"run --clock real --cuts 1":     "cuts: expected 0 in real time",
-		"run --link far":                "--link: expected none, unix, lan, wan or LATENCY,BANDWIDTH",
-		"run --rate fast":               "--rate:",
-		"run --arrival late":            `arrival: expected closed, constant or poisson, got "late"`,
-		"run --via pigeon":              "--via: expected userspace",
-		"run --format xml":              "--format: expected table, md, csv, json or html",
-		"run --device nosuch":           `devices[0]: unknown device "nosuch": expected ` + strings.Join(catalog.List(), ", "),
-		"run --device ram,ram":          `devices[1]: expected each once, got "ram" again`,
-		"run --device ./nosuch.yaml":    "nosuch.yaml: expected a profile",
-		"run --workload nosuch":         `workloads[0]: workload "nosuch": expected one of ` + strings.Join(workloads.List(), ", "),
-		"run --strategy native,nosuch":  "strategies[1]: expected one of " + strings.Join(bench.StrategyNames(), ", "),
-		"run a.yaml b.yaml":             "accepts at most 1 arg(s), received 2",
-		"run ./nosuch.yaml":             "nosuch.yaml: expected a plan",
-		"run --target nosuch --destroy": `target: expected an NBD URI such as nbd://localhost:10809, got "nosuch"`,
+		"nosuch":                            `unknown command "nosuch" for "nbdbench"`,
+		"devices nosuch":                    `unknown command "nosuch" for "nbdbench devices"`,
+		"completion nosuch":                 `unknown command "nosuch" for "nbdbench completion"`,
+		"version now":                       `unknown command "now"`,
+		"run --nosuch":                      "unknown flag: --nosuch (see nbdbench run --help)",
+		"run --runs many":                   `invalid argument "many" for "--runs"`,
+		"run --runs 0":                      "runs: expected 1 to 1000, got 0",
+		"run --cuts -1":                     "cuts: expected 0 to 100000, got -1",
+		"run --connections 0":               "connections: expected 1 to 1024, got 0",
+		"run --commits 0":                   "commits: expected a number of commits, or a duration",
+		"run --duration -1s":                "duration: expected at least 0",
+		"run --warmup -1s":                  "warmup: expected at least 0",
+		"run --clock atomic":                `clock: expected virtual or real, got "atomic"`,
+		"run --clock real --cuts 1":         "cuts: expected 0 in real time",
+		"run --link far":                    "--link: expected none, unix, lan, wan or LATENCY,BANDWIDTH",
+		"run --rate fast":                   "--rate:",
+		"run --arrival late":                `arrival: expected closed, constant or poisson, got "late"`,
+		"run --via pigeon":                  `via: expected userspace or kernel, got "pigeon"`,
+		"run --via kernel --clock virtual":  "clock: expected real, got virtual",
+		"run --via kernel --connections 17": "connections: expected at most 16 through the kernel",
+		"run --via kernel --target nbd://localhost:1 --destroy": "via: expected userspace for a target",
+		"run --format xml":                                      "--format: expected table, md, csv, json or html",
+		"run --device nosuch":                                   `devices[0]: unknown device "nosuch": expected ` + strings.Join(catalog.List(), ", "),
+		"run --device ram,ram":                                  `devices[1]: expected each once, got "ram" again`,
+		"run --device ./nosuch.yaml":                            "nosuch.yaml: expected a profile",
+		"run --workload nosuch":                                 `workloads[0]: workload "nosuch": expected one of ` + strings.Join(workloads.List(), ", "),
+		"run --strategy native,nosuch":                          "strategies[1]: expected one of " + strings.Join(bench.StrategyNames(), ", "),
+		"run a.yaml b.yaml":                                     "accepts at most 1 arg(s), received 2",
+		"run ./nosuch.yaml":                                     "nosuch.yaml: expected a plan",
+		"run --target nosuch --destroy":                         `target: expected an NBD URI such as nbd://localhost:10809, got "nosuch"`,
 		"run --target nbd://localhost:1 --device ram --destroy": "target: expected devices or a target, got both",
 		"report":                                       "accepts 1 arg(s), received 0",
 		"report ./nosuch":                              "no such file or directory",
@@ -67,6 +72,18 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"devices show nosuch":                          `unknown device "nosuch"`,
 		"workloads show nosuch":                        `workload "nosuch": expected one of`,
 		"workloads check nosuch":                       "no such file or directory",
+		"attach":                                       "accepts 1 arg(s), received 0",
+		"attach nosuch":                                `unknown device "nosuch"`,
+		"attach ram --strategy nosuch":                 "--strategy: expected one of",
+		"attach ram --device /dev/sda":                 "expected a device such as /dev/nbd0",
+		"attach ram --timeout 0s":                      "without a timeout a dead server hangs",
+		"attach ram --connections 17":                  "connections: expected 1 to 16",
+		"attach ram --block-size 1000":                 "block size: expected 512",
+		"attach nbd://localhost:1 --size 1MiB":         "--size: expected a simulated device",
+		"attach nbds://localhost:1":                    "the kernel's client has no TLS",
+		"attach http://localhost:1":                    "want nbd://",
+		"detach":                                       "accepts 1 arg(s), received 0",
+		"detach /dev/sda":                              "expected a device such as /dev/nbd0",
 		"serve":                                        "accepts 1 arg(s), received 0",
 		"serve nosuch":                                 `unknown device "nosuch"`,
 		"serve ram --strategy nosuch":                  "--strategy: expected one of",
@@ -173,7 +190,7 @@ func TestVersionIsOneLine(t *testing.T) {
 
 func TestDoctorNamesWhatItLookedFor(t *testing.T) {
 	got := must(t, "doctor")
-	want := []string{"virtual time  ok\n", "real time", "kernel nbd"}
+	want := []string{"virtual time ", "real time", "kernel nbd"}
 	for _, p := range peers {
 		want = append(want, "\n"+p.command+" ")
 	}
@@ -188,5 +205,33 @@ func TestAMissingPeerComesWithItsRemedy(t *testing.T) {
 	got := peer{"no-such-program", "its-package"}.find()
 	if got.state != "missing" || got.mend != "apt-get install its-package" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Where there is no nbd module, or no right to it, as on most machines that run
+// these tests.
+func TestWithoutTheKernelsNBDTheExitCodeIs3AndTheMendIsTold(t *testing.T) {
+	err := kernel.Load()
+	if err == nil {
+		err = kernel.Permitted()
+	}
+	var lacks *kernel.Missing
+	if !errors.As(err, &lacks) {
+		t.Skipf("this machine lacks nothing: %v", err)
+	}
+	for _, args := range []string{"attach ram", "attach nbd+unix:///?socket=/nosuch", "run --via kernel --device ram"} {
+		o := invoke(strings.Fields(args)...)
+		if o.code != exitCapability || !strings.Contains(o.stderr, lacks.What) || !strings.Contains(o.stderr, "mend: "+lacks.Mend) || o.stdout != "" {
+			t.Errorf("nbdbench %s: exit %d, %q, %q; want exit 3, %q and its mend", args, o.code, o.stdout, o.stderr, lacks.What)
+		}
+	}
+	if got := must(t, "doctor"); !strings.Contains(got, lacks.What) || !strings.Contains(got, lacks.Mend) {
+		t.Errorf("doctor says nothing of %q:\n%s", lacks.What, got)
+	}
+}
+
+func TestDetachOfWhatIsNotAttachedFails(t *testing.T) {
+	if o := invoke("detach", "/dev/nbd1048575"); o.code != exitFailure || !strings.Contains(o.stderr, "no export is attached") {
+		t.Errorf("exit %d, %q", o.code, o.stderr)
 	}
 }

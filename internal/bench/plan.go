@@ -14,6 +14,7 @@ import (
 	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
+	"nbdbench/nbd/kernel"
 	"nbdbench/sim"
 	"nbdbench/workloads"
 )
@@ -35,6 +36,7 @@ type Plan struct {
 	Link        Link            `yaml:"link" json:"link"`
 	Target      string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
 	TLS         nbd.TLSFiles    `yaml:"-" json:"-"`                     // for a target of nbds://
+	Via         string          `yaml:"via" json:"via,omitempty"`       // ViaUserspace if empty, or ViaKernel
 	QueueDepth  uint32          `yaml:"queue_depth" json:"queue_depth,omitempty"`
 	Connections uint32          `yaml:"connections" json:"connections"`
 	Rate        units.Rate      `yaml:"rate" json:"rate,omitempty"`
@@ -99,6 +101,9 @@ func Load(file string) (Plan, error) {
 	if said.Target != "" {
 		p.UseTarget(said.Target)
 	}
+	if doc.Has("via") {
+		p.UseVia(said.Via)
+	}
 	if doc.Has("clock") {
 		p.UseClock(said.Clock)
 	}
@@ -132,6 +137,14 @@ func (p *Plan) Validate() error {
 		return conf.At("strategies", "expected at least one strategy")
 	case p.Clock != "virtual" && p.Clock != "real":
 		return conf.At("clock", "expected virtual or real, got %q", p.Clock)
+	case p.Via != "" && p.Via != ViaUserspace && p.Via != ViaKernel:
+		return conf.At("via", "expected userspace or kernel, got %q", p.Via)
+	case p.Via == ViaKernel && p.Target != "":
+		return conf.At("via", "expected userspace for a target, of which it cannot be counted what the kernel sends; nbdbench attach %s and a benchmark of files", p.Target)
+	case p.Via == ViaKernel && p.Clock == "virtual":
+		return conf.At("clock", "expected real, got virtual: the kernel has a clock of its own")
+	case p.Via == ViaKernel && p.Connections > kernel.MaxConnections:
+		return conf.At("connections", "expected at most %d through the kernel, got %d", kernel.MaxConnections, p.Connections)
 	case p.Clock == "virtual" && p.Target != "":
 		return conf.At("clock", "expected real for a target, got virtual")
 	case p.Target != "" && !isURI(p.Target):
@@ -208,6 +221,9 @@ type Cell struct {
 func (p *Plan) Cells() ([]Cell, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
+	}
+	if p.Via == ViaUserspace {
+		p.Via = "" // the default has one form in the document
 	}
 	profiles, err := p.profiles()
 	if err != nil {

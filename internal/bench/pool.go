@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -50,7 +51,11 @@ func one(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 		return outcome{task: t, err: errNotRun}
 	}
 	if p.Clock == "real" {
-		return runReal(ctx, p, c, t)
+		o := runReal(ctx, p, c, t)
+		if ctx.Err() != nil && errors.Is(o.err, context.Canceled) { // stopped before it was under way
+			o.err = errNotRun
+		}
+		return o
 	}
 	return runVirtual(p, c, t, func() bool { return ctx.Err() != nil })
 }

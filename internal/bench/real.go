@@ -120,7 +120,11 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 		o.err = err
 		return o
 	}
-	o.drive(ctx, p, c, seed, s)
+	if p.Via == ViaKernel {
+		o.driveKernel(ctx, p, c, seed, s)
+	} else {
+		o.drive(ctx, p, c, seed, s)
+	}
 	o.late = s.server.Lateness()
 	o.err = errors.Join(o.err, s.close())
 	return o
@@ -155,7 +159,8 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	if c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn {
 		o.err = &layer.Unsupported{Reason: "the target does not advertise multi-conn: a FLUSH would not cover other connections"}
 	} else {
-		o.measure(ctx, p, c, seed, s, real, dialed)
+		o.export = advertised(dialed.Info())
+		o.measure(ctx, p, c, seed, s, real, dialed.Multi)
 	}
 	o.err = errors.Join(o.err, dialed.Close(), real.Close())
 }
@@ -163,12 +168,11 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 // drainTimeout is how long a run that was stopped waits for what is in flight.
 const drainTimeout = 10 * time.Second
 
-// measure runs the workload on the connections.
-func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, real *sim.Real, d *nbd.Dialed) {
+// measure runs the workload on d, the client's device.
+func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, real *sim.Real, d devices.Device) {
 	loop := real.Loop()
-	o.export = advertised(d.Info())
 	recorder := results.NewRecorder(results.RecorderConfig{NoStages: true})
-	top, err := c.Strategy.Client(newObserve(d.Multi, loop, recorder), layer.Options{Loop: loop})
+	top, err := clientHalf(p, c)(newObserve(d, loop, recorder), layer.Options{Loop: loop})
 	if err != nil {
 		o.err = err
 		return
@@ -181,14 +185,12 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		o.err = err
 		return
 	}
-	var before devices.Stats
-	if s != nil {
-		before = s.stats()
-	}
+	before := opening{socket: s}
 	var start sim.Time
 	real.Do(func() {
 		start = loop.Now().Add(p.Warmup)
 		recorder.SetWindow(start, 0)
+		before.at(loop, start)
 		runner.Start()
 	})
 	o.wait(ctx, real, runner)
@@ -200,9 +202,38 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 	})
 	o.result.Partial = ctx.Err() != nil
 	if s != nil {
-		stats := s.stats().Sub(before)
+		stats := s.stats().Sub(before.stats)
 		o.result.Device = &stats
+		if p.Via == ViaKernel {
+			o.result.Wire = wireOf(s.server.Counts(), before.counts)
+		}
 	}
+}
+
+// opening is what the server's end had counted when the window opened.
+type opening struct {
+	socket *socket // nil for a target
+	stats  devices.Stats
+	counts nbd.Counts
+	timer  sim.Timer
+}
+
+// at has the counters read at instant start of the client's loop.
+func (w *opening) at(loop *sim.Loop, start sim.Time) {
+	if w.socket == nil {
+		return
+	}
+	if start <= loop.Now() {
+		w.Fire(nil)
+		return
+	}
+	loop.At(&w.timer, start, w)
+}
+
+// Fire reads them. The server has a loop of its own, which never waits for the
+// client's.
+func (w *opening) Fire(*sim.Timer) {
+	w.stats, w.counts = w.socket.stats(), w.socket.server.Counts()
 }
 
 // wait returns when the run is over; if ctx ends first, once it has drained.

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 
 	"nbdbench/devices/layer"
+	"nbdbench/nbd/kernel"
 	"nbdbench/results"
 	"nbdbench/sim"
 )
@@ -41,6 +42,11 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 		return nil, fmt.Errorf("plan: %w", err)
 	}
 	doc := results.NewRun(Tool(), plan, sim.Seed(p.Seed))
+	if p.Via == ViaKernel {
+		if err := kernel.Load(); err != nil {
+			return nil, err
+		}
+	}
 	if p.Clock == "real" {
 		if doc.Host, err = measuredHost(ctx, p); err != nil {
 			return nil, err
@@ -85,7 +91,10 @@ func cellConfig(p *Plan, c *Cell) results.CellConfig {
 }
 
 func linkName(p *Plan) string {
-	if p.Clock == "real" {
+	switch {
+	case p.Via == ViaKernel:
+		return results.LinkKernel
+	case p.Clock == "real":
 		return "socket"
 	}
 	return p.Link.Name

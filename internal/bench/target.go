@@ -24,6 +24,18 @@ func (p *Plan) UseClock(clock string) {
 	}
 }
 
+// UseVia sets how the client reaches the server. The kernel's own client runs in
+// real time.
+func (p *Plan) UseVia(via string) {
+	p.Via = via
+	if via == ViaUserspace {
+		p.Via = ""
+	}
+	if via == ViaKernel {
+		p.UseClock("real")
+	}
+}
+
 // UseTarget has the plan drive an external server in place of devices.
 func (p *Plan) UseTarget(uri string) {
 	p.Target, p.Devices, p.Strategies = uri, nil, TargetStrategies()

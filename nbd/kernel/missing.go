@@ -1,0 +1,24 @@
+package kernel
+
+import "fmt"
+
+// Missing is what this machine lacks.
+type Missing struct {
+	What string // "not permitted to load nbd.ko"
+	Mend string // what to do, a command where there is one
+	Err  error  // the kernel's word, if any
+}
+
+func (m *Missing) Error() string {
+	s := m.What
+	if m.Err != nil {
+		s = fmt.Sprintf("%s: %v", s, m.Err)
+	}
+	if m.Mend != "" {
+		s += "; mend: " + m.Mend
+	}
+	return s
+}
+
+// Unwrap returns the kernel's word.
+func (m *Missing) Unwrap() error { return m.Err }
