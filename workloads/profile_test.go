@@ -66,6 +66,8 @@ a commit, from when it is due until its last reply:
 
 between two commits, not part of their latency:
   1. 32 times write of 4KiB, random in data, all in flight together
+
+After a power cut (prefix): where a record is there, so is every one that was acknowledged before it was begun.
 `
 	if got := p.Describe(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -224,7 +226,7 @@ func TestARefIsANameOrAMapping(t *testing.T) {
 	if err != nil || p.QueueDepth != 8 || p.Arrival != ArrivalConstant {
 		t.Errorf("got %+v, %v", p.Load, err)
 	}
-	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of btrfs-tree-log, ext4-journal`) {
+	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of btrfs-tree-log, doublewrite, ext4-journal`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := (Ref{"wal", Override{Arrival: ArrivalPoisson}}).Resolve(); field(errors.Unwrap(err)) != "rate" {
