@@ -324,7 +324,7 @@ func (k *serverSocket) serve() error {
 	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
 	h.Offer(k.server.policy)
 	stream, rest, err := shake(k.conn, h, k.server.patience, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
-	defer stream.Close() // tells the peer, where that is TLS's way
+	defer func() { _ = stream.Close() }() // tells the peer, where that is TLS's way; with an error, too
 	if err != nil {
 		return err
 	}

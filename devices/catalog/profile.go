@@ -212,9 +212,9 @@ func (p *Profile) Info() devices.Info {
 		CanTrim: p.Advertise.Trim, CanZero: p.Advertise.Zero,
 		CanFastZero: p.Advertise.Zero && !p.Advertise.Rotational, // a note in a table, where there is one
 		CanCache:    true,                                        // advice, and taken as such
-		Rotational: p.Advertise.Rotational,
-		MultiConn:  true, // one cache serves all connections
-		Cache:      cacheModes[p.Cache.Mode],
+		Rotational:  p.Advertise.Rotational,
+		MultiConn:   true, // one cache serves all connections
+		Cache:       cacheModes[p.Cache.Mode],
 	}
 }
 

@@ -29,7 +29,6 @@ type live struct {
 	top   devices.Device // the model under the strategy's half
 	gate  *gate
 	cuts  uint64
-	stamp devices.Stamp
 	tap   *history.Tap // nil without a journal
 	log   *session
 	dm    *history.DMWriter // nil without a log of writes
