@@ -60,7 +60,7 @@ func newCrash() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	fl := c.Flags()
-	fl.StringSliceVar(&f.Devices, "device", f.Devices, "names or paths, or all")
+	fl.StringSliceVar(&f.Devices, "device", f.Devices, "names or paths, or all (but controls that lie)")
 	fl.StringSliceVar(&f.Workloads, "workload", f.Workloads, "names or paths, or all")
 	fl.StringSliceVar(&f.Strategies, "strategy", f.Strategies, "names, or all, or durable")
 	fl.IntVar(&f.Cuts, "cuts", f.Cuts, "power cuts of each cell")

@@ -76,6 +76,17 @@ func Durable() (names []string) {
 	return names
 }
 
+// honest are the devices that come with the program, but for controls that do
+// not keep what they promise.
+func honest() (names []string) {
+	for _, name := range catalog.List() {
+		if p, err := catalog.Load(name); err != nil || p.Lies == (catalog.Lies{}) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // all stands for every name there is; durable for the strategies that are.
 const (
 	all     = "all"
@@ -85,7 +96,7 @@ const (
 // resolve replaces the names that stand for others.
 func (c *Config) resolve() {
 	if slices.Equal(c.Devices, []string{all}) {
-		c.Devices = catalog.List()
+		c.Devices = honest()
 	}
 	if slices.Equal(c.Workloads, []string{all}) {
 		c.Workloads = workloads.List()

@@ -76,7 +76,7 @@ func TestExhaustiveRefusesWhatIsTooMuch(t *testing.T) {
 }
 
 func TestNoneUnsafeLosesCommitsOnVolatileDevicesAndNoneOnProtectedOnes(t *testing.T) {
-	for _, name := range catalog.List() {
+	for _, name := range honest() {
 		p, err := catalog.Load(name)
 		if err != nil {
 			t.Fatal(err)
@@ -96,6 +96,31 @@ func TestWithoutFlushesTheInvariantsBreak(t *testing.T) {
 		d := check(t, one("nvme-990pro", workload, "none-unsafe", 32))
 		if r := d.Cells[0]; r.InvariantBroken == 0 || len(r.Violations) > 0 {
 			t.Errorf("%s: broken at %d of %d cuts, violations %v", workload, r.InvariantBroken, r.Cuts, r.Violations)
+		}
+	}
+}
+
+// The controls: whatever the strategy, a drive that lies loses what it promised,
+// and so does one whose capacitors have failed without its notice. One that has
+// noticed keeps its promises, and only what nobody was promised is lost.
+func TestTheControlsFail(t *testing.T) {
+	for _, c := range []struct {
+		device, strategy, fault string
+		broken, lost            bool
+	}{
+		{"lying", "native", "", true, true},
+		{"lying", "emulate", "", true, true},
+		{"lying", "none", "", true, true},
+		{"nvme-pm963", "native", "no-capacitor", true, true},
+		{"nvme-pm963", "none", "no-capacitor", true, true},
+		{"plp-failed", "none-unsafe", "", false, true},
+		{"plp-failed", "discard", "", true, true},
+		{"plp-failed", "none", "", false, false},
+	} {
+		config := one(c.device, "wal", c.strategy, 32)
+		config.Fault, _ = fault.Parse(c.fault)
+		if d := check(t, config); d.Broken() != c.broken || d.CommitsLost > 0 != c.lost {
+			t.Errorf("%s, %s, %s: %d violations, %d commits lost", c.device, c.strategy, c.fault, len(d.Violations), d.CommitsLost)
 		}
 	}
 }
