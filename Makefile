@@ -59,6 +59,7 @@ pgo: ## renew the profile that go build optimises the program by
 swarm: ## a long run of the whole stack against the oracle
 	$(GO) test ./internal/simtest -timeout 2h -simtest.runs 200000
 	$(GO) test ./devices -timeout 2h -run InRandomHistories -rapid.checks 2000000
+	$(GO) test ./internal/crash -timeout 4h -run NoDurableStrategyBreaksAPromise -crash.cuts 1000000
 
 fuzz: ## every fuzz target, for FUZZTIME each
 	@for p in $$($(GO) list ./...); do \

@@ -7,7 +7,7 @@ import (
 )
 
 // Charts are the document's figures: for each device the percentile spectrum
-// and the breakdown under each workload, and for each workload the percentiles
+// the breakdown and what was at risk under each workload, and for each workload the percentiles
 // of all devices. What has no data has no chart.
 func (r *Run) Charts() []*Chart {
 	var out []*Chart
@@ -33,6 +33,9 @@ func (r *Run) Charts() []*Chart {
 	}
 	for i, d := range devices {
 		add(r.breakdown(d, byDevice[i]))
+	}
+	for i, d := range devices {
+		add(r.exposure(d, byDevice[i]))
 	}
 	return out
 }

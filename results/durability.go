@@ -19,6 +19,9 @@ type Durability struct {
 	MaxLostWindow  sim.Duration `json:"max_lost_window_ns"` // the cut, minus the acknowledgement of the oldest lost commit
 	MaxAtRiskBytes int64        `json:"max_at_risk_bytes"`
 	Violations     int64        `json:"violations"` // promises broken at the wire
+	// Exposure is what was at risk at the cuts of the first run, in the order of
+	// time; null where nobody took it down.
+	Exposure []Exposed `json:"exposure"`
 }
 
 // Cut is the judgement on one power cut.
@@ -58,6 +61,9 @@ func (d *Durability) Merge(o *Durability) {
 	d.MaxCommitsLost = max(d.MaxCommitsLost, o.MaxCommitsLost)
 	d.MaxLostWindow = max(d.MaxLostWindow, o.MaxLostWindow)
 	d.MaxAtRiskBytes = max(d.MaxAtRiskBytes, o.MaxAtRiskBytes)
+	if d.Exposure == nil {
+		d.Exposure = thinned(o.Exposure)
+	}
 }
 
 // Measured reports whether there was a cut to judge by.

@@ -136,7 +136,9 @@ func (c *cutter) arm(cycle sim.Duration) {
 // Fire cuts the power.
 func (c *cutter) Fire(t *sim.Timer) {
 	c.at = c.at[1:]
-	c.durability.Add(c.judge())
+	k := c.judge()
+	c.durability.Add(k)
+	c.durability.Expose(results.Exposed{At: c.w.loop.Now().Sub(0), Bytes: k.AtRiskBytes, Commits: k.AtRisk})
 	if c.span > 0 || (len(c.at) > 0 && c.at[0].commits < c.acked) {
 		c.arm(sim.Duration(t.Tag))
 	}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// crashed runs nbdbench crash and returns its exit code and output.
+func crashed(args ...string) (code int, stdout, stderr string) {
+	var out, talk bytes.Buffer
+	code = run(&out, &talk, append([]string{"crash"}, args...))
+	return code, out.String(), talk.String()
+}
+
+func TestCrashExitsWith4WhereAPromiseIsBroken(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+	}{
+		{"--device nvme-990pro --workload wal --strategy native,emulate,none --cuts 16", 0},
+		{"--device nvme-990pro --workload wal --strategy none-unsafe --cuts 16", 0},
+		{"--device lying --workload wal --strategy native --cuts 16", 4},
+		{"--device nvme-990pro --workload wal --strategy discard --cuts 16", 4},
+		{"--device nvme-pm963 --workload wal --strategy none --fault no-capacitor --cuts 16", 4},
+	} {
+		if code, out, talk := crashed(strings.Fields(c.args)...); code != c.code {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", c.args, code, c.code, out, talk)
+		}
+	}
+}
+
+func TestCrashRefusesWhatItDoesNotUnderstandWith2(t *testing.T) {
+	for args, want := range map[string]string{
+		"--device nothing":                       "expected",
+		"--workload nothing":                     "expected one of",
+		"--strategy nothing":                     "expected one of native",
+		"--fault lie":                            "expected one of lying-flush",
+		"--cuts 0":                               "expected 1 to",
+		"--requests 3-1":                         "rising numbers",
+		"--cut-at 0":                             "from 1 on",
+		"--format yaml":                          "expected table, md or json",
+		"--picture x.gif":                        ".svg, .png, .pdf",
+		"--history /nonexistent":                 "no such file",
+		"--strategy none-unsafe --exhaustive":    "too many images",
+		"--workload wal --commits 0 --cuts 1000": "commits: expected",
+	} {
+		code, out, talk := crashed(strings.Fields(args)...)
+		if code != 2 || out != "" || !strings.Contains(talk, want) {
+			t.Errorf("%s: exit code %d, %q %q, want 2 and %q", args, code, out, talk, want)
+		}
+	}
+}
+
+// The keys of the contract are there, and a violation has all of its own.
+func TestTheDocumentOfACrashHasItsKeys(t *testing.T) {
+	_, out, _ := crashed("--device", "lying", "--workload", "wal", "--strategy", "native", "--cuts", "16", "--format", "json")
+	var d map[string]any
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"schema", "cuts", "images", "images_log2_total", "coverage", "commits_acked", "commits_lost", "violations"} {
+		if d[key] == nil {
+			t.Errorf("no %s", key)
+		}
+	}
+	v := d["violations"].([]any)[0].(map[string]any)
+	for _, key := range []string{"class", "sector", "expected", "found", "covered_by", "cut_ns", "image", "replay"} {
+		if v[key] == nil {
+			t.Errorf("a violation has no %s", key)
+		}
+	}
+	replay := strings.Fields(v["replay"].(string))
+	if code, again, _ := crashed(replay[2:]...); code != 4 || !strings.Contains(again, v["class"].(string)) {
+		t.Errorf("the replay exits with %d\n%s", code, again)
+	}
+}
+
+func TestTheTimelineOfAViolationIsDrawn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "timeline.svg")
+	if code, _, talk := crashed("--device", "lying", "--workload", "wal", "--strategy", "native", "--cuts", "16", "--picture", path); code != 4 {
+		t.Fatalf("exit code %d: %s", code, talk)
+	}
+	svg, err := os.ReadFile(path)
+	if err != nil || !bytes.Contains(svg, []byte("the power is cut")) {
+		t.Errorf("%v, %d bytes", err, len(svg))
+	}
+}
