@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -291,6 +293,29 @@ func TestGuestAServerThatDiesLeavesNothingHanging(t *testing.T) {
 	}
 }
 
+// awaitStopped returns when all threads of the process have stopped: a signal
+// only asks them to.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	running := func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(tasks) == 0 {
+			t.Fatalf("process %d: %v", pid, err)
+		}
+		return slices.ContainsFunc(tasks, func(file string) bool {
+			b, err := os.ReadFile(file)
+			_, rest, _ := strings.Cut(string(b), ") ")
+			return err == nil && !strings.HasPrefix(rest, "T ")
+		})
+	}
+	for running() {
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+		runtime.Gosched()
+	}
+}
+
 // serverDies kills or stops a server under a device that is in use.
 func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
 	server := start(t, "serve", drive, "--size", "64MiB")
@@ -305,6 +330,11 @@ func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
 	useBlock(t, path)
 	if err := server.cmd.Process.Signal(how); err != nil {
 		t.Fatal(err)
+	}
+	if how == syscall.SIGKILL {
+		_ = server.wait() // that it was killed
+	} else {
+		awaitStopped(t, server.cmd.Process.Pid)
 	}
 	failed := make(chan error, 1)
 	go func() { // a request that gets no reply
