@@ -275,11 +275,15 @@ func Detach(path string, force bool) error {
 	if !attached(index) {
 		return fmt.Errorf("%s: %w", path, ErrNotAttached)
 	}
-	if user := inUse(index); user != "" && !force {
+	user := inUse(index)
+	if user != "" && !force {
 		return fmt.Errorf("%s: %w: %s", path, ErrInUse, user)
 	}
 	if err := disconnect(index); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if user != "" {
+		return nil // it has no connection any more, and goes when its user does
 	}
 	return (&Attachment{index: index}).gone()
 }

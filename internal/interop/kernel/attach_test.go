@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -254,16 +256,13 @@ func TestGuestAMountedDeviceIsDetachedByForceAlone(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, talk)
 	}
 	expect(t, 0, "detach", "--force", p.line)
-	if err := p.wait(); err != nil {
-		t.Error(err)
-	}
-	if err := os.WriteFile(dir+"/x", []byte("x"), 0o644); err == nil {
-		f, _ := os.Open(dir + "/x")
-		if f.Sync() == nil {
-			t.Error("a file on a device that is gone was synced")
-		}
+	if err := synced(dir+"/x", os.O_CREATE|os.O_WRONLY, 0, []byte("x")); err == nil {
+		t.Error("a file on a device that is gone was synced")
 	}
 	sh(t, "umount", dir)
+	if err := p.wait(); err != nil { // the kernel lets the device go with its last user
+		t.Error(err)
+	}
 }
 
 // stuck are the processes in uninterruptible sleep, kernel threads not counted.
@@ -294,6 +293,29 @@ func TestGuestAServerThatDiesLeavesNothingHanging(t *testing.T) {
 	}
 }
 
+// awaitStopped returns when all threads of the process have stopped: a signal
+// only asks them to.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	running := func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(tasks) == 0 {
+			t.Fatalf("process %d: %v", pid, err)
+		}
+		return slices.ContainsFunc(tasks, func(file string) bool {
+			b, err := os.ReadFile(file)
+			_, rest, _ := strings.Cut(string(b), ") ")
+			return err == nil && !strings.HasPrefix(rest, "T ")
+		})
+	}
+	for running() {
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+		runtime.Gosched()
+	}
+}
+
 // serverDies kills or stops a server under a device that is in use.
 func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
 	server := start(t, "serve", drive, "--size", "64MiB")
@@ -308,6 +330,11 @@ func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
 	useBlock(t, path)
 	if err := server.cmd.Process.Signal(how); err != nil {
 		t.Fatal(err)
+	}
+	if how == syscall.SIGKILL {
+		_ = server.wait() // that it was killed
+	} else {
+		awaitStopped(t, server.cmd.Process.Pid)
 	}
 	failed := make(chan error, 1)
 	go func() { // a request that gets no reply
@@ -416,9 +443,10 @@ func TestGuestDiskKeepsManyInFlightAndReadsWhatItWrote(t *testing.T) {
 
 func TestGuestRunThroughTheKernelSaysWhatItSent(t *testing.T) {
 	guestOnly(t)
+	dir := filepath.Join(t.TempDir(), "run")
 	args := []string{
 		"run", "--via", "kernel", "--device", drive, "--workload", "sync-4k", "--strategy", "native,emulate,none,none-unsafe,none-grouped",
-		"--runs", "1", "--duration", "0s", "--commits", "100", "--no-save", "--format", "json",
+		"--runs", "1", "--duration", "0s", "--commits", "100", "--output", dir, "--format", "json",
 	}
 	var doc results.Run
 	if err := json.Unmarshal([]byte(expect(t, 0, args...)), &doc); err != nil {
@@ -443,7 +471,7 @@ func TestGuestRunThroughTheKernelSaysWhatItSent(t *testing.T) {
 			t.Errorf("%s: %d commits, the kernel sent %+v, want %+v", c.ID, n, *c.Wire, want)
 		}
 	}
-	table := expect(t, 0, append(args[:len(args)-2], "--format", "table")...)
+	table := expect(t, 0, "report", dir)
 	if !strings.Contains(table, "kernel sent/c") || !strings.Contains(table, "1.00 WRITE, 1.00 FLUSH") {
 		t.Errorf("the table does not say what was sent:\n%s", table)
 	}

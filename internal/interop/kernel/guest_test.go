@@ -191,11 +191,11 @@ cache: {capacity: 256MiB, high_water: 256MiB, low_water: 128MiB, idle_destage: 0
 ssd: {flush_base: 20us, flush_per_stripe: 10us, fua_base: 20us}
 `
 
-// forgetfulDrive is the path of its profile.
-func forgetfulDrive(t *testing.T) string {
+// forgetfulDrive is the path of its profile, with these lies.
+func forgetfulDrive(t *testing.T, lies string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "forgetful.yaml")
-	if err := os.WriteFile(path, []byte(forgetful), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(forgetful+lies), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
