@@ -62,7 +62,7 @@ const (
 // Ops are what a row may ask. What each does is in docs/DEVICES.md.
 func Ops() []string {
 	return []string{
-		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "flush_clean", "chain", "sync_4k", "sync_n",
+		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "flush_clean", "chain", "sync_4k", "sync_shared", "sync_n",
 		"fsync_ext4", "fsync_data_journal", "fsync_rocksdb", "fdatasync_etcd",
 		"read_write", "read_rate", "write_rate", "write_rate_full", "write_full",
 	}
@@ -153,14 +153,14 @@ func (r *Row) validate() error {
 		return conf.At("op", "expected no size, no pattern and no from with %s, which is a workload with its own", r.Op)
 	case r.Host < 0 || r.Host > MaxRowHost:
 		return conf.At("host", "expected 0 to %v, got %v", MaxRowHost, r.Host)
-	case r.Host > 0 && r.Unit != "ops/s":
-		return conf.At("host", "expected none with the unit %s: what the host takes is no part of a latency", r.Unit)
 	case (r.Host > 0) != (r.HostSource != ""):
 		return conf.At("host_source", "expected where the time of the host is from, and only with host, got %q", r.HostSource)
+	case r.Host > 0 && r.Unit != "ops/s":
+		return conf.At("host", "expected none with the unit %s: what the host takes is no part of a latency", r.Unit)
 	case r.HostFrom != "" && r.Host == 0:
 		return conf.At("host_from", "expected nothing without host, got %q", r.HostFrom)
-	case r.Op == "sync_4k" && r.Size != 0 && r.Size != 4096:
-		return conf.At("size", "expected 4KiB with sync_4k, got %v", r.Size)
+	case (r.Op == "sync_4k" || r.Op == "sync_shared") && r.Size != 0 && r.Size != 4096:
+		return conf.At("size", "expected 4KiB with %s, got %v", r.Op, r.Size)
 	case !(r.Value > 0):
 		return conf.At("value", "expected more than 0, got %g", r.Value)
 	case !slices.Contains(rowUnits, r.Unit):

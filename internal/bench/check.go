@@ -58,6 +58,7 @@ func (c *Check) Out() (n int) {
 const (
 	checkOps     = 4000
 	checkDiskOps = 400
+	checkMixOps  = 1 << 16 // so that a cache fills and is destaged some times
 )
 
 // How much a row writes at most: of what nothing makes durable no more than a
@@ -70,8 +71,11 @@ const (
 
 // opsOf is how often row r asks its load. What is a rate of bytes may write more.
 func opsOf(r *catalog.Row, w *workloads.Profile) uint64 {
-	if strings.Contains(r.Op, "_rate") {
+	switch {
+	case strings.Contains(r.Op, "_rate"):
 		return checkOps
+	case r.Op == "read_write":
+		return checkMixOps
 	}
 	volume, budget := units.Size(1), checkVolatile
 	for _, s := range slices.Concat(w.Transaction, w.Between) {
@@ -196,7 +200,7 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 	}
 	filled := 2 * uint64(p.Cache.Capacity)
 	if p.RAID != nil {
-		filled = uint64(p.RAID.Capacity)
+		filled = uint64(p.RAID.Capacity + p.RAID.Capacity/128) // and what the disk takes meanwhile
 	}
 	if r.Op != "write_rate_full" || p.SSD == nil || p.SSD.Flash == nil {
 		return p, filled
@@ -210,14 +214,17 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 }
 
 // asHost is the device as the host sees it that the figure was measured on: to
-// one without FUA the kernel sends FLUSHes after durable writes, which jobs share
-// as they do in Linux; fdatasync of a file that grows is a write and a FLUSH in
-// any case.
+// one without FUA a FLUSH after each durable write, which with sync_shared is one
+// that jobs share as in Linux; fdatasync of a file that grows is a write and a
+// FLUSH in any case.
 func asHost(model devices.Device, loop *sim.Loop, r *catalog.Row) (devices.Device, error) {
 	if i := model.Info(); !i.CanFlush || i.FUA != devices.FUANone && r.Op != "fdatasync_etcd" {
 		return model, nil
 	}
-	return layer.BlkFlush(model, loop, layer.ClientSide)
+	if r.Op == "sync_shared" {
+		return layer.BlkFlush(model, loop, layer.ClientSide)
+	}
+	return layer.Emulate(model, loop, layer.ClientSide)
 }
 
 // rowWorkloads are the ops that are workload profiles.
@@ -274,7 +281,7 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 		transaction = []workloads.Step{read, write}
 	case "write", "write_rate", "write_rate_full", "write_full":
 		transaction = []workloads.Step{write}
-	case "write_fua", "sync_4k":
+	case "write_fua", "sync_4k", "sync_shared":
 		transaction = []workloads.Step{durable}
 	case "write_flush":
 		transaction = []workloads.Step{write, flush}
