@@ -124,6 +124,9 @@ func judge(p *catalog.Profile, r *catalog.Row, simulated float64) CheckRow {
 	if kind == catalog.Derived {
 		source = r.Formula + ": " + source
 	}
+	if r.Host > 0 {
+		source = fmt.Sprintf("%s; with %v of host between two commits: %s", source, r.Host, r.HostSource)
+	}
 	if kind != catalog.Fitted {
 		sets = []string{}
 	}
@@ -299,13 +302,13 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 }
 
 // dataJournal is fsync on ext4 with data=journal: what ext4-journal writes in
-// place is in the journal as well, beside the descriptor and the metadata; then a
-// FLUSH and the commit record. That the data is written in place one day is left
+// place goes to the journal, in one write with the descriptor and the metadata;
+// then a FLUSH and the commit record. That the data is written in place one day is left
 // out: a block that is written again and again is so once for many commits.
 func dataJournal() workloads.Profile {
 	record := workloads.Step{Op: workloads.ActionWrite, Size: 4 * units.KiB, Region: "journal"}
 	blocks := record
-	blocks.Count, blocks.Parallel = 5, true
+	blocks.Size = 16 * units.KiB
 	record.Durable = true
 	return workloads.Profile{
 		Name:        "fsync_data_journal",
