@@ -19,12 +19,18 @@ func (p *Profile) Describe() string {
 	fmt.Fprintf(&b, "on FLUSH     %s\n", p.flushText())
 	fmt.Fprintf(&b, "on FUA       %s\n", p.fuaText())
 	fmt.Fprintf(&b, "power loss   %s\n", p.powerText())
+	if p.SSD != nil && p.SSD.Flash != nil {
+		fmt.Fprintf(&b, "dies         %s\n", strings.Join(p.SSD.Flash.lines(), showIndent))
+	}
 	fmt.Fprintf(&b, "blocks       logical %v, survives a power cut whole: %v\n", p.LogicalBlock, p.AtomicUnit)
 	fmt.Fprintf(&b, "confidence   %s\n", p.Confidence)
 	p.describeSources(&b)
 	p.describeFitted(&b)
 	return b.String()
 }
+
+// showIndent begins a line that goes on with what a word stands before.
+const showIndent = "\n             "
 
 // describeFitted lists the published figures that have set parameters.
 func (p *Profile) describeFitted(b *strings.Builder) {
@@ -106,6 +112,10 @@ func (p *Profile) flushText() string {
 	case p.Kind == "hdd":
 		return fmt.Sprintf("writes all that was dirty when it started, the nearest first; %v if nothing was", p.HDD.Ack)
 	}
+	if f := p.SSD.Flash; f != nil {
+		return fmt.Sprintf("%s of all that was dirty when it started, the last one padded%s%v if nothing was dirty",
+			f.programs(), f.then(p.SSD.FlushBase), p.SSD.FlushClean)
+	}
 	return fmt.Sprintf("%v and %v for each %v beyond the first that was dirty when it started; %v if nothing was",
 		p.SSD.FlushBase, p.SSD.FlushPerStripe, p.SSD.Stripe, p.SSD.FlushClean)
 }
@@ -122,6 +132,9 @@ func (p *Profile) fuaText() string {
 		return "as any write: acknowledged is durable"
 	case p.Kind == "hdd":
 		return "seek, settle, wait for the sector, write; other dirty data stays in the cache"
+	}
+	if f := p.SSD.Flash; f != nil {
+		return fmt.Sprintf("%s of its own data, padded%sother dirty data stays in the cache", f.programs(), f.then(p.SSD.FUABase))
 	}
 	return fmt.Sprintf("%v on top of the write; other dirty data stays in the cache", p.SSD.FUABase)
 }

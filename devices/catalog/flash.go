@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"time"
 
 	"nbdbench/devices/ssd"
@@ -69,4 +70,67 @@ func (f *Flash) config() *ssd.Flash {
 		OverProvisioning: f.OverProvisioning, Reserve: f.Reserve, Victim: victims[f.Victim], Choices: f.Choices,
 		Fill: fills[f.Precondition], Depth: f.Depth,
 	}
+}
+
+// lines says what the dies are, in words.
+func (f *Flash) lines() []string {
+	c := f.config()
+	lines := []string{fmt.Sprintf("%d on %d channels of %v; a read takes %s, a program of %v %v, an erase %v",
+		f.Channels*f.DiesPerChannel, f.Channels, f.ChannelBandwidth, either(f.Read), units.Size(c.Row()), f.Program, f.Erase)}
+	if f.SLC > 0 {
+		full := "a full one is passed by"
+		if f.SLCFold {
+			full = "a full one is folded as the host writes"
+		}
+		lines = append(lines, fmt.Sprintf("pSLC for %v: a read takes %v, a program of %v %v; %s", f.SLC, f.SLCRead, f.row(), f.SLCProgram, full))
+	}
+	return append(lines, fmt.Sprintf("%.3g%% more room than the drive has, besides; it begins %s", 100*f.OverProvisioning, fillWords[f.Precondition]))
+}
+
+var fillWords = map[string]string{
+	"": "empty", "none": "empty", "sequential": "filled once in order", "random": "in the steady state of random writes",
+}
+
+// either joins times with "or".
+func either(times []time.Duration) string {
+	text := ""
+	for i, t := range times {
+		if i > 0 {
+			text += " or "
+		}
+		text += t.String()
+	}
+	return text
+}
+
+// row is what the host's data is programmed in.
+func (f *Flash) row() units.Size {
+	if f.SLC > 0 {
+		return f.Page * units.Size(f.Planes)
+	}
+	return units.Size(f.config().Row())
+}
+
+// programs says how a promise begins: with programs of the host's data.
+func (f *Flash) programs() string {
+	program := f.Program
+	if f.SLC > 0 {
+		program = f.SLCProgram
+	}
+	return fmt.Sprintf("a program of %v for each %v", program, f.row())
+}
+
+// then says what follows on the programs: the mapping's, and the firmware's time.
+func (f *Flash) then(base time.Duration) string {
+	text := ""
+	if f.Journal > 0 {
+		text += fmt.Sprintf(", %v of mapping", f.Journal)
+	}
+	if base > 0 {
+		text += fmt.Sprintf(", %v of firmware", base)
+	}
+	if text == "" {
+		return ";" + showIndent
+	}
+	return "," + showIndent + "then" + text[1:] + "; "
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
@@ -28,6 +29,14 @@ type Row struct {
 	// From is where on the device the range begins that is asked for, in percent
 	// of its size: what is measured at the inner edge of a disk begins there.
 	From float64 `yaml:"from"`
+
+	// Host is the time of the host between two commits of a job, which a rate
+	// that was measured with one contains and no device has: 0 is none.
+	// HostSource says where it is from; HostFrom names the row of which it is what
+	// is left, if it is, as a profile's Fitted does for a parameter.
+	Host       time.Duration `yaml:"host"`
+	HostSource string        `yaml:"host_source"`
+	HostFrom   string        `yaml:"host_from"`
 
 	Value     float64 `yaml:"value"`
 	Unit      string  `yaml:"unit"`      // us and ms are means, ops/s and MB/s are rates
@@ -53,8 +62,9 @@ const (
 // Ops are what a row may ask. What each does is in docs/DEVICES.md.
 func Ops() []string {
 	return []string{
-		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "flush_clean", "chain", "sync_4k", "sync_n",
-		"fsync_ext4", "fsync_rocksdb", "fdatasync_etcd", "read_rate", "write_rate", "write_rate_full",
+		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "flush_clean", "chain", "sync_4k", "sync_shared", "sync_n",
+		"fsync_ext4", "fsync_data_journal", "fsync_rocksdb", "fdatasync_etcd",
+		"read_write", "read_rate", "write_rate", "write_rate_full", "write_full",
 	}
 }
 
@@ -68,6 +78,7 @@ var (
 const (
 	MaxRowJobs = 1024
 	MaxRowSize = 1 << 20 // bytes
+	MaxRowHost = time.Second
 )
 
 // Published returns the published figures that come with the package.
@@ -140,8 +151,16 @@ func (r *Row) validate() error {
 		return conf.At("from", "expected 0 up to 100, got %g", r.From)
 	case r.hasOwnPattern() && (r.Size != 0 || r.Pattern != "" || r.From != 0):
 		return conf.At("op", "expected no size, no pattern and no from with %s, which is a workload with its own", r.Op)
-	case r.Op == "sync_4k" && r.Size != 0 && r.Size != 4096:
-		return conf.At("size", "expected 4KiB with sync_4k, got %v", r.Size)
+	case r.Host < 0 || r.Host > MaxRowHost:
+		return conf.At("host", "expected 0 to %v, got %v", MaxRowHost, r.Host)
+	case (r.Host > 0) != (r.HostSource != ""):
+		return conf.At("host_source", "expected where the time of the host is from, and only with host, got %q", r.HostSource)
+	case r.Host > 0 && r.Unit != "ops/s":
+		return conf.At("host", "expected none with the unit %s: what the host takes is no part of a latency", r.Unit)
+	case r.HostFrom != "" && r.Host == 0:
+		return conf.At("host_from", "expected nothing without host, got %q", r.HostFrom)
+	case (r.Op == "sync_4k" || r.Op == "sync_shared") && r.Size != 0 && r.Size != 4096:
+		return conf.At("size", "expected 4KiB with %s, got %v", r.Op, r.Size)
 	case !(r.Value > 0):
 		return conf.At("value", "expected more than 0, got %g", r.Value)
 	case !slices.Contains(rowUnits, r.Unit):
@@ -170,6 +189,9 @@ func (r *Row) String() string {
 	}
 	if r.From != 0 {
 		text += fmt.Sprintf(", from %g%%", r.From)
+	}
+	if r.Host != 0 {
+		text += fmt.Sprintf(", %v of host", r.Host)
 	}
 	return fmt.Sprintf("%s: %g %s (%s)", text, r.Value, r.Unit, r.ID)
 }
@@ -205,12 +227,16 @@ func (p *Profile) Rows() ([]Row, error) {
 }
 
 // KindOf computes what row r of the device can show, and which parameters it has
-// set, by their paths, sorted.
+// set, by their paths, sorted. A row that has set the time of its own host, which
+// is none of the device's parameters, is fitted as well.
 func (p *Profile) KindOf(r *Row) (kind RowKind, sets []string) {
 	for path, id := range p.Fitted {
 		if id == r.ID {
 			sets = append(sets, path)
 		}
+	}
+	if r.HostFrom == r.ID {
+		sets = append(sets, "host")
 	}
 	slices.Sort(sets)
 	switch {
@@ -237,7 +263,15 @@ func (p *Profile) validateRows() error {
 	if err != nil {
 		return err
 	}
+	all, err := Published()
+	if err != nil {
+		return err
+	}
 	for i, r := range rows {
+		named := func(s Row) bool { return s.ID == r.HostFrom }
+		if r.HostFrom != "" && !slices.ContainsFunc(rows, named) && !slices.ContainsFunc(all, named) {
+			return conf.At("published", "expected host_from of %s to be the id of a published figure, got %q", r.ID, r.HostFrom)
+		}
 		if slices.ContainsFunc(rows[:i], func(s Row) bool { return s.ID == r.ID }) {
 			return conf.At("published", "expected ids of their own, got %q, which another published figure of %s has", r.ID, p.Name)
 		}

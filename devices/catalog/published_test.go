@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"nbdbench/internal/conf"
 )
@@ -64,6 +65,10 @@ func TestTheKindOfARowFollowsFromRowAndProfile(t *testing.T) {
 		{"nvme-pm963", "pm963-16", Fitted, "ssd.serial_per_4k"},
 		{"nvme-pm963", "pm963-law-16", Derived, ""},
 		{"hdd-7200", "hdd-7200-sequential", Predicted, ""},
+		{"ebs-gp3", "ebs-gp3-rate", Fitted, "host"},
+		{"ebs-gp3-6000", "ebs-gp3-6000-rate", Predicted, ""},
+		{"sata-pm863a", "pm863a-9", Predicted, ""},
+		{"ssd-mqsim", "mqsim-mix-16", Derived, ""},
 		{"hdd-7200", "hdd-7200-flush-32", Derived, ""},
 	} {
 		p := profile(t, c.device)
@@ -86,8 +91,10 @@ func TestNoProfileHasMoreFittedRowsThanParametersThatWereFitted(t *testing.T) {
 		rows, n := rowsOf(t, p), 0
 		for i := range rows {
 			if kind, sets := p.KindOf(&rows[i]); kind == Fitted {
-				n++
 				fitted += len(sets)
+				if !slices.Equal(sets, []string{"host"}) { // which is no parameter of the device
+					n++
+				}
 			}
 		}
 		if n > len(p.Fitted) {
@@ -127,17 +134,70 @@ func TestTheTwoStageLawInTheFileIsThatOfTheProfiles(t *testing.T) {
 			if p.SSD.Bandwidth > 0 {
 				s += 4096 / float64(p.SSD.Bandwidth) * 1e9
 			}
-			both := s + float64(p.SSD.Parallel)
-			if p.Advertise.FUA == "none" {
-				both += float64(p.SSD.FlushClean)
+			n, both := float64(max(r.Jobs, 1)), s+float64(p.SSD.Parallel)
+			want := min(n/both, 1/s) * 1e9
+			if p.Advertise.FUA == "none" { // a FLUSH waits for the writes of all jobs, and is for all
+				want = n / (n*s + float64(p.SSD.Parallel+p.SSD.FlushClean)) * 1e9
 			}
-			if want := min(float64(max(r.Jobs, 1))/both, 1/s) * 1e9; math.Abs(r.Value/want-1) > 0.002 {
+			if math.Abs(r.Value/want-1) > 0.002 {
 				t.Errorf("%s: %g, by the profile's parameters %.0f", r.ID, r.Value, want)
 			}
 		}
 	}
 	if laws != 4*6 {
 		t.Errorf("%d rows of the law, want six on each of four protected drives", laws)
+	}
+}
+
+// What a mix of reads and cached writes takes on MQSim's drive, from the times of
+// its stages. Most of the time the cache fills: a commit is a read with the wait
+// that the row of the same depth has, and a write into the cache. Then the cache
+// is destaged from its high to its low water mark, two units a program, as fast
+// as the dies are not held up: each read stops one for its suspension and its own
+// time. A read waits for the suspension and for its channel, on which programs'
+// and reads' transfers are in line (M/D/1). Nothing is collected.
+func mix(p *Profile, read float64, jobs int) float64 {
+	f, us := p.SSD.Flash, func(d time.Duration) float64 { return float64(d) / 1e3 }
+	unit, dies := float64(f.MappingUnit), float64(f.Channels*f.DiesPerChannel)
+	units := float64(f.Page) * float64(f.Planes) / unit // of a program
+	move := unit / float64(f.ChannelBandwidth) * 1e6
+	filling := read + unit/float64(p.SSD.Bandwidth)*1e6
+	suspend := us(f.SuspendProgram)
+	draining, rate, destaged := filling+suspend, 0.0, 0.0
+	for range 1000 {
+		rate = float64(jobs) / draining // commits per us
+		destaged = (1 - rate/dies*(suspend+us(f.Read[0]))) * dies * units / us(f.Program)
+		channels := float64(f.Channels)
+		programs, reads := destaged/channels*move, rate/channels*move
+		wait := (programs*units*move/2 + reads*move/2) / (1 - programs - reads)
+		draining = (draining + filling + suspend + wait) / 2
+	}
+	fills := float64(p.Cache.HighWater-p.Cache.LowWater) / unit
+	drains := rate * fills / (destaged - rate)
+	return (fills*filling + drains*draining) / (fills + drains)
+}
+
+func TestTheMixOnMQSimsDriveIsTheSumOfItsStages(t *testing.T) {
+	p := profile(t, "ssd-mqsim")
+	rows := rowsOf(t, p)
+	value := func(id string) float64 {
+		i := slices.IndexFunc(rows, func(r Row) bool { return r.ID == id })
+		return rows[i].Value
+	}
+	for _, n := range []int{1, 4, 16} {
+		want := mix(p, value(fmt.Sprintf("mqsim-read-%d", n)), n)
+		if got := value(fmt.Sprintf("mqsim-mix-%d", n)); math.Abs(got/want-1) > 0.002 {
+			t.Errorf("%d jobs: %g us, by the stages %.1f us", n, got, want)
+		}
+	}
+}
+
+func TestAHostsTimeIsThatOfAPublishedFigure(t *testing.T) {
+	const text = "extends: nvme-pm963\nname: own\npublished:\n  - {id: a, op: read, value: 1, unit: ops/s, tolerance: 0.1, source: x, host: 1us, host_source: y, host_from: %s}\n"
+	for from, ok := range map[string]bool{"a": true, "ebs-gp3-rate": true, "nothing": false} {
+		if _, err := own(t, fmt.Sprintf(text, from)); (err == nil) != ok {
+			t.Errorf("host_from %s: %v", from, err)
+		}
 	}
 }
 
@@ -168,6 +228,11 @@ func TestAnErrorInPublishedFiguresNamesFileLineAndColumn(t *testing.T) {
 		{"no multiple", "op: read", "op: read, size: 100", "rows[0].size: expected a multiple of 512"},
 		{"unknown pattern", "jobs: 2", "pattern: zipf", "p:4:50: rows[1].pattern: expected sequential or random"},
 		{"a workload with a size", "op: read", "op: fsync_ext4, size: 4k", "rows[0].op: expected no size, no pattern and no from with fsync_ext4"},
+		{"host without source", "jobs: 2", "host: 1ms", "rows[1].host_source: expected where the time of the host is from"},
+		{"a host's source alone", "jobs: 2", "host_source: x", "rows[1].host_source: expected where the time of the host is from, and only with host"},
+		{"host of a latency", "jobs: 2", "host: 1ms, host_source: x", "p:4:47: rows[1].host: expected none with the unit us"},
+		{"host for ever", "jobs: 2", "host: 2s, host_source: x", "rows[1].host: expected 0 to 1s, got 2s"},
+		{"host from without host", "jobs: 2", "host_from: one", "rows[1].host_from: expected nothing without host"},
 		{"behind the end", "op: read", "op: read, from: 100", "rows[0].from: expected 0 up to 100, got 100"},
 		{"confidence", "jobs: 2", "confidence: total", "rows[1].confidence: expected high, medium or low"},
 	} {
@@ -248,7 +313,7 @@ func TestWhatWasMeasuredOnAParentIsNotKnownOfAChildWithAnotherName(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows := rowsOf(t, p); len(rows) != 5 || fmt.Sprint(p.Fitted) != "map[ssd.flush_base:990pro-write-flush]" {
+	if rows := rowsOf(t, p); len(rows) != 8 || fmt.Sprint(p.Fitted) != "map[ssd.flush_base:990pro-write-flush]" {
 		t.Errorf("fitted %v, %d rows", p.Fitted, len(rows))
 	}
 }
@@ -265,9 +330,21 @@ func TestDescribeKnowsDevicesWithoutACacheAndWhatWasFitted(t *testing.T) {
 		"hdd-7200-wt":   {"on FLUSH     100µs: nothing is at risk\n", "on FUA       as any write: acknowledged is durable\n"},
 		"nvme-p4800x":   {"on FLUSH     1µs: nothing is at risk\n", "on FUA       as any write: acknowledged is durable\n"},
 		"hdd-7200-sata": {"on FUA       not supported: write, then flush\n"},
-		"nvme-970pro":   {"\n  ssd.servers: sync_4k, 2 jobs: 840 ops/s (970pro-2)\n"},
+		"nvme-970pro":   {"\n  ssd.servers: sync_4k, 2 jobs: 840 ops/s (970pro-2)\n", "a read takes 29.76µs or 41.76µs, a program of 32KiB 185µs"},
 		"nvme-990pro":   {"\n  ssd.fua_base: write_fua, 8KiB: 4007 us (990pro-fua)\n"},
-		"nvme-980":      {"\n  ssd.parallel: write, random: 16.4 us (980-write)\n"},
+		"nvme-980": {
+			"\n  ssd.parallel: write, random: 16.4 us (980-write)\n",
+			"on FLUSH     a program of 200µs for each 32KiB of all that was dirty when it started, the last one padded,\n             then 200µs of mapping, 1.286ms of firmware; 20µs if nothing was dirty\n",
+			"on FUA       a program of 200µs for each 32KiB of its own data, padded,\n             then 200µs of mapping, 1.286ms of firmware; other dirty data stays in the cache\n",
+			"dies         16 on 4 channels of 1.2GB/s; a read takes 45µs, a program of 96KiB 1.2ms, an erase 3.5ms\n",
+			"             pSLC for 160GB: a read takes 25µs, a program of 32KiB 200µs; a full one is folded as the host writes\n",
+			"             7% more room than the drive has, besides; it begins filled once in order\n",
+		},
+		"ssd-mqsim": {
+			"on FLUSH     a program of 750µs for each 16KiB of all that was dirty when it started, the last one padded;\n             0s if nothing was dirty\n",
+			"dies         64 on 8 channels of 333MB/s; a read takes 75µs, a program of 16KiB 750µs, an erase 3.8ms\n",
+		},
+		"ebs-gp3": {"\n  host: fdatasync_etcd, 205µs of host: 1105 ops/s (ebs-gp3-rate)\n"},
 	} {
 		text := profile(t, name).Describe()
 		for _, want := range facts {

@@ -58,6 +58,7 @@ func (c *Check) Out() (n int) {
 const (
 	checkOps     = 4000
 	checkDiskOps = 400
+	checkMixOps  = 1 << 16 // so that a cache fills and is destaged some times
 )
 
 // How much a row writes at most: of what nothing makes durable no more than a
@@ -70,8 +71,11 @@ const (
 
 // opsOf is how often row r asks its load. What is a rate of bytes may write more.
 func opsOf(r *catalog.Row, w *workloads.Profile) uint64 {
-	if strings.Contains(r.Op, "_rate") {
+	switch {
+	case strings.Contains(r.Op, "_rate"):
 		return checkOps
+	case r.Op == "read_write":
+		return checkMixOps
 	}
 	volume, budget := units.Size(1), checkVolatile
 	for _, s := range slices.Concat(w.Transaction, w.Between) {
@@ -120,6 +124,9 @@ func judge(p *catalog.Profile, r *catalog.Row, simulated float64) CheckRow {
 	if kind == catalog.Derived {
 		source = r.Formula + ": " + source
 	}
+	if r.Host > 0 {
+		source = fmt.Sprintf("%s; with %v of host between two commits: %s", source, r.Host, r.HostSource)
+	}
 	if kind != catalog.Fitted {
 		sets = []string{}
 	}
@@ -161,7 +168,7 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 	}
 	m := &meter{skip: uint64(load.QueueDepth) + filled/uint64(max(r.Size, 4*units.KiB)), bytes: float64(max(r.Size, 4*units.KiB))}
 	ops := opsOf(r, &load)
-	if p.Kind == "hdd" {
+	if p.Kind == "hdd" || r.Op == "write_full" {
 		ops = min(ops, checkDiskOps)
 	}
 	runner, err := workloads.NewRunner(loop, dev, workloads.Config{Profile: load, Seed: checkSeed, Commits: m.skip + ops, Observer: m})
@@ -191,10 +198,13 @@ const shrink = 64
 // be written before what it asks has set in: the write cache is full, and with
 // write_rate_full the pSLC region, of a drive that is smaller in all of it.
 func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
-	if !strings.HasPrefix(r.Op, "write_rate") {
+	if !slices.Contains([]string{"write_rate", "write_rate_full", "write_full", "read_write"}, r.Op) {
 		return p, 0
 	}
 	filled := 2 * uint64(p.Cache.Capacity)
+	if p.RAID != nil {
+		filled = uint64(p.RAID.Capacity + p.RAID.Capacity/128) // and what the disk takes meanwhile
+	}
 	if r.Op != "write_rate_full" || p.SSD == nil || p.SSD.Flash == nil {
 		return p, filled
 	}
@@ -206,12 +216,16 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 	return &q, filled + uint64(f.SLC)
 }
 
-// asHost is the device as the host sees it that the figure was measured on: one
-// without FUA gets a FLUSH after each durable write, from the kernel; fdatasync
-// of a file that grows is a write and a FLUSH in any case.
+// asHost is the device as the host sees it that the figure was measured on: to
+// one without FUA a FLUSH after each durable write, which with sync_shared is one
+// that jobs share as in Linux; fdatasync of a file that grows is a write and a
+// FLUSH in any case.
 func asHost(model devices.Device, loop *sim.Loop, r *catalog.Row) (devices.Device, error) {
 	if i := model.Info(); !i.CanFlush || i.FUA != devices.FUANone && r.Op != "fdatasync_etcd" {
 		return model, nil
+	}
+	if r.Op == "sync_shared" {
+		return layer.BlkFlush(model, loop, layer.ClientSide)
 	}
 	return layer.Emulate(model, loop, layer.ClientSide)
 }
@@ -223,7 +237,9 @@ var rowWorkloads = map[string]string{"fsync_ext4": "ext4-journal"}
 func loadOf(r *catalog.Row) (workloads.Profile, error) {
 	jobs := uint32(max(r.Jobs, 1))
 	w := workloads.Profile{Name: r.Op}
-	if r.Op == "fsync_rocksdb" {
+	if r.Op == "fsync_data_journal" {
+		w = dataJournal()
+	} else if r.Op == "fsync_rocksdb" {
 		w = rocksdbLog()
 	} else if r.Op == "fdatasync_etcd" {
 		w = etcdLog()
@@ -244,7 +260,7 @@ func loadOf(r *catalog.Row) (workloads.Profile, error) {
 	if len(w.Transaction) == 0 {
 		return w, fmt.Errorf("no workload for %q", r.Op)
 	}
-	return w.With(workloads.Override{QueueDepth: jobs}), nil
+	return w.With(workloads.Override{QueueDepth: jobs, Think: units.Duration(r.Host)}), nil
 }
 
 // rawSteps are the requests of an op on the device itself, and those between.
@@ -264,9 +280,11 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 	switch r.Op {
 	case "read", "read_rate":
 		transaction = []workloads.Step{read}
-	case "write", "write_rate", "write_rate_full":
+	case "read_write":
+		transaction = []workloads.Step{read, write}
+	case "write", "write_rate", "write_rate_full", "write_full":
 		transaction = []workloads.Step{write}
-	case "write_fua", "sync_4k":
+	case "write_fua", "sync_4k", "sync_shared":
 		transaction = []workloads.Step{durable}
 	case "write_flush":
 		transaction = []workloads.Step{write, flush}
@@ -281,6 +299,22 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 		transaction, between = []workloads.Step{durable}, []workloads.Step{flush, dirty}
 	}
 	return transaction, between
+}
+
+// dataJournal is fsync on ext4 with data=journal: what ext4-journal writes in
+// place goes to the journal, in one write with the descriptor and the metadata;
+// then a FLUSH and the commit record. That the data is written in place one day is left
+// out: a block that is written again and again is so once for many commits.
+func dataJournal() workloads.Profile {
+	record := workloads.Step{Op: workloads.ActionWrite, Size: 4 * units.KiB, Region: "journal"}
+	blocks := record
+	blocks.Size = 16 * units.KiB
+	record.Durable = true
+	return workloads.Profile{
+		Name:        "fsync_data_journal",
+		Regions:     []workloads.Region{{Name: "journal", AtMost: 128 * units.MiB}},
+		Transaction: []workloads.Step{blocks, {Op: workloads.ActionFlush}, record},
+	}
 }
 
 // rocksdbLog is a synced write of RocksDB on ext4: a record at the end of its

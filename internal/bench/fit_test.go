@@ -85,7 +85,7 @@ func TestTheFitOfASimulatedDeviceHasItsParameters(t *testing.T) {
 		"fua-disk":    {parallel: 460 * us, base: 2243 * us, perMiB: 200 * us, fua: 1921 * us, servers: 1, dies: 1, cache: "volatile", advertised: "native"},
 		"emmc-sd":     {serial: 501 * us, base: 4000 * us, servers: 1, dies: 1, cache: "volatile", advertised: "none"},
 		"nvme-pm963":  {serial: 3730, parallel: 25600, dies: 32, cache: "protected", advertised: "native"},
-		"sata-pm863a": {serial: 17 * us, parallel: 33600, dies: 16, cache: "protected", advertised: "none"},
+		"sata-pm863a": {serial: 12699, parallel: 37900, dies: 16, cache: "protected", advertised: "none"},
 		"nvme-p4800x": {serial: 2 * us, parallel: 8 * us, cache: "protected", advertised: "native", out: "write-1"},
 	} {
 		t.Run(device, func(t *testing.T) {
