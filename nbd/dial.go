@@ -221,7 +221,10 @@ func (c *ClientConn) replies() error {
 func (c *ClientConn) complete() (*devices.Request, Reply, error) {
 	c.real.Enter()
 	defer c.real.Leave()
+	n := 0
 	for len(c.in.have()) >= ReplySize {
+		n++
+		c.in.many = c.in.many || c.in.filled && n > manyMessages
 		r, reply, err := c.header()
 		if err != nil {
 			return nil, reply, err
