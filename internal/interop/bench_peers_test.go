@@ -414,9 +414,9 @@ func machine() string {
 	return fmt.Sprintf("%s, %d cores, Linux %s, %s%s", model, runtime.NumCPU(), unix.ByteSliceToString(u.Release[:]), runtime.Version(), busy)
 }
 
-// delays are the points at which accuracy is looked at: such that the machine
+// delayPoints are the points at which accuracy is looked at: such that the machine
 // could do twice as many.
-var delays = []struct {
+var delayPoints = []struct {
 	delay time.Duration
 	depth int
 }{{time.Millisecond, 1}, {time.Millisecond, 8}, {time.Millisecond, 32}, {10 * time.Millisecond, 128}, {100 * time.Microsecond, 1}, {100 * time.Microsecond, 2}}
@@ -427,7 +427,7 @@ func TestBenchDelays(t *testing.T) {
 	d, repeat := peersPlan(t)
 	var b strings.Builder
 	b.WriteString("| delay, depth | nbdbench, median | p99 | by the server's own count | nbdkit delay, median | p99 |\n|---|---:|---:|---|---:|---:|\n")
-	for _, p := range delays {
+	for _, p := range delayPoints {
 		l := load{Size: 4 << 10, Depth: p.depth, Connections: 1, Time: d}
 		ours, late := delayed(t, l, p.delay, repeat, func(delay time.Duration) *server {
 			return serve(t, "ram", "--size", "1GiB", "--delay", delay.String())

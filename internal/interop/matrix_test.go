@@ -15,9 +15,9 @@ import (
 	"nbdbench/sim"
 )
 
-// row is one line of the matrix: a peer, and what it and we do together, over
+// matrixRow is one line of the matrix: a peer, and what it and we do together, over
 // plain sockets and over TLS where the peer has that.
-type row struct {
+type matrixRow struct {
 	role  string // of the peer
 	peer  string // a program
 	what  string
@@ -51,14 +51,14 @@ func qemuTLS(certs testcerts.Dir, uri string) []string {
 }
 
 // clientRows are the peers that are clients of our server.
-func clientRows(certs testcerts.Dir) []row {
+func clientRows(certs testcerts.Dir) []matrixRow {
 	both := func(f func(t *testing.T, uri string)) (plain, tls func(*testing.T)) {
 		one := func(c testcerts.Dir) func(*testing.T) {
 			return func(t *testing.T) { f(t, served(t, c, "nvme-pm963", "--size", "64MiB")) }
 		}
 		return one(""), one(certs)
 	}
-	rows := []row{
+	rows := []matrixRow{
 		{role: "client", peer: "nbdinfo", what: "flags, block sizes, map, list"},
 		{role: "client", peer: "nbdcopy", what: "in with flush, out with block status"},
 		{role: "client", peer: libnbd, what: "FUA on each command"},
@@ -77,7 +77,7 @@ func clientRows(certs testcerts.Dir) []row {
 		qemuIO(t, proxy, everyCommand...)
 	})
 	return append(rows,
-		row{
+		matrixRow{
 			"client", "qemu-io", "every command it has",
 			func(t *testing.T) { qemuIO(t, served(t, "", "nvme-pm963", "--size", "64MiB"), everyCommand...) },
 			func(t *testing.T) {
@@ -85,7 +85,7 @@ func clientRows(certs testcerts.Dir) []row {
 				must(t, "", append([]string{"qemu-io", "-c", "write -f -P 7 0 1M", "-c", "flush", "-c", "write -z -u 0 4k", "-c", "read -P 7 4k 4k"}, options...)...)
 			},
 		},
-		row{
+		matrixRow{
 			"client", "qemu-img", "convert, map, compare",
 			func(t *testing.T) { matrixImg(t, served(t, "", "nvme-pm963", "--size", "64MiB")) },
 			func(t *testing.T) {
@@ -93,8 +93,8 @@ func clientRows(certs testcerts.Dir) []row {
 				must(t, "", append([]string{"qemu-img", "map", "--output=json"}, options...)...)
 			},
 		},
-		row{"client", "fio", "random writes, verified", func(t *testing.T) { fio(t, served(t, "", "nvme-pm963", "--size", "64MiB")) }, nil},
-		row{"client", "nbd-client", "negotiation: list", func(t *testing.T) {
+		matrixRow{"client", "fio", "random writes, verified", func(t *testing.T) { fio(t, served(t, "", "nvme-pm963", "--size", "64MiB")) }, nil},
+		matrixRow{"client", "nbd-client", "negotiation: list", func(t *testing.T) {
 			uri := served(t, "", "ram")
 			_, rest, _ := strings.Cut(uri, "localhost:")
 			if rest == "" {
@@ -244,7 +244,7 @@ type completer func()
 func (c completer) Done(*devices.Request) { c() }
 
 // serverRows are the peers that are servers to our client.
-func serverRows(certs testcerts.Dir) []row {
+func serverRows(certs testcerts.Dir) []matrixRow {
 	files := nbd.TLSFiles{CA: certs.Path(testcerts.CA), Cert: certs.Path(testcerts.ClientCert), Key: certs.Path(testcerts.ClientKey)}
 	kit := func(args ...string) (plain, tls func(*testing.T)) {
 		plain = func(t *testing.T) {
@@ -258,7 +258,7 @@ func serverRows(certs testcerts.Dir) []row {
 		}
 		return plain, tls
 	}
-	rows := []row{
+	rows := []matrixRow{
 		{role: "server", peer: "nbdkit", what: "memory"},
 		{role: "server", peer: "nbdkit", what: "file"},
 		{role: "server", peer: "nbdkit", what: "memory under blocksize, fua and nozero"},
@@ -270,12 +270,12 @@ func serverRows(certs testcerts.Dir) []row {
 	}
 	rows[2].plain, rows[2].tls = kit("--filter=blocksize", "--filter=fua", "--filter=nozero", "memory", "64M", "maxdata=16k", "fuamode=emulate", "zeromode=emulate")
 	return append(rows,
-		row{
+		matrixRow{
 			"server", "qemu-nbd", "a raw file, its reads with holes",
 			func(t *testing.T) { exercise(t, func() string { return qemuNBD(t, rawFile(t)).uri }, nbd.TLSFiles{}) },
 			func(t *testing.T) { exercise(t, func() string { return qemuNBDWithTLS(t, certs) }, files) },
 		},
-		row{"server", "nbd-server", "a raw file", func(t *testing.T) { exercise(t, func() string { return nbdServer(t).uri }, nbd.TLSFiles{}) }, nil},
+		matrixRow{"server", "nbd-server", "a raw file", func(t *testing.T) { exercise(t, func() string { return nbdServer(t).uri }, nbd.TLSFiles{}) }, nil},
 	)
 }
 
