@@ -67,6 +67,16 @@ fuzz: ## every fuzz target, for FUZZTIME each
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; \
 		done; done
 
+hostile: ## a million broken exchanges in the protocol's engines
+	NBDBENCH_EXCHANGES=1000000 $(GO) test -v -count 1 -run BrokenExchanges ./nbd
+
+soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
+	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd
+
+bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into docs/PERFORMANCE.md
+	NBDBENCH_PEERS=$(or $(PEERTIME),1sx5) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
+	NBDBENCH_PEERS=$(or $(PEERTIME),1sx5) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchDelays ./internal/interop -update
+
 check-real: ## real time against virtual time, on this machine as it is
 	NBDBENCH_TIMING=1 NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 30m -run RealTime ./internal/interop
 
@@ -97,4 +107,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: help build run test unit race interop lint test-kernel power-loss bench memory pgo swarm fuzz check-real reference peers ci
+.PHONY: help build run test unit race interop lint test-kernel power-loss bench memory pgo swarm fuzz hostile soak bench-peers check-real reference peers ci

@@ -103,27 +103,30 @@ func (m *byteMedia) Write(off, n uint64, c Content) {
 		return
 	}
 	for n > 0 {
-		in := off % pageSize
-		part := min(n, pageSize-in)
-		m.writePage(off/pageSize, in, part, c)
-		if c.Bytes != nil {
-			c.Bytes = c.Bytes[part:]
-		}
+		part := min(n, chunkSize-off%chunkSize)
+		m.writeChunk(off, c.Bytes[:part])
+		c.Bytes = c.Bytes[part:]
 		off, n = off+part, n-part
 	}
 }
 
-func (m *byteMedia) writePage(i, in, n uint64, c Content) {
-	chunk := m.chunks[i/chunkPages]
+// writeChunk writes b, which lies within one chunk.
+func (m *byteMedia) writeChunk(off uint64, b []byte) {
+	chunk := m.chunks[off/chunkSize]
 	if chunk == nil {
 		chunk = new([chunkPages][]byte)
-		m.chunks[i/chunkPages] = chunk
+		m.chunks[off/chunkSize] = chunk
 	}
-	page := &chunk[i%chunkPages]
-	if *page == nil {
-		*page = m.newPage(n == pageSize)
+	for len(b) > 0 {
+		in := off % pageSize
+		n := min(len(b), int(pageSize-in))
+		page := &chunk[off/pageSize%chunkPages]
+		if *page == nil {
+			*page = m.newPage(n == pageSize)
+		}
+		copy((*page)[in:], b[:n])
+		off, b = off+uint64(n), b[n:]
 	}
-	copy((*page)[in:in+n], c.Bytes)
 }
 
 // zero makes a range zeros. It takes time in proportion to what is stored there
@@ -231,16 +234,29 @@ func (m *byteMedia) Read(off, n uint64, p *Payload) {
 	if uint64(len(p.Bytes)) < n {
 		panic(fmt.Sprintf("devices: read of %d bytes into a buffer of %d", n, len(p.Bytes)))
 	}
-	for done := uint64(0); done < n; {
-		in := (off + done) % pageSize
-		part := min(n-done, pageSize-in)
-		to := p.Bytes[done : done+part]
-		if page := m.page((off + done) / pageSize); page != nil {
-			copy(to, page[in:])
+	for to := p.Bytes[:n]; len(to) > 0; {
+		part := min(uint64(len(to)), chunkSize-off%chunkSize)
+		m.readChunk(off, to[:part])
+		off, to = off+part, to[part:]
+	}
+}
+
+// readChunk fills to from within one chunk.
+func (m *byteMedia) readChunk(off uint64, to []byte) {
+	chunk := m.chunks[off/chunkSize]
+	if chunk == nil {
+		clear(to)
+		return
+	}
+	for len(to) > 0 {
+		in := off % pageSize
+		n := min(len(to), int(pageSize-in))
+		if page := chunk[off/pageSize%chunkPages]; page != nil {
+			copy(to[:n], page[in:])
 		} else {
-			clear(to)
+			clear(to[:n])
 		}
-		done += part
+		off, to = off+uint64(n), to[n:]
 	}
 }
 

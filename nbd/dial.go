@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -137,14 +138,23 @@ func (d *Dialer) Ask(ctx context.Context, u URI, question Option) (ExportInfo, [
 	return h.Export(), h.Names(), nil
 }
 
-// Close tells the server that the client goes, and closes the socket. What is
-// in flight fails with ESHUTDOWN. Not for the loop's owner.
+// closePatience is how long a server may take to close after DISC.
+const closePatience = time.Second
+
+// Close tells the server that the client goes, waits a while for it to close
+// ("Terminating the transmission phase"; nbdkit 1.32.5 can crash on a client that
+// does not), and closes the socket. What is in flight by then fails with
+// ESHUTDOWN. Not for the loop's owner.
 func (c *ClientConn) Close() error {
 	c.real.Do(func() {
 		if c.Err() == nil {
 			c.push(Header{Op: cmdDisc}, nil, nil)
 		}
 	})
+	select {
+	case <-c.ended:
+	case <-time.After(closePatience):
+	}
 	err := c.conn.Close()
 	<-c.ended
 	if errors.Is(err, net.ErrClosed) {
@@ -211,7 +221,10 @@ func (c *ClientConn) replies() error {
 func (c *ClientConn) complete() (*devices.Request, Reply, error) {
 	c.real.Enter()
 	defer c.real.Leave()
+	n := 0
 	for len(c.in.have()) >= ReplySize {
+		n++
+		c.in.many = c.in.many || c.in.filled && n > manyMessages
 		r, reply, err := c.header()
 		if err != nil {
 			return nil, reply, err

@@ -16,6 +16,13 @@
 // native, each for itself. How FUA is made is the business of layers around the
 // device; [Resolve] is nbdkit's decision table for comparison.
 //
+// # Dialects
+//
+// A [Dialect] is how messages look once the handshake is over: simple replies,
+// structured ones, or extended headers with both. It is the plain protocol unless
+// a client's [Wishes] say more, as with Linux's client. A handshake that asks for
+// TLS stops at an Upgrade, which its shell carries out, and forgets what it knew.
+//
 // # Time
 //
 // On a Wire the client's request, the link, the server's request and the device
@@ -33,7 +40,8 @@
 // goroutine of that connection. Replies to a device's timers are written by the
 // pacer of sim.Real in the same way. Nothing is written under the loop's lock.
 //
-// The files server.go, dial.go, socket.go and outqueue.go are a real-time shell:
+// The files server.go, dial.go, socket.go and outqueue.go (with client_chunks.go,
+// the reading of chunks) are a real-time shell:
 // they alone here start goroutines and set deadlines.
 //
 // # Bounds
@@ -46,9 +54,12 @@
 //
 // # Caveats
 //
-//   - Replies are simple replies. Structured replies, meta contexts, extended
-//     headers and TLS are refused in the handshake, so BLOCK_STATUS and DF are
-//     never valid.
+//   - A READ is answered in one chunk, and base:allocation is the one metadata
+//     context. RESIZE and payloads of BLOCK_STATUS are not there.
+//   - Of a READ's chunks a client checks that they lie within the request and
+//     come to its length, not that none overlaps another.
+//   - Over TLS each reply is written by the connection's writer, a hand-off that
+//     plain sockets do not have.
 //   - A READ or WRITE beyond the advertised maximum payload gets EINVAL. nbdkit
 //     gives ENOMEM, which the protocol says SHOULD NOT be sent.
 //   - A client cannot see how a server makes FUA: Client.Info calls it native.

@@ -380,6 +380,7 @@ func (k *serverSocket) read() error {
 			return err
 		}
 		err := k.parse()
+		k.in.many = k.in.many || k.in.filled && len(k.parsed) > manyMessages
 		disc := k.receive()
 		if disc || err != nil {
 			return err

@@ -17,12 +17,17 @@ import (
 const NegotiationTimeout = 30 * time.Second
 
 // readBuffer is how much a socket's reader takes by one system call: some 60
-// writes of 4 KiB or thousands of headers. It begins with firstBuffer and grows
-// once that was filled, so that ten thousand idle connections cost little.
+// writes of 4 KiB or thousands of headers. It begins with firstBuffer, which costs
+// little for ten thousand idle connections and leaves the data of a long WRITE in
+// the socket until it can be read to its place; it grows once that was filled
+// with several messages.
 const (
 	readBuffer  = 256 << 10
 	firstBuffer = 16 << 10
 )
+
+// manyMessages in a read that left no room make the next one longer.
+const manyMessages = 2
 
 // Listen listens where u says, and returns u with the port that was taken if it
 // asked for port 0. The socket file of a server that is gone is replaced.
@@ -117,6 +122,9 @@ type intake struct {
 	buf  []byte
 	r, w int
 
+	filled bool // the last read left no room
+	many   bool // and brought several messages: a longer one would bring more
+
 	raw     syscall.RawConn // nil if c is no socket
 	peek    func(fd uintptr) bool
 	probe   [1]byte
@@ -159,10 +167,12 @@ func (in *intake) need(n int) error {
 			in.w = copy(in.buf, in.buf[in.r:in.w])
 			in.r = 0
 		}
-		k, err := in.c.Read(in.buf[in.w:])
-		if in.w += k; in.w == len(in.buf) && in.w < readBuffer {
+		if in.many && len(in.buf) < readBuffer {
 			in.buf = append(make([]byte, 0, readBuffer), in.buf...)[:readBuffer]
 		}
+		k, err := in.c.Read(in.buf[in.w:])
+		in.w += k
+		in.filled = in.w == len(in.buf)
 		if err != nil && in.w < n {
 			if in.w > 0 {
 				err = unexpected(err)

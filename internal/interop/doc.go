@@ -5,13 +5,18 @@
 // What is tested, and against whom:
 //
 //	flags        nbdinfo                what each strategy advertises, for each profile and override
-//	negotiation  nbd-client, libnbd     LIST, INFO and GO, EXPORT_NAME, a name that is not there, TLS refused
+//	matrix       all of them            every peer beside our server or our client, plain and over TLS
+//	negotiation  nbd-client, libnbd     LIST, INFO and GO, EXPORT_NAME, a name that is not there, TLS refused,
+//	                                    several exports, a socket from systemd
 //	data         nbdcopy, qemu-img      what went in comes out, through several connections
 //	commands     qemu-io, libnbd        FUA, FLUSH, TRIM, WRITE_ZEROES, and one errno for each rule
 //	load         fio                    verified random writes with flushes, 16 in flight
 //	targets      nbdkit, qemu-nbd,      nbdbench run --target: what crosses the wire under each strategy,
 //	             nbd-server             and that nothing does without --destroy
 //	decisions    nbdkit                 nbd.Resolve decides as nbdkit and its fua filter do
+//	differential nbdkit                 our server does as nbdkit does, call by call and errno by errno
+//	many         nbdbench itself        ten thousand connections
+//	peers        nbdkit, qemu-nbd, fio  how fast, and how accurate a delay is
 //	draining     libnbd                 SIGTERM while a FLUSH is in flight
 //	legacy       libnbd                 a backend without flags, exported as FUA that is emulated
 //	time         nbdbench itself        real time agrees with virtual time
@@ -25,9 +30,10 @@
 //	fio          3.33     /usr/bin/fio
 //	nbd-client   missing  apt-get install nbd-client
 //
-// No test but one looks at the clock, because machines are shared: what takes
-// long has minutes. That one, TestRealTimeAgreesWithVirtualTime, runs only with
-// NBDBENCH_TIMING=1, on a machine that has nothing else to do.
+// No test but these looks at the clock, because machines are shared: what takes
+// long has minutes. TestRealTimeAgreesWithVirtualTime runs only with
+// NBDBENCH_TIMING=1, TestBenchPeers and TestBenchDelays with NBDBENCH_PEERS=1sx5,
+// on a machine that has nothing else to do.
 //
 // With -short, or under the race detector (which the tested command then has
 // too), less data is moved. The kernel's client is not tried here: it needs

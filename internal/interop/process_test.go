@@ -26,6 +26,13 @@ const patience = 3 * time.Minute
 var scratch string
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(loadVariable); text != "" {
+		if err := runLoad(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -14,6 +14,7 @@ def connect(uri, strict=True):
     h = nbd.NBD()
     if not strict:
         h.set_strict_mode(0)
+    h.set_uri_allow_local_file(True)  # for certificates
     h.connect_uri(uri)
     return h
 

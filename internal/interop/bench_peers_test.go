@@ -1,0 +1,489 @@
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nbdbench/devices"
+	"nbdbench/nbd"
+	"nbdbench/sim"
+)
+
+// loadVariable in the environment makes the test binary a client that drives a
+// server, and prints what it measured.
+const loadVariable = "NBDBENCH_LOAD"
+
+// load is what a client does: reads or writes of a size at random places, so
+// many at a time on each connection, for some time.
+type load struct {
+	URI         string
+	Write       bool
+	Size        uint64
+	Depth       int
+	Connections int
+	Time        time.Duration
+}
+
+func (l load) String() string {
+	op := "read"
+	if l.Write {
+		op = "write"
+	}
+	return fmt.Sprintf("%dk %s, depth %d, %d conn", l.Size>>10, op, l.Depth, l.Connections)
+}
+
+// rate is what a client measured.
+type rate struct {
+	IOs       uint64
+	Seconds   float64
+	ClientCPU float64 // seconds
+	P50, P99  float64 // µs
+	ServerCPU float64 // seconds, by who started it
+}
+
+func (r rate) iops() float64      { return float64(r.IOs) / r.Seconds }
+func (r rate) perServer() float64 { return 1e6 * r.ServerCPU / float64(r.IOs) }
+func (r rate) perClient() float64 { return 1e6 * r.ClientCPU / float64(r.IOs) }
+
+// benchSpan is the part of an export that is read and written: it has been
+// written before.
+const benchSpan = 256 * mib
+
+// runLoad is the client, in a process of its own.
+func runLoad(text string) error {
+	var l load
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return err
+	}
+	u, err := nbd.ParseURI(l.URI)
+	if err != nil {
+		return err
+	}
+	real, err := sim.NewReal(sim.NewLoop())
+	if err != nil {
+		return err
+	}
+	d, err := nbd.DialAll(context.Background(), u, real, l.Connections)
+	if err != nil {
+		return err
+	}
+	w := &loader{load: l, dev: d, loop: real.Loop(), places: rand.New(rand.NewPCG(3, 3))}
+	cpu, begin := cpuOf(unix.RUSAGE_SELF), time.Now()
+	w.end = real.Now().Add(l.Time)
+	real.Do(w.begin)
+	if err := real.RunWhile(context.Background(), func() bool { return w.busy > 0 }); err != nil {
+		return err
+	}
+	r := rate{IOs: uint64(len(w.times)), Seconds: time.Since(begin).Seconds(), ClientCPU: cpuOf(unix.RUSAGE_SELF) - cpu}
+	slices.Sort(w.times)
+	r.P50, r.P99 = quantile(w.times, .5), quantile(w.times, .99)
+	if w.failed != devices.OK {
+		return w.failed
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+func quantile(sorted []int32, p float64) float64 {
+	return float64(sorted[min(int(p*float64(len(sorted))), len(sorted)-1)]) / 1e3
+}
+
+func cpuOf(who int) float64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(who, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// loader keeps connections busy.
+type loader struct {
+	load
+	dev    devices.Device
+	loop   *sim.Loop
+	end    sim.Time
+	places *rand.Rand
+	busy   int
+	times  []int32 // ns
+	failed devices.Errno
+}
+
+func (w *loader) begin() {
+	w.times = make([]int32, 0, 1<<20)
+	for i := range w.Depth * w.Connections {
+		r := &devices.Request{Op: devices.OpRead, Length: w.Size, Conn: uint32(i), Completer: w, Payload: devices.Payload{Bytes: make([]byte, w.Size)}}
+		if w.Write {
+			r.Op = devices.OpWrite
+		}
+		w.busy++
+		w.submit(r)
+	}
+}
+
+func (w *loader) submit(r *devices.Request) {
+	r.Offset = w.places.Uint64N(benchSpan/w.Size) * w.Size
+	r.Begin(w.loop.Now())
+	w.dev.Submit(r)
+}
+
+// Done counts a request and sends it again.
+func (w *loader) Done(r *devices.Request) {
+	w.times = append(w.times, int32(r.Completed.Sub(r.Submitted)))
+	if r.Errno != devices.OK {
+		w.failed = r.Errno
+	}
+	if w.busy--; w.loop.Now() < w.end && w.failed == devices.OK {
+		w.busy++
+		w.submit(r)
+	}
+}
+
+// contestant is a server under measurement.
+type contestant struct {
+	name string
+	uri  string
+	pid  int
+}
+
+// contestants are started, with the span written.
+func contestants(t *testing.T) []contestant {
+	t.Helper()
+	need(t, "nbdkit", "qemu-nbd", "qemu-img", "fio")
+	memory, p1 := nbdkit(t, "memory", "1G")
+	null, p2 := nbdkit(t, "null", "1G")
+	file := filepath.Join("/dev/shm", fmt.Sprintf("nbdbench-peers-%d", os.Getpid()))
+	t.Cleanup(func() { _ = os.Remove(file) })
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	p3 := start(t, "", "qemu-nbd", "--format=raw", "--persistent", "--shared=8", "--cache=writeback", "--socket="+socket, file)
+	awaitSocket(t, "unix", socket)
+	ours := serve(t, "ram", "--size", "1GiB")
+	all := []contestant{
+		{"nbdbench serve ram", ours.uri, ours.cmd.Process.Pid},
+		{"nbdkit memory", memory, p1.cmd.Process.Pid},
+		{"nbdkit null", null, p2.cmd.Process.Pid},
+		{"qemu-nbd, file in tmpfs", socketURI(socket), p3.cmd.Process.Pid},
+	}
+	for _, c := range all {
+		fill(t, c.uri)
+	}
+	return all
+}
+
+// fill writes the span, so that nothing is measured but what is there.
+func fill(t *testing.T, uri string) {
+	must(t, "", "qemu-io", "-f", "raw", "-c", fmt.Sprintf("write -P 1 0 %d", benchSpan), uri)
+}
+
+// processCPU is what a process has used, in seconds.
+func processCPU(t *testing.T, pid int) float64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')'):]))
+	var user, system float64 // in ticks, of which Linux has 100 a second
+	if _, err := fmt.Sscan(fields[12]+" "+fields[13], &user, &system); err != nil {
+		t.Fatal(err)
+	}
+	return (user + system) / 100
+}
+
+// client drives a server with a load.
+type client struct {
+	name string
+	run  func(t *testing.T, l load) rate
+}
+
+var clients = []client{{"fio", fioLoad}, {"nbdbench's client", ourLoad}}
+
+// ourLoad runs the load in a process of its own.
+func ourLoad(t *testing.T, l load) (r rate) {
+	t.Helper()
+	text, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), os.Args[0])
+	c.Env = append(os.Environ(), loadVariable+"="+string(text))
+	out, err := c.CombinedOutput()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", l, err, out)
+	}
+	return r
+}
+
+// fioLoad runs fio's nbd engine, one job for each connection.
+func fioLoad(t *testing.T, l load) (r rate) {
+	t.Helper()
+	op := "randread"
+	if l.Write {
+		op = "randwrite"
+	}
+	out := run(t, t.TempDir(), "fio", "--name=peers", "--ioengine=nbd", "--uri="+l.URI, "--rw="+op, fmt.Sprintf("--bs=%d", l.Size),
+		fmt.Sprintf("--iodepth=%d", l.Depth), fmt.Sprintf("--numjobs=%d", l.Connections), "--group_reporting", fmt.Sprintf("--size=%d", benchSpan),
+		fmt.Sprintf("--runtime=%v", l.Time.Seconds()), "--time_based", "--norandommap", "--random_generator=tausworthe64", "--output-format=json")
+	type side struct {
+		IOs  uint64  `json:"total_ios"`
+		Time float64 `json:"runtime"` // ms, summed over jobs
+		Clat struct {
+			Percentile map[string]float64
+		} `json:"clat_ns"`
+	}
+	var report struct {
+		Jobs []struct {
+			User        float64 `json:"usr_cpu"` // per cent of a job's time
+			System      float64 `json:"sys_cpu"`
+			Runtime     float64 `json:"job_runtime"` // ms, summed over jobs
+			Read, Write side
+		}
+	}
+	_, text, _ := strings.Cut(out.stdout, "{")
+	if err := json.Unmarshal([]byte("{"+text), &report); err != nil || out.code != 0 || len(report.Jobs) != 1 {
+		t.Fatalf("%v: %v", err, out)
+	}
+	j := report.Jobs[0]
+	s := j.Read
+	if l.Write {
+		s = j.Write
+	}
+	return rate{
+		IOs: s.IOs, Seconds: s.Time / 1e3, ClientCPU: (j.User + j.System) / 100 * j.Runtime / 1e3,
+		P50: s.Clat.Percentile["50.000000"] / 1e3, P99: s.Clat.Percentile["99.000000"] / 1e3,
+	}
+}
+
+// measure runs one load of one client on one server.
+func (c contestant) measure(t *testing.T, by client, l load) rate {
+	t.Helper()
+	l.URI = c.uri
+	before := processCPU(t, c.pid)
+	r := by.run(t, l)
+	r.ServerCPU = processCPU(t, c.pid) - before
+	if r.IOs == 0 {
+		t.Fatalf("%s on %s, %v: nothing was done", by.name, c.name, l)
+	}
+	return r
+}
+
+func median(rs []rate, of func(rate) float64) float64 {
+	var v []float64
+	for _, r := range rs {
+		v = append(v, of(r))
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// peerLoads are the rows of the table.
+func peerLoads(d time.Duration) (ls []load) {
+	for _, write := range []bool{false, true} {
+		for _, depth := range []int{1, 32} {
+			for _, conns := range []int{1, 4} {
+				ls = append(ls, load{Write: write, Size: 4 << 10, Depth: depth, Connections: conns, Time: d})
+			}
+		}
+		ls = append(ls, load{Write: write, Size: 256 << 10, Depth: 8, Connections: 1, Time: d})
+	}
+	return ls
+}
+
+// peersPlan is how long each measurement takes and how often: NBDBENCH_PEERS, as
+// 1sx5.
+func peersPlan(t *testing.T) (d time.Duration, repeat int) {
+	t.Helper()
+	text := os.Getenv("NBDBENCH_PEERS")
+	if text == "" {
+		t.Skip("this is about time, which takes a machine with nothing else to do: set NBDBENCH_PEERS=1sx5")
+	}
+	length, times, _ := strings.Cut(text, "x")
+	d, err := time.ParseDuration(length)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(times, &repeat); err != nil || repeat < 1 {
+		t.Fatalf("NBDBENCH_PEERS: expected a time and how often, 1sx5, got %q", text)
+	}
+	return d, repeat
+}
+
+// key is one cell of the table.
+type key struct {
+	load           load
+	server, client string
+}
+
+// TestBenchPeers measures our server beside others, and our client beside fio's,
+// interleaved, and prints medians.
+func TestBenchPeers(t *testing.T) {
+	d, repeat := peersPlan(t)
+	servers, loads := contestants(t), peerLoads(d)
+	cells := map[key][]rate{}
+	for range repeat {
+		for _, l := range loads {
+			for _, s := range servers {
+				for _, c := range clients {
+					k := key{l, s.name, c.name}
+					cells[k] = append(cells[k], s.measure(t, c, l))
+				}
+			}
+		}
+	}
+	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v.\n\n%s\n%s", machine(), repeat, d, serverTable(servers, loads, cells), clientTable(servers[:2], loads, cells))
+	t.Logf("\n%s", text)
+	updateSection(t, "PERFORMANCE.md", "peers", text)
+}
+
+func serverTable(servers []contestant, loads []load, cells map[key][]rate) string {
+	var b strings.Builder
+	b.WriteString("Driven by fio's nbd engine: I/O per second, and the server's processor time for each in µs.\n\n| load |")
+	for _, s := range servers {
+		fmt.Fprintf(&b, " %s |", s.name)
+	}
+	b.WriteString(" ours / nbdkit memory |\n|---|" + strings.Repeat("---:|", len(servers)+1) + "\n")
+	for _, l := range loads {
+		fmt.Fprintf(&b, "| %v |", l)
+		for _, s := range servers {
+			rs := cells[key{l, s.name, clients[0].name}]
+			fmt.Fprintf(&b, " %.0f, %.1f |", median(rs, rate.iops), median(rs, rate.perServer))
+		}
+		ours, theirs := cells[key{l, servers[0].name, clients[0].name}], cells[key{l, servers[1].name, clients[0].name}]
+		fmt.Fprintf(&b, " %.2f, %.2f |\n", median(ours, rate.iops)/median(theirs, rate.iops), median(ours, rate.perServer)/median(theirs, rate.perServer))
+	}
+	return b.String()
+}
+
+func clientTable(servers []contestant, loads []load, cells map[key][]rate) string {
+	var b strings.Builder
+	b.WriteString("Our client beside fio's, on the same servers: I/O per second, the client's processor time for each in µs, median latency in µs.\n\n| load |")
+	for _, s := range servers {
+		for _, c := range clients {
+			fmt.Fprintf(&b, " %s on %s |", c.name, s.name)
+		}
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---:|", len(servers)*len(clients)) + "\n")
+	for _, l := range loads {
+		fmt.Fprintf(&b, "| %v |", l)
+		for _, s := range servers {
+			for _, c := range clients {
+				rs := cells[key{l, s.name, c.name}]
+				fmt.Fprintf(&b, " %.0f, %.1f, %.0f |", median(rs, rate.iops), median(rs, rate.perClient), median(rs, func(r rate) float64 { return r.P50 }))
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// machine describes where a measurement was made, by what matters to it.
+func machine() string {
+	model := "unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	busy := ""
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		busy = ", load average " + strings.Join(strings.Fields(string(text))[:3], " ")
+	}
+	return fmt.Sprintf("%s, %d cores, Linux %s, %s%s", model, runtime.NumCPU(), unix.ByteSliceToString(u.Release[:]), runtime.Version(), busy)
+}
+
+// delayPoints are the points at which accuracy is looked at: such that the machine
+// could do twice as many.
+var delayPoints = []struct {
+	delay time.Duration
+	depth int
+}{{time.Millisecond, 1}, {time.Millisecond, 8}, {time.Millisecond, 32}, {10 * time.Millisecond, 128}, {100 * time.Microsecond, 1}, {100 * time.Microsecond, 2}}
+
+// TestBenchDelays: asked for a delay, how much later than that, and than the
+// same round trip without it, does a reply come? Beside nbdkit's delay filter.
+func TestBenchDelays(t *testing.T) {
+	d, repeat := peersPlan(t)
+	var b strings.Builder
+	b.WriteString("| delay, depth | nbdbench, median | p99 | by the server's own count | nbdkit delay, median | p99 |\n|---|---:|---:|---|---:|---:|\n")
+	for _, p := range delayPoints {
+		l := load{Size: 4 << 10, Depth: p.depth, Connections: 1, Time: d}
+		ours, late := delayed(t, l, p.delay, repeat, func(delay time.Duration) *server {
+			return serve(t, "ram", "--size", "1GiB", "--delay", delay.String())
+		})
+		theirs, _ := delayed(t, l, p.delay, repeat, func(delay time.Duration) *server {
+			uri, p := nbdkit(t, "--filter=delay", "memory", "1G", fmt.Sprintf("rdelay=%dus", delay.Microseconds()))
+			return &server{p, uri}
+		})
+		fmt.Fprintf(&b, "| %v, %d | %.0f µs | %.0f µs | %s | %.0f µs | %.0f µs |\n", p.delay, p.depth, ours.P50, ours.P99, late, theirs.P50, theirs.P99)
+	}
+	text := fmt.Sprintf("%s, medians of %d measurements of %v by fio, 4k reads.\n\n%s", machine(), repeat, d, b.String())
+	t.Logf("\n%s", text)
+	updateSection(t, "PERFORMANCE.md", "delays", text)
+}
+
+// delayed is by how much more than the delay a round trip takes longer.
+func delayed(t *testing.T, l load, delay time.Duration, repeat int, make func(time.Duration) *server) (late rate, own string) {
+	t.Helper()
+	plain, slow := make(0), make(delay)
+	var p50, p99 []float64
+	for range repeat {
+		l.URI = plain.uri
+		base := fioLoad(t, l)
+		l.URI = slow.uri
+		r := fioLoad(t, l)
+		p50 = append(p50, r.P50-base.P50-float64(delay.Nanoseconds())/1e3)
+		p99 = append(p99, r.P99-base.P99-float64(delay.Nanoseconds())/1e3)
+	}
+	slices.Sort(p50)
+	slices.Sort(p99)
+	plain.stop()
+	_, own, _ = strings.Cut(strings.TrimSpace(slow.stop()), "replies late: ")
+	return rate{P50: p50[len(p50)/2], P99: p99[len(p99)/2]}, own
+}
+
+var update = flag.Bool("update", false, "rewrite the tables in docs")
+
+// updateSection puts text between a document's two comments of this name, if it
+// was asked for.
+func updateSection(t *testing.T, name, section, text string) {
+	t.Helper()
+	if !*update {
+		return
+	}
+	path := filepath.Join("..", "..", "docs", name)
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opens, closes := "<!-- "+section+" -->\n", "<!-- /"+section+" -->"
+	head, rest, ok := strings.Cut(string(old), opens)
+	_, tail, ok2 := strings.Cut(rest, closes)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no section %q", path, section)
+	}
+	if err := os.WriteFile(path, []byte(head+opens+"\n"+strings.TrimSpace(text)+"\n\n"+closes+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

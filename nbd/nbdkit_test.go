@@ -1,0 +1,177 @@
+package nbd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"nbdbench/devices"
+)
+
+// Tests of nbdkit's own suite (nbdkit/tests), re-created against this server by
+// what they check, each called after the original. docs/NBD.md says where the
+// others are.
+
+// TestNbdkitEflags is test-eflags.sh: callbacks to the exact word of flags.
+func TestNbdkitEflags(t *testing.T) {
+	const zeroes = SendWriteZeroes // nbdkit emulates it by writing
+	for _, test := range []struct {
+		name     string
+		backend  Backend
+		readOnly bool
+		wishes   Wishes
+		want     TransmissionFlags
+	}{
+		{"nothing", Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
+		{"-r", Backend{API: 2}, true, Wishes{}, HasFlags | ReadOnly},
+		{"can_write no", Backend{API: 2, CanWrite: No}, false, Wishes{}, HasFlags | ReadOnly},
+		{"can_flush", Backend{API: 2, Flush: true, CanFlush: Yes}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
+		{"can_flush, can_fua none", Backend{API: 2, Flush: true, CanFlush: Yes, CanFUA: No}, false, Wishes{}, HasFlags | SendFlush | zeroes},
+		{"can_flush, can_fua emulate", Backend{API: 2, Flush: true, CanFlush: Yes, CanFUA: Emulate}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
+		{"can_fua native without flush", Backend{API: 2, CanFUA: Native}, false, Wishes{}, HasFlags | SendFUA | zeroes},
+		{"-r, can_flush", Backend{API: 2, Flush: true, CanFlush: Yes}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
+		{"-r, can_fua, can_trim, can_zero are ignored", Backend{API: 2, Flush: true, CanFUA: Native, Trim: true, CanTrim: Yes, Zero: true, CanZero: Native}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
+		{"can_trim", Backend{API: 2, Trim: true, CanTrim: Yes}, false, Wishes{}, HasFlags | SendTrim | zeroes},
+		{"can_zero none", Backend{API: 2, CanZero: No}, false, Wishes{}, HasFlags},
+		{"structured replies bring DF", Backend{API: 2}, false, Wishes{Structured: true}, HasFlags | zeroes | SendDF},
+		{"--no-sr has no DF", Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := &scribe{info: devices.Info{Size: testSize}}
+			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(nil, "", Plugin{test.backend, s}, ModeAbsent, test.readOnly)}, ConnInfo{})
+			client.Wish(test.wishes)
+			if err := Negotiate(client, server); err != nil {
+				t.Fatal(err)
+			}
+			if got := client.Export().Flags; got != test.want {
+				t.Errorf("got %#x, want %#x", got, test.want)
+			}
+		})
+	}
+}
+
+// TestNbdkitFlush is test-flush.sh: one level for can_flush and can_fua alike.
+func TestNbdkitFlush(t *testing.T) {
+	answers := map[int]Answer{-1: Failed, 0: No, 1: Yes, 2: Native, 3: Other}
+	for _, test := range []struct {
+		level    int
+		readOnly bool
+		want     string // flush, fua; a FLUSH; a FUA write
+	}{
+		{-1, false, "refused"},
+		{-1, true, "refused"}, // can_flush is asked all the same
+		{0, false, "false false; EINVAL; EINVAL"},
+		{1, false, "true true; fl; w;fl"},
+		{1, true, "true false; fl; EPERM"},
+		{2, false, "true true; fl; w(fua)"},
+		{3, false, "true true; fl; w;fl"}, // bogus, and taken
+		{3, true, "true false; fl; EPERM"},
+	} {
+		a := answers[test.level]
+		got := "refused"
+		if s, w, err := plug(t, Backend{API: 2, Flush: true, CanFlush: a, CanFUA: a}, ModeAbsent, test.readOnly); err == nil {
+			info := w.Client.Info()
+			got = fmt.Sprintf("%v %v; %s; %s", info.CanFlush, info.FUA != devices.FUANone, s.ask(t, w, devices.OpFlush, 0, 0), s.ask(t, w, devices.OpWrite, devices.FUA, 4096))
+		}
+		if got != test.want {
+			t.Errorf("level %d, read-only %v: %s, want %s", test.level, test.readOnly, got, test.want)
+		}
+	}
+}
+
+// TestNbdkitFua is test-fua.sh: what reaches the plugin under each mode of the
+// filter, by a client that writes and zeroes without FUA and with it, or flushes
+// where it cannot.
+func TestNbdkitFua(t *testing.T) {
+	for mode, want := range map[FUAMode]string{
+		ModeNone:    "w z fl w fl z fl", // the client's flushes
+		ModeEmulate: "w z fl w fl z fl",
+		ModeNative:  "w z fl w(fua) z(fua)",
+		ModeForce:   "w(fua) z(fua) w(fua) z(fua)", // no flush reaches the plugin
+		ModePass:    "w z fl w(fua) z(fua)",
+		ModeDiscard: "w z w z", // nor any FUA
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s, w, err := plug(t, Backend{API: 2, Flush: true, CanFUA: Native, Zero: true}, mode, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			send := func(op devices.Op, flags devices.Flags) {
+				n := uint64(4096)
+				if op == devices.OpFlush {
+					n = 0
+				}
+				if calls := s.ask(t, w, op, flags, n); calls != "nop" {
+					got = append(got, strings.Split(calls, ";")...)
+				}
+			}
+			durable := func(op devices.Op) { // as qemu-io's w -f
+				if w.Client.Info().FUA != devices.FUANone {
+					send(op, devices.FUA)
+					return
+				}
+				send(op, 0)
+				send(devices.OpFlush, 0)
+			}
+			send(devices.OpWrite, 0)
+			send(devices.OpWriteZeroes, 0)
+			send(devices.OpFlush, 0)
+			durable(devices.OpWrite)
+			durable(devices.OpWriteZeroes)
+			if s := strings.Join(got, " "); s != want {
+				t.Errorf("the plugin saw %s, want %s", s, want)
+			}
+		})
+	}
+}
+
+// TestNbdkitBlocksizeWriteDisconnect is test-blocksize-write-disconnect.sh: the
+// ladder of writes that are too long, each of which is read to its end or ends
+// the connection.
+func TestNbdkitBlocksizeWriteDisconnect(t *testing.T) {
+	s := newSite(t, "unix")
+	s.real.Do(func() { s.dev.info.MaxPayload, s.dev.info.Size = 64<<10, 1<<30 })
+	c := dialRaw(t, s.uri)
+	for i, n := range []uint64{64 << 10, 64<<10 + 1, 1 << 20, 33 << 20} {
+		want := devices.OK
+		if n > 64<<10 {
+			want = devices.EINVAL
+		}
+		c.send(encode(Header{Op: devices.OpWrite, Cookie: uint64(i), Length: n}, make([]byte, n)...))
+		if e, cookie := c.reply(); e != want || cookie != uint64(i) {
+			t.Fatalf("a write of %d: %v to %d, want %v", n, e, cookie, want)
+		}
+	}
+	c.send(encode(Header{Op: devices.OpWrite, Length: maxSkip + 1}))
+	c.closes()
+}
+
+// TestNbdkitLongName is test-long-name.sh: names up to 4,096 bytes.
+func TestNbdkitLongName(t *testing.T) {
+	d := newRAM(nil, testSize)
+	long := strings.Repeat("x", MaxString)
+	for name, ok := range map[string]bool{long: true, long + "x": false} {
+		client, server := NewClientHandshake(OptGo, name), NewServerHandshake([]*Export{{Name: long, Device: d}}, ConnInfo{})
+		if err := Negotiate(client, server); (err == nil) != ok {
+			t.Errorf("a name of %d bytes: %v", len(name), err)
+		}
+	}
+}
+
+// TestNbdkitMultiConnName is test-multi-conn-name.sh in what it is about here:
+// CAN_MULTI_CONN is each export's own.
+func TestNbdkitMultiConnName(t *testing.T) {
+	shared, alone := newRAM(nil, testSize), newRAM(nil, testSize)
+	alone.info.MultiConn = false
+	exports := []*Export{{Name: "shared", Device: shared}, {Name: "alone", Device: alone}}
+	for name, want := range map[string]bool{"shared": true, "alone": false} {
+		client := NewClientHandshake(OptGo, name)
+		if err := Negotiate(client, NewServerHandshake(exports, ConnInfo{})); err != nil {
+			t.Fatal(err)
+		}
+		if got := client.Export().Flags&CanMultiConn != 0; got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
