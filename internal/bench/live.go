@@ -116,7 +116,7 @@ func (l *live) power() error {
 	if err != nil {
 		return &layer.Unsupported{Reason: "--fault: " + err.Error()}
 	}
-	top, err := c.dress(l.loop, wrapped)
+	top, err := c.dress(l.loop, l.profile.Name, wrapped)
 	if err != nil {
 		return err
 	}

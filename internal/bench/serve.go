@@ -217,15 +217,15 @@ func (l *live) close(talk io.Writer) {
 	}
 }
 
-// dress puts on a model what is served of it.
-func (c *ServeConfig) dress(loop *sim.Loop, model devices.Device) (devices.Device, error) {
+// dress puts on the model of that name what is served of it.
+func (c *ServeConfig) dress(loop *sim.Loop, name string, model devices.Device) (devices.Device, error) {
 	strategy, ok := layer.Lookup(c.Strategy)
 	if !ok {
 		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, StrategyNames())
 	}
 	d, err := strategy.Server(model, layer.Options{Loop: loop, Depth: c.Depth})
 	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", c.Strategy, c.Device, err)
+		return nil, fmt.Errorf("%s on %s: %w", c.Strategy, name, err)
 	}
 	if c.Advertise != nil {
 		d = layer.Advertise(d, *c.Advertise)
