@@ -92,7 +92,7 @@ func TestNoneUnsafeLosesCommitsOnVolatileDevicesAndNoneOnProtectedOnes(t *testin
 }
 
 func TestWithoutFlushesTheInvariantsBreak(t *testing.T) {
-	for _, workload := range []string{"wal", "wal-noisy", "ext4-journal", "doublewrite"} {
+	for _, workload := range []string{"wal", "wal-noisy", "ext4-journal", "xfs-log", "btrfs-tree-log", "doublewrite"} {
 		d := check(t, one("nvme-990pro", workload, "none-unsafe", 32))
 		if r := d.Cells[0]; r.InvariantBroken == 0 || len(r.Violations) > 0 {
 			t.Errorf("%s: broken at %d of %d cuts, violations %v", workload, r.InvariantBroken, r.Cuts, r.Violations)

@@ -101,8 +101,9 @@ func qemuSession(t *testing.T, uri string) *writer {
 	return w
 }
 
-// prompt waits until qemu-io wants a command. It takes no second one before.
-func (w *writer) prompt() {
+// prompt waits until qemu-io wants a command, and returns what it said before.
+// It takes no second one before: two lines that arrive together are one to it.
+func (w *writer) prompt() string {
 	w.t.Helper()
 	const prompt = "qemu-io> "
 	var said strings.Builder
@@ -113,16 +114,22 @@ func (w *writer) prompt() {
 		}
 		said.WriteByte(b)
 	}
-	if strings.Contains(said.String(), "failed") || strings.Contains(said.String(), "rror") {
-		w.t.Fatalf("qemu-io: %s", said.String())
-	}
+	return said.String()
 }
 
-// say has qemu-io do something and waits until it has.
-func (w *writer) say(command string) {
+// ask has qemu-io do something and returns what it says.
+func (w *writer) ask(command string) string {
 	w.t.Helper()
 	fmt.Fprintln(w.in, command)
-	w.prompt()
+	return w.prompt()
+}
+
+// say has qemu-io do something, which must go well.
+func (w *writer) say(command string) {
+	w.t.Helper()
+	if said := w.ask(command); strings.Contains(said, "failed") || strings.Contains(said, "rror") {
+		w.t.Fatalf("qemu-io: %s: %s", command, said)
+	}
 }
 
 // kill ends qemu-io without the flush of its end.
@@ -234,13 +241,10 @@ func TestSIGUSR1CutsThePowerAndConnectionsWithIt(t *testing.T) {
 			t.Fatal("the signal cut nothing")
 		}
 	}
-	fmt.Fprintln(w.in, "read -P 1 0 64k")
-	fmt.Fprintln(w.in, "quit")
-	out, _ := io.ReadAll(w.out)
-	_ = w.cmd.Wait()
-	if !bytes.Contains(out, []byte("failed")) {
-		t.Errorf("the connection outlived its server's power: %s", out)
+	if said := w.ask("read -P 1 0 64k"); !strings.Contains(said, "failed") {
+		t.Errorf("the connection outlived its server's power: %s", said)
 	}
+	w.kill()
 	must(t, "", "qemu-io", "-f", "raw", "-c", "read -P 1 0 64k", p.uri)
 }
 
