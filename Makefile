@@ -24,14 +24,15 @@ build: ## build bin/nbdbench
 run: ## the default comparison
 	$(GO) run ./cmd/nbdbench run
 
-# Minutes allotted on 2 cores, 20 in all: peers 2, lint 2, unit 4, race 4, interop 3, test-kernel 5.
+# Minutes allotted on 2 cores, 15 in all: peers 1, lint 1, unit 3, race 3, interop 3, test-kernel 4.
 test: peers lint unit race interop test-kernel ## everything, as on a fresh Debian machine: installs what it needs
 
 unit: ## all packages but interop, without the race detector
 	$(GO) test -timeout 10m $$($(GO) list ./... | grep -v /internal/interop)
 
-race: ## the packages with goroutines in them, and a slice of the rest, under the race detector
-	$(GO) test -race -short -timeout 10m $$($(GO) list ./... | grep -v /internal/interop)
+race: ## what has goroutines or locks, under the race detector
+	$(GO) test -race -short -timeout 10m ./sim ./devices/image ./nbd/...
+	$(GO) test -race -short -timeout 10m -run 'Function|Interrupted|Context|AFile|Cancel|Serve|CtrlC|Cores|RealTime|SIG' ./internal/bench ./cmd/nbdbench
 
 interop: ## against nbdkit, libnbd, qemu, fio and nbd-client
 	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -timeout 10m ./internal/interop

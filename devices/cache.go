@@ -444,6 +444,11 @@ func (c *Cache) Through(off, n uint64, content Content) *Flight {
 
 // Land makes what flight f carries durable and ends it.
 func (c *Cache) Land(f *Flight) {
+	if m, ok := c.media.(*stampMedia); ok && len(f.pieces) > 1 {
+		for i := range f.pieces {
+			m.expect(f.pieces[i].off / pageSize)
+		}
+	}
 	for i := range f.pieces {
 		p := &f.pieces[i]
 		if p.end == p.off {

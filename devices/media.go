@@ -293,6 +293,7 @@ type stampMedia struct {
 	splits [][pageSectors]Stamp
 	free   []uint32
 	ranges []stampRange // ascending, disjoint
+	warm   uint64       // means nothing: see expect
 }
 
 type stampRange struct {
@@ -322,6 +323,10 @@ func (m *stampMedia) Write(off, n uint64, c Content) {
 		first += k
 	}
 }
+
+// expect says that pages will be written one after another, so that their slots
+// are fetched together and not one after another as well.
+func (m *stampMedia) expect(page uint64) { m.warm += m.table.touch(page) }
 
 func (m *stampMedia) setPage(page uint64, s Stamp) {
 	slot := m.table.slot(page)
@@ -480,6 +485,10 @@ func (t *pageTable) get(page uint64) (Stamp, bool) {
 	s := &t.slots[t.find(page)]
 	return s.stamp, s.key != 0
 }
+
+// touch brings the slot of page into the processor's cache. Its result means
+// nothing.
+func (t *pageTable) touch(page uint64) uint64 { return t.slots[t.home(page)].key }
 
 // slot returns the place of page's stamp, made if it was not there.
 func (t *pageTable) slot(page uint64) *Stamp {

@@ -174,8 +174,7 @@ func replyTalk(r *rand.Rand, d Dialect) (b []byte) {
 // TestASlowLorisIsDisconnected: bytes that come one by one do not extend the
 // time that a handshake has, and hold nobody up meanwhile.
 func TestASlowLorisIsDisconnected(t *testing.T) {
-	s := newSite(t, "unix")
-	s.patience = 100 * time.Millisecond
+	s := newSite(t, "unix", func(s *Server) { s.patience = 100 * time.Millisecond })
 	loris, err := net.Dial(s.uri.Network, s.uri.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -205,8 +204,7 @@ func TestASlowLorisIsDisconnected(t *testing.T) {
 // TestAHalfOpenConnectionIsDisconnected: one that never says a word.
 func TestAHalfOpenConnectionIsDisconnected(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
-		s := newSite(t, network)
-		s.patience = 50 * time.Millisecond
+		s := newSite(t, network, func(s *Server) { s.patience = 50 * time.Millisecond })
 		c, err := net.Dial(s.uri.Network, s.uri.Address)
 		if err != nil {
 			t.Fatal(err)

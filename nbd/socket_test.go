@@ -44,7 +44,8 @@ func newReal(t testing.TB) *sim.Real {
 	return real
 }
 
-func newSite(t testing.TB, network string) *site {
+// newSite serves RAM; prepare is done to the server before that.
+func newSite(t testing.TB, network string, prepare ...func(*Server)) *site {
 	t.Helper()
 	u := URI{Network: "tcp", Address: "127.0.0.1:0", Export: "disk"}
 	if network == "unix" {
@@ -57,6 +58,9 @@ func newSite(t testing.TB, network string) *site {
 	real := newReal(t)
 	s := &site{real: real, dev: newRAM(real.Loop(), testSize), uri: u}
 	s.Server = NewServer(real, &Export{Name: "disk", Device: s.dev})
+	for _, p := range prepare {
+		p(s.Server)
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {

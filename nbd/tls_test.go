@@ -37,8 +37,7 @@ func secureSite(t *testing.T, network string, p TLSPolicy, files TLSFiles) *site
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, network)
-	s.UseTLS(p, config)
+	s := newSite(t, network, func(s *Server) { s.UseTLS(p, config) })
 	s.uri.TLS = true
 	return s
 }

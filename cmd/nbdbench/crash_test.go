@@ -35,18 +35,18 @@ func TestCrashExitsWith4WhereAPromiseIsBroken(t *testing.T) {
 
 func TestCrashRefusesWhatItDoesNotUnderstandWith2(t *testing.T) {
 	for args, want := range map[string]string{
-		"--device nothing":                       "expected",
-		"--workload nothing":                     "expected one of",
-		"--strategy nothing":                     "expected one of native",
-		"--fault lie":                            "expected one of lying-flush",
-		"--cuts 0":                               "expected 1 to",
-		"--requests 3-1":                         "rising numbers",
-		"--cut-at 0":                             "from 1 on",
-		"--format yaml":                          "expected table, md or json",
-		"--picture x.gif":                        ".svg, .png, .pdf",
-		"--history /nonexistent":                 "no such file",
-		"--strategy none-unsafe --exhaustive":    "too many images",
-		"--workload wal --commits 0 --cuts 1000": "commits: expected",
+		"--device nothing":       "expected",
+		"--workload nothing":     "expected one of",
+		"--strategy nothing":     "expected one of native",
+		"--fault lie":            "expected one of lying-flush",
+		"--cuts 0":               "expected 1 to",
+		"--requests 3-1":         "rising numbers",
+		"--cut-at 0":             "from 1 on",
+		"--format yaml":          "expected table, md or json",
+		"--picture x.gif":        ".svg, .png, .pdf",
+		"--history /nonexistent": "no such file",
+		"--strategy none-unsafe --exhaustive --device nvme-990pro --workload wal-noisy": "too many images",
+		"--workload wal --commits 0 --cuts 1000":                                        "commits: expected",
 	} {
 		code, out, talk := crashed(strings.Fields(args)...)
 		if code != 2 || out != "" || !strings.Contains(talk, want) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"nbdbench/internal/bench"
@@ -83,8 +84,18 @@ func TestADeviceOfWhichNothingIsPublishedSaysSo(t *testing.T) {
 	}
 }
 
+// checkOfAll is the check of all devices, which takes a while.
+func checkOfAll(t *testing.T) outcome {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	return checkedOnce()
+}
+
+var checkedOnce = sync.OnceValue(func() outcome { return invoke("devices", "check", "--format", "json") })
+
 func TestTheDocumentOfACheckHasTheKeysThatScriptsRelyOn(t *testing.T) {
-	o := invoke("devices", "check", "--format", "json")
+	o := checkOfAll(t)
 	var doc struct {
 		Schema string           `json:"schema"`
 		Rows   []map[string]any `json:"rows"`
@@ -128,6 +139,9 @@ func TestWrongUseOfCheckExitsWith2(t *testing.T) {
 
 // The table of docs/DEVICES.md is what the command prints.
 func TestTheDevicesDocumentHasTheTableThatIsPrinted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
 	const path, begin, end = "../../docs/DEVICES.md", "<!-- begin: nbdbench devices check --format md -->\n", "<!-- end -->\n"
 	o := invoke("devices", "check", "--format", "md")
 	text, err := os.ReadFile(path)
@@ -169,7 +183,7 @@ func TestEveryRowThatIsOutIsExplained(t *testing.T) {
 		}
 	}
 	out := map[string]bool{}
-	for _, r := range checked(t, invoke("devices", "check", "--format", "json")).Rows {
+	for _, r := range checked(t, checkOfAll(t)).Rows {
 		if !r.OK {
 			out[r.Device+" "+r.Op] = true
 		}

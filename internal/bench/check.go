@@ -97,6 +97,7 @@ const checkSeed sim.Seed = 1
 // the profiles. When ctx ends, so does it, with ctx's error.
 func CheckDevices(ctx context.Context, profiles []*catalog.Profile) (*Check, error) {
 	c := &Check{Schema: CheckSchema, Rows: []CheckRow{}}
+	var asked []question
 	for _, p := range profiles {
 		rows, err := p.Rows()
 		if err != nil {
@@ -106,14 +107,29 @@ func CheckDevices(ctx context.Context, profiles []*catalog.Profile) (*Check, err
 			c.without = append(c.without, p.Name)
 		}
 		for i := range rows {
-			simulated, err := measureRow(ctx, p, &rows[i])
-			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", p.Name, rows[i].ID, err)
-			}
-			c.Rows = append(c.Rows, judge(p, &rows[i], simulated))
+			asked = append(asked, question{p: p, row: rows[i]})
 		}
 	}
+	each(len(asked), func(i int) {
+		q := &asked[i]
+		q.simulated, q.err = measureRow(ctx, q.p, &q.row)
+	})
+	for i := range asked {
+		q := &asked[i]
+		if q.err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", q.p.Name, q.row.ID, q.err)
+		}
+		c.Rows = append(c.Rows, judge(q.p, &q.row, q.simulated))
+	}
 	return c, nil
+}
+
+// question is a row that is being measured.
+type question struct {
+	p         *catalog.Profile
+	row       catalog.Row
+	simulated float64
+	err       error
 }
 
 // judge holds a simulated figure against the published one.

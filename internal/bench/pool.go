@@ -45,6 +45,26 @@ func work(ctx context.Context, p *Plan, cells []Cell, tasks []task, take func(ou
 	}
 }
 
+// each calls f with 0 to n-1, as many at once as there are cores.
+func each(n int, f func(i int)) {
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Add(1)
+		go func() {
+			defer workers.Done()
+			for i := range next {
+				f(i)
+			}
+		}()
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+}
+
 // one runs a task, unless the plan has been stopped.
 func one(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 	if ctx.Err() != nil {

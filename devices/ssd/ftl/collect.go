@@ -76,54 +76,56 @@ func (f *FTL) moveRow(i int32, at uint32) (next uint32, moved uint32) {
 	n, limit := f.rowUnits(b), f.limit(b)
 	for at < limit && moved == 0 {
 		row := at / n
-		moved = f.countRow(i, row*n, n)
-		if moved > 0 {
+		units := f.validIn(i, row*n, n)
+		if moved = uint32(len(units)); moved > 0 {
 			f.sink.Collect(Row{Block: i, Index: row, SLC: b.slc}, moved)
-			f.moveUnits(i, row*n, n)
+			f.moveUnits(i, units)
 		}
 		at = (row + 1) * n
 	}
 	return at, moved
 }
 
-// countRow counts the valid units at n places.
-func (f *FTL) countRow(i int32, from, n uint32) (valid uint32) {
-	f.validIn(i, from, n, func(u uint64) {
-		f.warm += f.table.touch(uint32(u))
-		valid++
-	})
-	return valid
-}
-
-func (f *FTL) moveUnits(i int32, from, n uint32) {
-	f.validIn(i, from, n, func(u uint64) {
+func (f *FTL) moveUnits(i int32, units []uint32) {
+	for _, u := range units {
 		if f.moved.block < 0 {
 			f.open(&f.moved)
 		}
-		f.put(&f.moved, u)
-	})
+		f.put(&f.moved, uint64(u), i)
+	}
 }
 
-// validIn calls move with each unit that is valid at n places from from on.
-func (f *FTL) validIn(i int32, from, n uint32, move func(u uint64)) {
+// validIn lists the units that are valid at n places from from on. The list is
+// good until the next one.
+func (f *FTL) validIn(i int32, from, n uint32) []uint32 {
+	units := f.units[:0]
 	b := &f.blocks[i]
 	if b.back != nil {
 		for at := from; at < from+n; at++ {
 			if u := b.back[at]; u != none {
-				move(uint64(u))
+				f.warm += f.table.touch(u)
+				units = append(units, u)
 			}
 		}
-		return
+		f.units = units
+		return units
 	}
 	// Slot s is at place s*size/count: those at [from, from+n) are from
 	// ceil(from*count/size) on.
 	count, size := f.fill.count(i), f.cfg.size()
 	for s := (uint64(from)*count + size - 1) / size; s < count && f.spread(i, s) < from+n; s++ {
-		u := f.fill.unit(i, s)
-		if _, moved := f.table.get(uint32(u)); !moved {
-			move(u)
+		u := uint32(f.fill.unit(i, s))
+		f.warm += f.table.touch(u)
+		units = append(units, u)
+	}
+	f.units = units
+	kept := units[:0]
+	for _, u := range units {
+		if _, moved := f.table.get(u); !moved {
+			kept = append(kept, u)
 		}
 	}
+	return kept
 }
 
 // Fold moves one row of the oldest full pSLC superblock to the medium's own mode,

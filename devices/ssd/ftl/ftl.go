@@ -159,9 +159,10 @@ type FTL struct {
 	at     uint32
 	fold   int32 // being folded, or -1
 	foldAt uint32
-	gain   uint64 // places that the victim gives back
-	warm   uint32 // means nothing: see Expect
-	debt   uint64 // places of the victim that have to go by, times gain
+	gain   uint64   // places that the victim gives back
+	units  []uint32 // of a row that is collected
+	warm   uint32   // means nothing: see Expect
+	debt   uint64   // places of the victim that have to go by, times gain
 	stats  Stats
 }
 
@@ -313,7 +314,7 @@ func (f *FTL) Write(u uint64) Row {
 	if front.block < 0 {
 		f.open(front)
 	}
-	return f.put(front, u)
+	return f.put(front, u, -1)
 }
 
 // Pad fills the host's open row and has it programmed; it reports whether there
@@ -369,13 +370,14 @@ func (f *FTL) open(front *frontier) {
 	front.block = i
 }
 
-// put writes unit u at the frontier, which has room.
-func (f *FTL) put(front *frontier, u uint64) Row {
+// put writes unit u at the frontier, which has room. from is the superblock where
+// the fill has it, if the caller knows, else -1.
+func (f *FTL) put(front *frontier, u uint64, from int32) Row {
 	i := front.block
 	b := &f.blocks[i]
 	at, n := b.used, f.rowUnits(b)
 	if before, ok := f.table.swap(uint32(u), uint32(i)*uint32(f.cfg.size())+at); !ok {
-		f.leave(u)
+		f.leave(u, from)
 	} else if before != hole {
 		size := uint32(f.cfg.size())
 		f.invalid(int32(before/size), before%size)
@@ -421,12 +423,16 @@ func (f *FTL) drop(u uint64) {
 	}
 }
 
-// leave makes the place that the fill gave unit u invalid, where there is one.
-func (f *FTL) leave(u uint64) {
-	if f.fill.kind != Empty {
-		i, _ := f.fill.where(u)
-		f.invalid(i, 0) // the place of the fill is not noted
+// leave makes the place that the fill gave unit u invalid, where there is one: in
+// superblock i, or where the fill says if that is -1.
+func (f *FTL) leave(u uint64, i int32) {
+	if f.fill.kind == Empty {
+		return
 	}
+	if i < 0 {
+		i, _ = f.fill.where(u)
+	}
+	f.invalid(i, 0) // the place of the fill is not noted
 }
 
 // invalid says that what is at a place is not valid any more.
