@@ -55,7 +55,7 @@ memory: ## a drive of 16 TiB with 26 million blocks: how much is resident
 	$(GO) test -v -count 1 -timeout 30m -run TestMemoryOfALargeDrive ./devices/ssd -ssd.blocks 26000000
 
 pgo: ## renew the profile that go build optimises the program by
-	$(GO) test -run '^$$' -bench 'Stack|DefaultPlan' -cpuprofile cmd/nbdbench/default.pgo -o $(BIN)/pgo.test ./internal/bench
+	$(GO) test -run '^$$' -bench 'Stack|DefaultPlan|SteadyFlash' -cpuprofile cmd/nbdbench/default.pgo -o $(BIN)/pgo.test ./internal/bench
 
 swarm: ## a long run of the whole stack against the oracle
 	$(GO) test ./internal/simtest -timeout 2h -simtest.runs 200000

@@ -40,7 +40,7 @@ func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 	small := *cells[0].Profile
 	small.Size = 256 << 20
 	cells[0].Profile = &small
-	pump(b, &p, &cells[0])
+	pump(b, &p, &cells[0], 200_000)
 }
 
 // BenchmarkSteadyFlash is random writes to a drive in the steady state of
@@ -55,18 +55,19 @@ func BenchmarkSteadyFlash(b *testing.B) {
 	}
 	c := &cells[0]
 	drive, ssd, flash := *c.Profile, *c.Profile.SSD, *c.Profile.SSD.Flash
-	flash.Precondition, flash.OverProvisioning = "random", 0.28
-	ssd.Flash, drive.SSD, drive.Size = &flash, &ssd, 32<<30
+	flash.Precondition, flash.OverProvisioning, flash.PagesPerBlock = "random", 0.28, 128 // 84 superblocks
+	ssd.Flash, drive.SSD, drive.Size = &flash, &ssd, 4<<30
 	c.Profile = &drive
 	c.Workload.Transaction = slices.Clone(c.Workload.Transaction)
 	c.Workload.Transaction[0].Pattern = workloads.PatternRandom
-	w := pump(b, &p, c)
+	w := pump(b, &p, c, 2_000_000)
 	s := w.model.Stats()
 	b.ReportMetric(float64(s.MediaWrittenBytes)/float64(s.HostWrittenBytes), "WA")
 }
 
-// pump runs b.N commands of the cell through the stack.
-func pump(b *testing.B, p *Plan, c *Cell) *world {
+// pump runs b.N commands of the cell through the stack, after as many as it takes
+// until pools and tables have their size.
+func pump(b *testing.B, p *Plan, c *Cell, before int) *world {
 	w, err := newWorld(p, c, p.seedOf(0))
 	if err != nil {
 		b.Fatal(err)
@@ -76,7 +77,7 @@ func pump(b *testing.B, p *Plan, c *Cell) *world {
 		n := w.clients.Counts()
 		return int(n.Write + n.WriteFUA + n.Flush)
 	}
-	for commands() < 200_000 { // pools and tables have their size
+	for commands() < before {
 		w.loop.Step()
 	}
 	b.ReportAllocs()
