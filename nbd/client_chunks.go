@@ -98,52 +98,52 @@ func chunkError(body []byte) (devices.Errno, error) {
 	return e, nil
 }
 
-// chunks completes, with the loop entered once, all that has wholly come, and
-// then waits for the rest of what has not.
+// chunks completes, with the loop entered once, all that has wholly come, up to a
+// chunk of which the payload has not.
 func (c *ClientConn) chunks() error {
+	c.real.Enter()
+	defer c.real.Leave()
 	var k Chunk
-	partial, err := c.completeChunks(&k)
-	switch {
-	case err != nil || !partial:
-		return err
-	case k.Type == ChunkOffsetData:
-		return c.data(&k)
-	}
-	buf := getBuffer(int(k.Length))
-	defer buf.release()
-	body := buf.data[:k.Length]
-	if err := c.in.full(body); err != nil {
-		return err
-	}
-	c.real.Enter()
-	defer c.real.Leave()
-	return c.deliver(&k, body)
-}
-
-// completeChunks does so up to the chunk of which the payload has not all come:
-// it reports that there is one, in k.
-func (c *ClientConn) completeChunks(k *Chunk) (partial bool, err error) {
-	c.real.Enter()
-	defer c.real.Leave()
 	for {
 		have := c.in.have()
-		size, err := c.Client.info.decodeReply(have, k)
+		size, err := c.Client.info.decodeReply(have, &k)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if c.needs = size; len(have) < size {
-			return false, nil
+			return nil
+		}
+		whole := k.Length <= uint64(len(have)-size)
+		if !whole && k.Type == ChunkOffsetData && len(have) < size+offsetSize {
+			c.needs = size + offsetSize
+			return nil
 		}
 		c.in.take(size)
 		c.needs = ReplySize
-		if k.Length > uint64(len(have)-size) {
-			return true, nil
+		if !whole {
+			return c.awaitChunk(&k)
 		}
 		c.in.take(int(k.Length))
-		if err := c.deliver(k, have[size:size+int(k.Length)]); err != nil {
-			return false, err
+		if err := c.deliver(&k, have[size:size+int(k.Length)]); err != nil {
+			return err
 		}
 	}
+}
+
+// awaitChunk has the payload of a chunk read, a READ's data straight to where it
+// belongs.
+func (c *ClientConn) awaitChunk(k *Chunk) error {
+	if k.Type != ChunkOffsetData {
+		c.await(late{Chunk: *k}, k.Length)
+		return nil
+	}
+	offset, n := binary.BigEndian.Uint64(c.in.have()), k.Length-offsetSize
+	c.in.take(offsetSize)
+	r, err := c.Place(k, offset, n)
+	if err == nil {
+		c.await(late{Chunk: *k, r: r, offset: offset}, n)
+	}
+	return err
 }
 
 // deliver hands a chunk that has all come to the engine.
@@ -184,28 +184,4 @@ func (c *ClientConn) hole(k *Chunk, body []byte) {
 	for i := at / devices.Sector; i < (at+n)/devices.Sector && i < uint64(len(r.Versions)); i++ {
 		r.Versions[i] = 0
 	}
-}
-
-// data reads a READ's data straight to where it belongs.
-func (c *ClientConn) data(k *Chunk) error {
-	if err := c.in.need(offsetSize); err != nil {
-		return unexpected(err)
-	}
-	offset, n := binary.BigEndian.Uint64(c.in.have()), k.Length-offsetSize
-	c.in.take(offsetSize)
-	var r *devices.Request
-	var err error
-	c.real.Do(func() { r, err = c.Place(k, offset, n) })
-	if err != nil {
-		return err
-	}
-	buf, dst := place(r, offset-r.Offset, n)
-	defer buf.release()
-	if err := c.in.full(dst); err != nil {
-		return err
-	}
-	c.real.Enter()
-	defer c.real.Leave()
-	getStamps(r, offset, dst)
-	return c.ReceiveChunk(k, nil)
 }

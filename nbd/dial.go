@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 )
 
 // ClientConn is a Client and its socket: a device whose medium is in another
-// process. A goroutine of its own reads the replies.
+// process. An attendant reads the replies,
+// or, where the socket is more than a plain one, a goroutine of its own.
 //
 // A WRITE without bytes goes out as sectors that each begin with the version
 // stamp, big endian, and are zero after that; a READ with Versions takes them
@@ -22,13 +24,26 @@ import (
 type ClientConn struct {
 	*Client // the loop's
 
-	conn    net.Conn
+	conn    io.Closer
+	plain   *plainSocket // which an attendant serves; nil is a goroutine of its own
 	real    *sim.Real
 	in      *intake
-	needs   int // bytes to be there before replies are looked at
+	needs   int          // bytes to be there before replies are looked at
+	replies func() error // looks at them, by the dialect
+	late    late
 	out     *outQueue
 	closing chan struct{} // the writer is to end
 	ended   chan struct{} // the reader has
+}
+
+// late is a reply of which the payload has not all come.
+type late struct {
+	Chunk
+	r       *devices.Request // whose data it is; nil for the body of another chunk
+	offset  uint64           // of the data, on the device
+	buf     *buffer          // where it goes, if the request brought no place
+	all     []byte
+	missing []byte // the part of all that is still to come
 }
 
 // Dialer is how a client connects. The zero value speaks the plain protocol, as
@@ -48,17 +63,49 @@ func Dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
 // Dial connects to the export that u names. The client is a device on real's
 // loop.
 func (d *Dialer) Dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
+	all, err := d.DialAll(ctx, u, real, 1)
+	if err != nil {
+		return nil, err
+	}
+	return all.Conns[0], nil
+}
+
+// dial connects. The connection is still to be started.
+func (d *Dialer) dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, error) {
 	h := NewClientHandshake(OptGo, u.Export)
 	conn, rest, err := d.negotiate(ctx, u, h)
 	if err != nil {
 		return nil, fmt.Errorf("negotiate with %v: %w", u, err)
 	}
-	c := &ClientConn{conn: conn, real: real, needs: ReplySize, in: newIntake(conn, rest), closing: make(chan struct{}), ended: make(chan struct{})}
-	c.out = newOutQueue(conn)
+	c := &ClientConn{real: real, needs: ReplySize, closing: make(chan struct{}), ended: make(chan struct{})}
+	if c.plain = plainOf(conn); c.plain != nil {
+		c.conn, c.in, c.out = c.plain, newIntake(c.plain, rest), newPlainQueue(c.plain)
+	} else {
+		c.conn, c.in, c.out = conn, newIntake(conn, rest), newOutQueue(conn)
+	}
 	c.Client = NewClient(real.Loop(), h.Export(), c)
-	go c.out.writer(c.closing)
-	go c.read()
+	c.replies = c.simple
+	if c.Client.info.Structured {
+		c.replies = c.chunks
+	}
 	return c, nil
+}
+
+// start has all connections read.
+func (d *Dialed) start() error {
+	var plain []*ClientConn
+	for _, c := range d.Conns {
+		if c.plain != nil {
+			plain = append(plain, c)
+			continue
+		}
+		go c.out.writer(c.closing)
+		go c.read()
+	}
+	if len(plain) == 0 {
+		return nil
+	}
+	return attend(plain)
 }
 
 // negotiate connects and runs the handshake.
@@ -100,12 +147,15 @@ func DialAll(ctx context.Context, u URI, real *sim.Real, n int) (*Dialed, error)
 // DialAll makes n connections to the export that u names.
 func (dialer *Dialer) DialAll(ctx context.Context, u URI, real *sim.Real, n int) (*Dialed, error) {
 	d := &Dialed{}
-	for range n {
-		c, err := dialer.Dial(ctx, u, real)
-		if err != nil {
-			return nil, errors.Join(err, d.Close())
+	var err error
+	for len(d.Conns) < n && err == nil {
+		var c *ClientConn
+		if c, err = dialer.dial(ctx, u, real); err == nil {
+			d.Conns, d.Multi = append(d.Conns, c), append(d.Multi, c.Client)
 		}
-		d.Conns, d.Multi = append(d.Conns, c), append(d.Multi, c.Client)
+	}
+	if startErr := d.start(); err != nil || startErr != nil {
+		return nil, errors.Join(err, startErr, d.Close())
 	}
 	return d, nil
 }
@@ -182,43 +232,66 @@ func (c *ClientConn) push(h Header, data []byte, buf *buffer) {
 
 // read takes replies until the connection ends.
 func (c *ClientConn) read() {
-	defer close(c.ended)
 	var err error
-	replies := c.replies
-	if c.Client.info.Structured {
-		replies = c.chunks
-	}
 	for err == nil {
-		if err = c.in.need(c.needs); err == nil {
-			err = replies()
+		err = c.take()
+	}
+	c.end(err)
+}
+
+// end fails what is in flight because of err, and gives the socket back.
+func (c *ClientConn) end(err error) {
+	_ = c.conn.Close()
+	c.late.buf.release()
+	c.real.Do(func() { c.Fail(err) })
+	close(c.closing)
+	if c.plain != nil {
+		c.out.end()
+		c.plain.release()
+	}
+	close(c.ended)
+}
+
+// take reads once, or until the payload of a late reply is there, and completes
+// all requests of which the reply has come.
+func (c *ClientConn) take() error {
+	if len(c.late.missing) == 0 {
+		if err := c.in.need(c.needs); err != nil {
+			return err
+		}
+		if err := c.replies(); err != nil || len(c.late.missing) == 0 {
+			return err
 		}
 	}
-	_ = c.conn.Close()
-	close(c.closing)
-	c.real.Do(func() { c.Fail(err) })
+	n, err := c.in.into(c.late.missing)
+	if c.late.missing = c.late.missing[n:]; err != nil {
+		return err
+	}
+	return c.completeLate()
 }
 
-// replies completes, with the loop entered once, all requests of which the
-// reply has come. Data that is still to come is read outside.
-func (c *ClientConn) replies() error {
-	r, reply, err := c.complete()
-	if err != nil || r == nil {
-		return err
-	}
-	buf, dst := place(r, 0, r.Length)
-	defer buf.release()
-	if err := c.in.full(dst); err != nil {
-		return err
-	}
+// completeLate completes the request of a reply that has now all come.
+func (c *ClientConn) completeLate() error {
+	l := c.late
+	c.late = late{}
+	defer l.buf.release()
 	c.real.Enter()
 	defer c.real.Leave()
-	getStamps(r, r.Offset, dst)
-	return c.Receive(reply.Errno, reply.Cookie, devices.Payload{})
+	switch {
+	case l.r == nil:
+		return c.deliver(&l.Chunk, l.all)
+	case l.Simple:
+		getStamps(l.r, l.r.Offset, l.all)
+		return c.Receive(l.Errno, l.Cookie, devices.Payload{})
+	default:
+		getStamps(l.r, l.offset, l.all)
+		return c.ReceiveChunk(&l.Chunk, nil)
+	}
 }
 
-// complete does so, up to the reply of which the data has not all come: it
-// returns that one and the request it answers.
-func (c *ClientConn) complete() (*devices.Request, Reply, error) {
+// simple completes, with the loop entered once, all requests of which the reply
+// has come, up to one of which the data has not.
+func (c *ClientConn) simple() error {
 	c.real.Enter()
 	defer c.real.Leave()
 	n := 0
@@ -227,10 +300,11 @@ func (c *ClientConn) complete() (*devices.Request, Reply, error) {
 		c.in.many = c.in.many || c.in.filled && n > manyMessages
 		r, reply, err := c.header()
 		if err != nil {
-			return nil, reply, err
+			return err
 		}
 		if uint64(reply.Data) > uint64(len(c.in.have())) {
-			return r, reply, nil
+			c.await(late{Chunk: Chunk{Simple: true, Errno: reply.Errno, Cookie: reply.Cookie}, r: r, offset: r.Offset}, r.Length)
+			return nil
 		}
 		if reply.Data > 0 {
 			data := c.in.have()[:reply.Data]
@@ -239,10 +313,23 @@ func (c *ClientConn) complete() (*devices.Request, Reply, error) {
 			c.in.take(len(data))
 		}
 		if err := c.Receive(reply.Errno, reply.Cookie, devices.Payload{}); err != nil {
-			return nil, reply, err
+			return err
 		}
 	}
-	return nil, Reply{}, nil
+	return nil
+}
+
+// await has l read, n bytes of payload.
+func (c *ClientConn) await(l late, n uint64) {
+	if l.r != nil && l.r.Bytes != nil {
+		at := l.offset - l.r.Offset
+		l.all = l.r.Bytes[at : at+n]
+	} else {
+		l.buf = getBuffer(int(n))
+		l.all = l.buf.data[:n]
+	}
+	l.missing = l.all
+	c.late = l
 }
 
 // header takes a reply's header and finds the request that it answers, which is
@@ -261,16 +348,6 @@ func (c *ClientConn) header() (*devices.Request, Reply, error) {
 		reply.Data = uint32(r.Length)
 	}
 	return r, reply, nil
-}
-
-// place is where n bytes of a READ's data go, from this one on: what the request
-// brought, or a buffer.
-func place(r *devices.Request, at, n uint64) (*buffer, []byte) {
-	if r.Bytes != nil {
-		return nil, r.Bytes[at : at+n]
-	}
-	b := getBuffer(int(n))
-	return b, b.data[:n]
 }
 
 func putStamps(data []byte, s devices.Stamp) {

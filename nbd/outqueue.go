@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -31,8 +32,10 @@ func (m *message) bytes() int { return m.size + len(m.data) }
 // of goroutines may flush, of which one at a time writes. A flush never blocks:
 // what the socket does not take at once is left to a writer of its own.
 type outQueue struct {
-	conn    net.Conn
-	raw     syscall.RawConn
+	conn    io.Closer
+	stream  io.Writer             // that blocks; nil for a plainSocket
+	raw     rawWriter             // that does not; nil if there is none
+	rings   func()                // wakes who writes what a flush could not
 	before  func()                // called before each attempt to write
 	written func(batch []message) // called after a batch was written
 
@@ -53,11 +56,26 @@ type outQueue struct {
 	result  error
 }
 
+// rawWriter calls f with a socket's descriptor.
+type rawWriter interface {
+	Write(f func(fd uintptr) bool) error
+}
+
+// newOutQueue has a writer, which is to be started.
 func newOutQueue(c net.Conn) *outQueue {
-	q := &outQueue{conn: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1)}
+	q := &outQueue{conn: c, stream: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1)}
 	if s, ok := c.(syscall.Conn); ok {
-		q.raw, _ = s.SyscallConn()
+		if raw, err := s.SyscallConn(); err == nil {
+			q.raw = raw
+		}
 	}
+	q.attempt, q.rings = q.writev, q.ring
+	return q
+}
+
+// newPlainQueue has an attendant in place of the writer.
+func newPlainQueue(p *plainSocket) *outQueue {
+	q := &outQueue{conn: p, raw: p, before: func() {}, written: func([]message) {}}
 	q.attempt = q.writev
 	return q
 }
@@ -86,7 +104,7 @@ func (q *outQueue) Flush() {
 		done := q.write(q.try)
 		q.writing.Unlock()
 		if !done {
-			q.ring()
+			q.rings()
 			return
 		}
 	}
@@ -221,8 +239,16 @@ func (q *outQueue) advance(n int) {
 
 // block writes the rest, waiting for the socket.
 func (q *outQueue) block() error {
-	_, err := q.rest.WriteTo(q.conn)
+	_, err := q.rest.WriteTo(q.stream)
 	return err
+}
+
+// end drops the output for good: nobody touches the socket after it.
+func (q *outQueue) end() {
+	q.writing.Lock()
+	defer q.writing.Unlock()
+	q.fail(net.ErrClosed)
+	q.settle()
 }
 
 // fail closes the connection, which ends its reader, and drops the output.

@@ -185,10 +185,17 @@ func (in *intake) need(n int) error {
 
 // full fills dst, first from what is there.
 func (in *intake) full(dst []byte) error {
-	n := copy(dst, in.have())
+	_, err := in.into(dst)
+	return err
+}
+
+// into is full for a socket that may have no more at present: it says how far it
+// came, too.
+func (in *intake) into(dst []byte) (n int, err error) {
+	n = copy(dst, in.have())
 	in.take(n)
-	_, err := io.ReadFull(in.c, dst[n:])
-	return unexpected(err)
+	k, err := io.ReadFull(in.c, dst[n:])
+	return n + k, unexpected(err)
 }
 
 // discard throws n bytes away.
