@@ -40,8 +40,13 @@
 // goroutine of that connection. Replies to a device's timers are written by the
 // pacer of sim.Real in the same way. Nothing is written under the loop's lock.
 //
-// The files server.go, dial.go, socket.go and outqueue.go (with client_chunks.go,
-// the reading of chunks) are a real-time shell:
+// A client's sockets, unless TLS is spoken, are taken out of Go's poller: one
+// thread waits for all of them with poll(2), reads them, and writes what they did
+// not take at once. For one request at a time that is a third less processor time.
+// A server may have ten thousand connections and leaves them to Go's poller.
+//
+// The files server.go, dial.go, attend.go, socket.go and outqueue.go (with
+// client_chunks.go, the reading of chunks) are a real-time shell:
 // they alone here start goroutines and set deadlines.
 //
 // # Bounds
