@@ -48,6 +48,7 @@ var House = Rules{
 		"internal/vm/":               "runs a virtual machine",
 		"internal/bench/attach.go":   "serves what it attaches",
 		"nbd/kernel/":                "blocking system calls on worker threads",
+		"nbd/attend.go":              "socket shell of the client: one thread for its plain sockets",
 		"nbd/dial.go":                "socket shell of the client",
 		"nbd/outqueue.go":            "socket shell: the bounded output queue and its writer",
 		"nbd/server.go":              "socket shell of the server",
