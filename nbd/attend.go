@@ -31,11 +31,16 @@ type attendant struct {
 // turn.
 const readsPerTurn = 16
 
-// attend serves conns, of which all are plain, until each has ended.
+// attend serves conns, of which all are plain, until each has ended. With an error
+// they have.
 func attend(conns []*ClientConn) error {
 	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return fmt.Errorf("eventfd: %w", err)
+		err = fmt.Errorf("eventfd: %w", err)
+		for _, c := range conns {
+			c.end(err)
+		}
+		return err
 	}
 	a := &attendant{conns: conns, bell: bell}
 	for _, c := range conns {

@@ -2,11 +2,15 @@ package nbd
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"nbdbench/devices"
 )
@@ -174,5 +178,63 @@ func TestOneConnectionEndsAndTheOthersGoOn(t *testing.T) {
 		if r.Errno != c.want {
 			t.Errorf("connection %d: %v, want %v", c.conn, r.Errno, c.want)
 		}
+	}
+}
+
+// noDescriptors calls f while the process may open room more files.
+func noDescriptors(t *testing.T, room uint64, f func()) {
+	t.Helper()
+	var old unix.Rlimit
+	next, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil || unix.Getrlimit(unix.RLIMIT_NOFILE, &old) != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(next)
+	few := old
+	few.Cur = uint64(next) + room
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
+}
+
+func TestConnectionsThatCannotBeAttendedAreEnded(t *testing.T) {
+	s := newSite(t, "unix")
+	real := newReal(t)
+	var d Dialer
+	c, err := d.dial(within(t), s.uri, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noDescriptors(t, 0, func() { err = attend([]*ClientConn{c}) })
+	if !errors.Is(err, unix.EMFILE) {
+		t.Errorf("attend: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	s.idles(t)
+}
+
+// TestServerOutlivesAWantOfDescriptors: who comes then waits until there are some.
+func TestServerOutlivesAWantOfDescriptors(t *testing.T) {
+	s := newSite(t, "unix")
+	var c net.Conn
+	noDescriptors(t, 1, func() {
+		var err error
+		if c, err = net.Dial(s.uri.Network, s.uri.Address); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * acceptPause) // accept fails meanwhile
+	})
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(c, make([]byte, greetingSize)); err != nil {
+		t.Error(err)
 	}
 }

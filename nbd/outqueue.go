@@ -75,7 +75,7 @@ func newOutQueue(c net.Conn) *outQueue {
 
 // newPlainQueue has an attendant in place of the writer.
 func newPlainQueue(p *plainSocket) *outQueue {
-	q := &outQueue{conn: p, raw: p, before: func() {}, written: func([]message) {}}
+	q := &outQueue{conn: p, raw: p, rings: func() {}, before: func() {}, written: func([]message) {}}
 	q.attempt = q.writev
 	return q
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"nbdbench/devices"
@@ -187,11 +188,30 @@ func (s *Server) Serve(l net.Listener) error {
 		if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return ErrServerClosed
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			go func() { _ = s.ServeConn(c) }()
+		case !passes(err):
 			return err
+		default:
+			select {
+			case <-s.ctx.Done():
+			case <-time.After(acceptPause):
+			}
 		}
-		go func() { _ = s.ServeConn(c) }()
 	}
+}
+
+// acceptPause is how long no connection is accepted after one could not be for
+// want of descriptors or memory. It waits in the listener's queue.
+const acceptPause = 20 * time.Millisecond
+
+// passes reports whether an error of accept is the peer's, or one that ends when
+// others close their connections.
+func passes(err error) bool {
+	return slices.ContainsFunc([]error{
+		syscall.ECONNABORTED, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+	}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (s *Server) track(l net.Listener) bool {
