@@ -204,6 +204,7 @@ type slot struct {
 
 	errno devices.Errno // of the chunks so far
 	seen  uint64        // bytes of a READ's data in them, or 1 for a status
+	got   coverage      // where that data is
 }
 
 // slot is where the request of a cookie is that lookup finds.
@@ -218,7 +219,8 @@ func (t *table) add(r *devices.Request) (cookie uint64) {
 		t.slots = append(t.slots, slot{})
 	}
 	t.used++
-	t.slots[i].r, t.slots[i].errno, t.slots[i].seen = r, devices.OK, 0
+	s := &t.slots[i]
+	s.r, s.errno, s.seen, s.got = r, devices.OK, 0, s.got[:0]
 	return t.cookie(i)
 }
 

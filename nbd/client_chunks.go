@@ -9,7 +9,7 @@ import (
 // Place takes note of a READ's data at this offset of the device, which a chunk
 // brings or calls zeros, and returns the request it answers: the caller puts the
 // data where that wants it. "Structured reply types", OFFSET_DATA: chunks lie
-// within the request; that they do not overlap is checked by their sum alone.
+// within the request and do not overlap, and a hole MUST have a size.
 func (c *Client) Place(k *Chunk, offset, n uint64) (*devices.Request, error) {
 	r := c.table.lookup(k.Cookie)
 	switch {
@@ -19,11 +19,14 @@ func (c *Client) Place(k *Chunk, offset, n uint64) (*devices.Request, error) {
 		return nil, violation("data answers READ", "%v", r.Op)
 	case offset < r.Offset || offset-r.Offset > r.Length || n > r.Length-(offset-r.Offset):
 		return nil, violation("data lies within the READ", "%d bytes at %d, of %d at %d", n, offset, r.Length, r.Offset)
+	case n == 0:
+		return nil, violation("a hole has a size", "0 bytes at %d", offset)
 	}
 	s := c.table.slot(k.Cookie)
-	if s.seen += n; s.seen > r.Length {
-		return nil, violation("data comes once", "%d bytes of %d", s.seen, r.Length)
+	if err := s.got.add(offset, n); err != nil {
+		return nil, err
 	}
+	s.seen += n
 	return r, nil
 }
 

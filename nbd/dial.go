@@ -192,8 +192,8 @@ func (d *Dialer) Ask(ctx context.Context, u URI, question Option) (ExportInfo, [
 const closePatience = time.Second
 
 // Close tells the server that the client goes, waits a while for it to close
-// ("Terminating the transmission phase"; nbdkit 1.32.5 can crash on a client that
-// does not), and closes the socket. What is in flight by then fails with
+// ("Terminating the transmission phase"), and closes the socket. Where it owes
+// replies that matters: nbdkit 1.32.5 aborts when it can no longer send them. What is in flight by then fails with
 // ESHUTDOWN. Not for the loop's owner.
 func (c *ClientConn) Close() error {
 	c.real.Do(func() {

@@ -61,8 +61,8 @@
 //
 //   - A READ is answered in one chunk, and base:allocation is the one metadata
 //     context. RESIZE and payloads of BLOCK_STATUS are not there.
-//   - Of a READ's chunks a client checks that they lie within the request and
-//     come to its length, not that none overlaps another.
+//   - A client gives up on a server whose chunks leave more than 1,024 gaps in a
+//     READ at once, which the protocol would allow.
 //   - Over TLS each reply is written by the connection's writer, a hand-off that
 //     plain sockets do not have.
 //   - A READ or WRITE beyond the advertised maximum payload gets EINVAL. nbdkit

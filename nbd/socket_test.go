@@ -320,6 +320,9 @@ func TestSocketSlowReaderStallsOnlyItself(t *testing.T) {
 	one := encode(Header{Op: devices.OpRead, Length: testSize})
 	n := 2*MaxInFlightBytes/testSize + 10
 	slow.send(bytes.Repeat(one, n))
+	for s.Counts().Read == 0 { // its side of the server may not have begun
+		time.Sleep(time.Millisecond)
+	}
 	fast := dialRaw(t, s.uri)
 	for i := range uint64(50) {
 		fast.send(encode(Header{Op: devices.OpRead, Cookie: i, Length: 512}))

@@ -8,6 +8,10 @@
 // nothing that was promised. The host's own loss of power does, unless the media
 // is opened with Sync, which waits for fdatasync each time.
 //
+// BLOCK_STATUS is answered from the file's own holes, as the host's file system
+// tells them (SEEK_DATA, SEEK_HOLE). TRIM and WRITE_ZEROES make holes, but for
+// NO_HOLE zeros are written, because space that is only reserved looks like one.
+//
 // One process has a file at a time; a second one is refused.
 package image
 
@@ -89,9 +93,12 @@ func (m *Media) Stamp(uint64) devices.Stamp { return 0 }
 // Write puts content into the file.
 func (m *Media) Write(off, n uint64, c devices.Content) {
 	var err error
-	if c.Zero {
+	switch {
+	case c.Zero && c.Provision:
+		err = m.provision(off, n)
+	case c.Zero:
 		err = m.zero(off, n)
-	} else {
+	default:
 		_, err = m.file.WriteAt(c.Bytes[:n], int64(off))
 	}
 	if err == nil && m.opt.Sync {
@@ -110,6 +117,12 @@ func (m *Media) zero(off, n uint64) error {
 	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
+	return m.provision(off, n)
+}
+
+// provision writes zeros. Space that is only reserved for them, as by fallocate,
+// could not be told from a hole later.
+func (m *Media) provision(off, n uint64) error {
 	zeros := make([]byte, min(n, zeroPiece))
 	for n > 0 {
 		k := min(n, zeroPiece)
@@ -126,6 +139,32 @@ func (m *Media) Read(off, n uint64, p *devices.Payload) {
 	if _, err := m.file.ReadAt(p.Bytes[:n], int64(off)); err != nil && m.err == nil {
 		m.err = fmt.Errorf("image: %w", err)
 	}
+}
+
+// statusUnit is what Status rounds to, so that no state begins within a block of
+// a device: the host's blocks may be smaller.
+const statusUnit = 4096
+
+// Status asks the host's file system where the file has holes; one that cannot
+// tell calls all of it data, and so does this.
+func (m *Media) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
+	const hole = devices.StatusZero | devices.StatusHole
+	fd := int(m.file.Fd())
+	data, err := unix.Seek(fd, int64(off), unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) { // nothing but a hole to the end
+		return n, hole
+	}
+	if err != nil {
+		return n, 0
+	}
+	if from := uint64(data) &^ (statusUnit - 1); from > off {
+		return min(n, from-off), hole
+	}
+	end, err := unix.Seek(fd, data, unix.SEEK_HOLE)
+	if err != nil {
+		return n, 0
+	}
+	return min(n, (uint64(end)+statusUnit-1)&^(statusUnit-1)-off), 0
 }
 
 // Used is how many bytes of the host's disk the file takes.

@@ -2,8 +2,10 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,4 +105,85 @@ func TestAnErrorOfTheHostStays(t *testing.T) {
 	if m.Err() == nil {
 		t.Error("a write to a closed file went well")
 	}
+}
+
+// extents are what BLOCK_STATUS of all of an image says.
+func extents(m devices.Media) []devices.StatusExtent {
+	var b devices.BlockStatus
+	b.Reset(devices.MaxStatusExtents)
+	devices.MediaStatus(m, 0, size, &b)
+	return b.Extents
+}
+
+const hole = devices.StatusZero | devices.StatusHole
+
+// TestStatusIsTheFilesOwn also once the image has been opened again.
+func TestStatusIsTheFilesOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	m := open(t, path, Options{Size: size})
+	if got := extents(m); !slices.Equal(got, []devices.StatusExtent{{Length: size, Flags: hole}}) {
+		t.Errorf("empty: %v", got)
+	}
+	m.Write(1<<20, 128<<10, devices.Content{Bytes: bytes.Repeat([]byte{1}, 128<<10)})
+	m.Write(1<<20+32<<10, 32<<10, devices.Content{Zero: true})
+	m.Write(2<<20, 64<<10, devices.Content{Zero: true, Provision: true})
+	want := []devices.StatusExtent{
+		{Length: 1 << 20, Flags: hole},
+		{Length: 32 << 10},
+		{Length: 32 << 10, Flags: hole},
+		{Length: 64 << 10},
+		{Length: 1<<20 - 128<<10, Flags: hole},
+		{Length: 64 << 10},
+		{Length: size - 2<<20 - 64<<10, Flags: hole},
+	}
+	if got := extents(m); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, path, Options{Size: size})
+	if got := extents(m); !slices.Equal(got, want) {
+		t.Errorf("opened again: %v, want %v", got, want)
+	}
+	if run, f := m.Status(1<<20-512, 1024); run != 512 || f != hole {
+		t.Errorf("512 bytes before the data: %d, %v", run, f)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWhatIsCalledZeroReadsAsZeros after any writes, of any sectors.
+func TestWhatIsCalledZeroReadsAsZeros(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		path := filepath.Join(dir, "image")
+		m, err := Open(path, Options{Size: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range rapid.IntRange(1, 20).Draw(t, "writes") {
+			off := rapid.Uint64Range(0, size/512-1).Draw(t, "sector") * 512
+			n := min(rapid.Uint64Range(1, 300).Draw(t, "sectors")*512, size-off)
+			c := devices.Content{Bytes: bytes.Repeat([]byte{byte(i + 1)}, int(n))}
+			if rapid.Bool().Draw(t, "zero") {
+				c = devices.Content{Zero: true, Provision: rapid.Bool().Draw(t, "provision")}
+			}
+			m.Write(off, n, c)
+		}
+		all, at := content(m), uint64(0)
+		for _, e := range extents(m) {
+			if part := all[at : at+e.Length]; e.Flags&devices.StatusZero != 0 && !bytes.Equal(part, make([]byte, len(part))) {
+				t.Fatalf("%d bytes at %d are called zeros and are not", e.Length, at)
+			}
+			at += e.Length
+		}
+		if at != size {
+			t.Fatalf("the extents are %d bytes of %d", at, size)
+		}
+		if err := errors.Join(m.Close(), os.Remove(path)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -310,7 +310,10 @@ func (d *RAID) controlled(r *devices.Request) {
 		d.pass(r)
 	case r.Op.Modifies():
 		d.store(r)
-	default: // OpCache is advice; of BLOCK_STATUS the controller says nothing, so that all counts as data
+	case r.Op == devices.OpBlockStatus && r.Status != nil:
+		d.cache.Status(r.Offset, r.Length, r.Status)
+		d.finish(r, devices.OK)
+	default: // OpCache is advice
 		d.finish(r, devices.OK)
 	}
 }

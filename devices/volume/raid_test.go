@@ -1,6 +1,7 @@
 package volume_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,35 @@ func newRAID(t testing.TB, cfg volume.RAIDConfig, d *disk) *raidRig {
 // scattered is the n-th of blocks of which no two are adjacent.
 func scattered(n uint64) *devices.Request {
 	return write(n*1_000_003%1_000_000*16*block, block)
+}
+
+// TestStatusIsOfTheCacheAndOfTheMedium: of what is dirty, of what a destage has
+// brought to the medium, and of zeros in the cache over it.
+func TestStatusIsOfTheCacheAndOfTheMedium(t *testing.T) {
+	cfg := controller
+	cfg.IdleDestage = ms
+	g := newRAID(t, cfg, &disk{})
+	const hole = devices.StatusZero | devices.StatusHole
+	status := func(what string, want ...devices.StatusExtent) {
+		t.Helper()
+		var b devices.BlockStatus
+		b.Reset(devices.MaxStatusExtents)
+		g.do(&devices.Request{Op: devices.OpBlockStatus, Length: 8 * block, Payload: devices.Payload{Status: &b}})
+		if !slices.Equal(b.Extents, want) {
+			t.Errorf("%s: %v, want %v", what, b.Extents, want)
+		}
+	}
+	status("nothing", devices.StatusExtent{Length: 8 * block, Flags: hole})
+	w := write(2*block, block)
+	w.Stamp = 7
+	g.do(w)
+	written := []devices.StatusExtent{{Length: 2 * block, Flags: hole}, {Length: block}, {Length: 5 * block, Flags: hole}}
+	status("in the cache", written...)
+	g.loop.Run(g.loop.Now().Add(time.Second))
+	g.expect("dirty", g.raid.Dirty(), uint64(0))
+	status("on the medium", written...)
+	g.do(&devices.Request{Op: devices.OpWriteZeroes, Flags: devices.NoHole, Offset: 2 * block, Length: block})
+	status("zeroed", devices.StatusExtent{Length: 2 * block, Flags: hole}, devices.StatusExtent{Length: block, Flags: devices.StatusZero}, devices.StatusExtent{Length: 5 * block, Flags: hole})
 }
 
 func TestAHitTakesTheSerialAndTheParallelStage(t *testing.T) {

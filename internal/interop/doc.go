@@ -33,7 +33,9 @@
 // No test but these looks at the clock, because machines are shared: what takes
 // long has minutes. TestRealTimeAgreesWithVirtualTime runs only with
 // NBDBENCH_TIMING=1, TestBenchPeers and TestBenchDelays with NBDBENCH_PEERS=1sx5,
-// on a machine that has nothing else to do.
+// on a machine that has nothing else to do. NBDBENCH_PEERS_LOADS='4k read, depth 1,'
+// measures only the loads whose names the regular expression finds, and leaves the
+// document alone.
 //
 // With -short, or under the race detector (which the tested command then has
 // too), less data is moved. The kernel's client is not tried here: it needs

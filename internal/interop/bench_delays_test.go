@@ -1,0 +1,137 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// delayPoint is where accuracy is looked at.
+type delayPoint struct {
+	delay time.Duration
+	depth int
+}
+
+// delayPoints ask for less than the machine could do.
+var delayPoints = []delayPoint{{time.Millisecond, 1}, {time.Millisecond, 8}, {time.Millisecond, 32}, {10 * time.Millisecond, 128}, {100 * time.Microsecond, 1}, {100 * time.Microsecond, 2}}
+
+// delayCaveats are what a reader of the table has to know.
+const delayCaveats = "Without a delay, more in flight than the machine serves at once is a queue, which a delay empties: " +
+	"there the difference may be less than nothing, and the column before it says more. A difference of two p99 is no p99 of differences. " +
+	"The server's own count is from when a request is read to when its reply begins to be written, less the delay. " +
+	"nbdkit's filter takes whole milliseconds."
+
+// nbdkitWorkers is how many requests of a connection nbdkit has in progress,
+// unless it is told otherwise by --threads.
+const nbdkitWorkers = 16
+
+// delayer is a server that delays beside one like it that does not.
+type delayer struct {
+	name        string
+	plain, slow *server
+	base, late  []rate
+}
+
+// delayers are the contestants at a point. nbdkit's filter sleeps in a worker, so
+// where the depth needs it a second one has a worker for each request.
+func delayers(t *testing.T, p delayPoint) (all []*delayer) {
+	ours := func(delay time.Duration) *server {
+		return serve(t, "ram", "--size", "1GiB", "--delay", delay.String())
+	}
+	all = append(all, &delayer{name: "nbdbench", plain: ours(0), slow: ours(p.delay)})
+	if p.delay%time.Millisecond != 0 {
+		return all // nbdkit's filter takes whole milliseconds
+	}
+	threads := []int{nbdkitWorkers}
+	if p.depth > nbdkitWorkers {
+		threads = append(threads, p.depth)
+	}
+	for _, n := range threads {
+		theirs := func(delay time.Duration) *server {
+			uri, p := nbdkit(t, fmt.Sprintf("--threads=%d", n), "--filter=delay", "memory", "1G", fmt.Sprintf("rdelay=%dms", delay.Milliseconds()))
+			return &server{p, uri}
+		}
+		all = append(all, &delayer{name: fmt.Sprintf("nbdkit delay, %d threads", n), plain: theirs(0), slow: theirs(p.delay)})
+	}
+	return all
+}
+
+// TestBenchDelays: asked for a delay, how much later than that, and than the
+// same round trip without it, does a reply come? Beside nbdkit's delay filter.
+func TestBenchDelays(t *testing.T) {
+	d, repeat := peersPlan(t)
+	need(t, "nbdkit", "fio")
+	var b strings.Builder
+	b.WriteString("| delay, depth | server | later than the delay, median, p99 | the same without a delay | beyond it | by the server's own count |\n|---|---|---:|---:|---:|---|\n")
+	for _, p := range delayPoints {
+		l := load{Size: 4 << 10, Depth: p.depth, Connections: 1, Time: d}
+		all := delayers(t, p)
+		for range repeat {
+			for _, c := range all {
+				c.base = append(c.base, c.plain.exactly(t, l, 0))
+				c.late = append(c.late, c.slow.exactly(t, l, p.delay))
+			}
+		}
+		for _, c := range all {
+			fmt.Fprintf(&b, "| %v, %d | %s |%s %s |\n", p.delay, p.depth, c.name, c.cells(), c.own())
+		}
+	}
+	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v by fio, 4k reads, in µs. %s\n\n%s", machine(), repeat, d, delayCaveats, b.String())
+	t.Logf("\n%s", text)
+	updateSection(t, "PERFORMANCE.md", "delays", text)
+}
+
+// cells are the medians of what was measured with and without a delay, and of
+// the differences.
+func (c *delayer) cells() string {
+	var beyond []rate
+	for i := range c.late {
+		beyond = append(beyond, rate{P50: c.late[i].P50 - c.base[i].P50, P99: c.late[i].P99 - c.base[i].P99})
+	}
+	var b strings.Builder
+	for _, rs := range [][]rate{c.late, c.base, beyond} {
+		fmt.Fprintf(&b, " %.0f, %.0f |", median(rs, func(r rate) float64 { return r.P50 }), median(rs, func(r rate) float64 { return r.P99 }))
+	}
+	return b.String()
+}
+
+// own stops both servers and returns what the one that delays says of itself.
+func (c *delayer) own() string {
+	c.plain.stop()
+	if _, own, ok := strings.Cut(strings.TrimSpace(c.slow.stop()), "replies late: "); ok {
+		return own
+	}
+	return "-"
+}
+
+// exactly is by how much round trips take longer than a delay. It reads fio's log
+// of each latency: the buckets of its percentiles are 1.6% wide, which of 10 ms
+// is more than what is looked for.
+func (s *server) exactly(t *testing.T, l load, delay time.Duration) (r rate) {
+	t.Helper()
+	dir := t.TempDir()
+	l.URI = s.uri
+	r = fioRun(t, dir, l, "--write_lat_log=each", "--disable_slat=1", "--disable_clat=1")
+	text, err := os.ReadFile(filepath.Join(dir, "each_lat.1.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late []int32
+	for line := range strings.Lines(string(text)) {
+		var at, took int64 // ms, ns
+		if _, err := fmt.Sscanf(line, "%d, %d,", &at, &took); err != nil {
+			t.Fatalf("fio's log has %q: %v", line, err)
+		}
+		late = append(late, int32(took-delay.Nanoseconds()))
+	}
+	if uint64(len(late)) != r.IOs {
+		t.Fatalf("fio's log has %d round trips of %d", len(late), r.IOs)
+	}
+	slices.Sort(late)
+	r.P50, r.P99 = quantile(late, .5), quantile(late, .99)
+	return r
+}
