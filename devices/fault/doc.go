@@ -25,7 +25,8 @@
 //	eio-flush              done, and every other one has
 //	slow                   a command takes longer                               every=10 time=100ms
 //	dead                   from a request on all fail, and nothing is left      after=100
-//	no-capacitor           a protected cache is volatile and does not say so    time=20us
+//	no-capacitor           a protected cache is lost in a power cut, and the
+//	                       device has not noticed: it does and says as before
 //
 // The classes are those of Zheng et al., Understanding the Robustness of SSDs
 // under Power Fault (FAST'13): bit corruption, shorn writes, unserializable
