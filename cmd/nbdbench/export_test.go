@@ -99,3 +99,42 @@ func TestAnExportThatCannotBeHadExitsWith2AndLeavesNoFile(t *testing.T) {
 		}
 	}
 }
+
+// A log that a kill has cut short is replayed up to there, and every command that
+// reads it says so.
+func TestALogThatAKillHasCutShortIsReadAndSaidToBe(t *testing.T) {
+	dir := smallRun(t, "--device", "nvme-990pro", "--workload", "wal", "--strategy", "native")
+	whole, text := filepath.Join(t.TempDir(), "dm"), filepath.Join(t.TempDir(), "text")
+	must(t, "export", "dm-log-writes", dir, "--output", whole)
+	must(t, "import", "dm-log-writes", whole, "--output", text)
+	for path, want := range map[string]string{whole: "entry 14, byte 90000: the file is cut short", text: "cut short after"} {
+		if err := os.Truncate(path, map[string]int64{whole: 90000, text: 1501}[path]); err != nil {
+			t.Fatal(err)
+		}
+		o := invoke("crash", "--history", path, "--device", "nvme-990pro", "--strategy", "native", "--cuts", "8")
+		if o.code != exitOK || !strings.Contains(strings.Join(strings.Fields(o.stdout), " "), want) {
+			t.Errorf("crash: exit %d, %q, want 0 and %q in\n%s", o.code, o.stderr, want, o.stdout)
+		}
+		o = invoke("export", "dm-log-writes", path, "--output", filepath.Join(t.TempDir(), "again"))
+		if o.code != exitOK || !strings.Contains(o.stderr, want) {
+			t.Errorf("export: exit %d, %q, want 0 and %q", o.code, o.stderr, want)
+		}
+	}
+}
+
+// A log is written in place and takes no other one's.
+func TestServeDoesNotOverwriteALog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, []byte("of yesterday"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--log", "--log-writes"} {
+		o := invoke("serve", "ram", flag, path)
+		if want := flag + ": " + path + " has 12 bytes: expected a new file, or an empty one"; o.code != exitUsage || !strings.Contains(o.stderr, want) {
+			t.Errorf("%s: exit %d, %q, want 2 and %q", flag, o.code, o.stderr, want)
+		}
+		if got := read(t, path); string(got) != "of yesterday" {
+			t.Errorf("%s: the file is %q now", flag, got)
+		}
+	}
+}

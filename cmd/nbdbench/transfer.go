@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nbdbench/devices/history"
 	"nbdbench/internal/bench"
 	"nbdbench/internal/crash"
 	"nbdbench/results"
@@ -43,10 +44,10 @@ func newImport() *cobra.Command {
 		Use: "import", Short: "Read what other programs have recorded", Long: importHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(_ *cobra.Command, to *os.File, from string) error {
-		l, err := crash.LoadHistory(from)
+	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(c *cobra.Command, to *os.File, from string) error {
+		l, err := loadHistory(c, from)
 		if err != nil {
-			return &exitError{exitUsage, err}
+			return err
 		}
 		return l.Write(to)
 	}))
@@ -67,9 +68,9 @@ func newExport() *cobra.Command {
 		if c.Flags().Changed("cell") || c.Flags().Changed("run") {
 			return usage("--cell and --run: expected with a run directory, %s is none", from)
 		}
-		l, err := crash.LoadHistory(from)
+		l, err := loadHistory(c, from)
 		if err != nil {
-			return &exitError{exitUsage, err}
+			return err
 		}
 		return crash.ExportDM(to, l)
 	})
@@ -77,6 +78,18 @@ func newExport() *cobra.Command {
 	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
 	c.AddCommand(dm)
 	return c
+}
+
+// loadHistory reads a history, and says if its file was cut short.
+func loadHistory(c *cobra.Command, path string) (*history.Log, error) {
+	l, err := crash.LoadHistory(path)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	if l.Torn != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "warning: %v: what is before it was read\n", l.Torn)
+	}
+	return l, nil
 }
 
 // exportRun runs one run of a stored cell again.

@@ -45,7 +45,7 @@ type ServeConfig struct {
 	Control   string           // the path of a Unix socket for commands; empty is none
 	Cuts      <-chan os.Signal // each cuts the power
 	Log       io.Writer        // the history at the wire; nil is none
-	LogWrites io.WriteSeeker   // what is written, as dm-log-writes does; nil is none
+	LogWrites history.LogFile  // what is written, as dm-log-writes does; nil is none
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 }

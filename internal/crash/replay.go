@@ -111,6 +111,9 @@ func named(path string, read func(io.Reader) (*history.Log, error), f io.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if l.Torn != nil {
+		l.Torn = fmt.Errorf("%s: %w", path, l.Torn)
+	}
 	return l, nil
 }
 
@@ -133,7 +136,7 @@ func fits(l *history.Log, info devices.Info) error {
 }
 
 // ExportDM writes a history in the kernel's format.
-func ExportDM(w io.WriteSeeker, l *history.Log) error {
+func ExportDM(w history.LogFile, l *history.Log) error {
 	d := NewDMExport(w)
 	for i := range l.Events {
 		d.Observe(&l.Events[i])
@@ -151,7 +154,7 @@ type DMExport struct {
 }
 
 // NewDMExport begins a log.
-func NewDMExport(w io.WriteSeeker) *DMExport {
+func NewDMExport(w history.LogFile) *DMExport {
 	return &DMExport{w: history.NewDMWriter(w), open: map[uint64]*devices.Request{}}
 }
 

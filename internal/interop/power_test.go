@@ -18,6 +18,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
+	"nbdbench/internal/crash"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -422,7 +423,50 @@ func TestTheLogOfALiveSessionReplaysToItsImage(t *testing.T) {
 	}
 	w.kill()
 	p.stop()
-	image, err := os.ReadFile(p.image)
+	replaysTo(t, log, p.image)
+}
+
+// TestTheLogOfALiveSessionReplaysToItsImageWhateverItsEnd: after a power cut that
+// takes some of what was not flushed, and after kill -9, when the file has no end.
+func TestTheLogOfALiveSessionReplaysToItsImageWhateverItsEnd(t *testing.T) {
+	need(t, "qemu-io")
+	dir := t.TempDir()
+	log := filepath.Join(dir, "dm")
+	p := power(t, dir, "nvme-990pro", "--log-writes", log)
+	for cut := range 3 {
+		w := qemuSession(t, p.uri)
+		w.say(fmt.Sprintf("write -P %d 0 256k", 8*cut+1))
+		w.say("flush")
+		w.say(fmt.Sprintf("write -P %d 128k 256k", 8*cut+2))
+		w.say(fmt.Sprintf("write -z %dk 8k", 64*cut))
+		w.say(fmt.Sprintf("write -f -P %d 300k 4k", 8*cut+3))
+		p.tell("cut")
+		w.kill()
+	}
+	w := qemuSession(t, p.uri)
+	w.say("write -P 99 0 12k")
+	w.say("flush")
+	p.stopped = true
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait() // it was killed
+	w.kill()
+	replaysTo(t, log, p.image)
+	for _, path := range []string{log, p.log} { // each is whole up to the last promise
+		l, err := crash.LoadHistory(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := l.Events[len(l.Events)-1]
+		if l.Torn != nil || last.Op != devices.OpFlush || last.Kind != history.Done {
+			t.Errorf("%s: %v, and the last event is %+v, expected the reply to the FLUSH", path, l.Torn, last)
+		}
+	}
+}
+
+// replaysTo applies a log's entries to an empty disk, which must come to be image.
+func replaysTo(t *testing.T, log, path string) {
+	t.Helper()
+	image, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,7 +484,9 @@ func TestTheLogOfALiveSessionReplaysToItsImage(t *testing.T) {
 			at += sectors * size
 		}
 	}
-	if !bytes.Equal(disk, image) {
-		t.Error("what the log replays to is not the image")
+	for at := range disk {
+		if disk[at] != image[at] {
+			t.Fatalf("what the log replays to has %d at byte %d, the image %d", disk[at], at, image[at])
+		}
 	}
 }
