@@ -38,12 +38,15 @@ The content is bytes in memory: what is written is there until the process ends.
 With --image it is a sparse file: what is durable is there for the next serve,
 also after kill -9; --image-sync waits for the host's disk each time.
 
-SIGUSR1 cuts the power: connections are dropped, and what a power cut would lose
+SIGUSR1 cuts the power of all exports: connections are dropped, and what a power cut would lose
 is lost. Clients that connect again find the drive restarted on what is left.
 --control SOCKET takes commands, one a line, and answers each with a line of JSON:
 
-  cut [--seed N]                 as SIGUSR1 does
-  cut --clone NAME [--seed N]    what a cut would leave is the new export NAME;
+  cut [--export NAME] [--seed N]
+                                 cuts the power of one export; its name may be
+                                 left out if serve has one, "" is the empty name
+  cut --clone NEW [--export NAME] [--seed N]
+                                 what a cut would leave is the new export NEW;
                                  the original runs on
   stats                          what was served, and what is at risk now
 

@@ -91,7 +91,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
 	}
-	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives})
+	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives, own: len(lives)})
 	if err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
 	}
