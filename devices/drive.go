@@ -44,12 +44,16 @@ type DriveConfig struct {
 	Lies Lies
 }
 
-// Lies are promises that a drive with a volatile cache acknowledges and does not
-// keep. The zero value is an honest drive. A drive that lies still destages, so
-// that what it promised is durable some time later, or never.
+// Lies are promises that a drive does not keep: the first two one with a volatile
+// cache, the last one with a protected cache. The zero value is an honest drive. A
+// drive that lies still destages, so that what it promised is durable some time
+// later, or never.
 type Lies struct {
 	Flush bool // FLUSH is acknowledged with nothing written
 	FUA   bool // FUA is acknowledged from the cache
+	// Capacitor: a protected cache of DriveConfig.Capacity is lost in a power cut,
+	// as its capacitors hold no charge and the drive has not noticed.
+	Capacitor bool
 }
 
 // Drive is what every simulated drive has in common: a controller in front of
@@ -66,6 +70,7 @@ type Drive struct {
 	mech Mechanism
 
 	cache    *Cache   // nil unless the cache is volatile
+	unsaved  *Cache   // nil unless a protected cache has lost its capacitors
 	buffer   Buffered // nil unless the cache is protected and the mechanism has one
 	restless Restless // the mechanism, or nil
 
@@ -96,6 +101,9 @@ func NewDrive(loop *sim.Loop, cfg DriveConfig, mech Mechanism) *Drive {
 	}
 	if cfg.Info.Cache == CacheProtected {
 		d.buffer, _ = mech.(Buffered)
+		if cfg.Lies.Capacitor {
+			d.unsaved = NewCache(cfg.Media, cfg.Capacity, cfg.Info.AtomicUnit)
+		}
 	}
 	d.restless, _ = mech.(Restless)
 	d.idle.Tag = tagIdle
@@ -118,18 +126,18 @@ func (d *Drive) Media() Media { return d.cfg.Media }
 func (d *Drive) Stats() Stats {
 	s := d.stats
 	s.MediaWrittenBytes = d.mediaBytes
-	if d.cache != nil {
-		s.MediaWrittenBytes += d.cache.written
+	if c := d.newest(); c != nil {
+		s.MediaWrittenBytes += c.written
 	}
 	return s
 }
 
 // Cut returns what a power cut at this moment would leave, chosen by seed.
 func (d *Drive) Cut(seed sim.Seed) *Cut {
-	if d.cache == nil {
-		return NewCut(d.cfg.Media)
+	if c := d.newest(); c != nil {
+		return c.Cut(seed)
 	}
-	return d.cache.Cut(seed)
+	return NewCut(d.cfg.Media)
 }
 
 // Submit takes a request.
@@ -198,6 +206,9 @@ func (d *Drive) ack(r *Request) {
 func (d *Drive) Fire(t *sim.Timer) {
 	if t.Tag == tagIdle {
 		d.destaging, d.resting = true, true
+		if d.unsaved != nil {
+			d.unsaved.settle(^uint64(0))
+		}
 		d.mech.Kick()
 		return
 	}
@@ -215,8 +226,8 @@ func (d *Drive) Fire(t *sim.Timer) {
 
 // status answers a BLOCK_STATUS with what the newest data is.
 func (d *Drive) status(r *Request) {
-	if d.cache != nil {
-		d.cache.Status(r.Offset, r.Length, r.Status)
+	if c := d.newest(); c != nil {
+		c.Status(r.Offset, r.Length, r.Status)
 		return
 	}
 	MediaStatus(d.cfg.Media, r.Offset, r.Length, r.Status)
@@ -313,8 +324,8 @@ func (d *Drive) read(r *Request) {
 
 // fill puts the newest content into a read.
 func (d *Drive) fill(r *Request) {
-	if d.cache != nil {
-		d.cache.Read(r.Offset, r.Length, &r.Payload)
+	if c := d.newest(); c != nil {
+		c.Read(r.Offset, r.Length, &r.Payload)
 		return
 	}
 	d.cfg.Media.Read(r.Offset, r.Length, &r.Payload)
@@ -324,15 +335,19 @@ func (d *Drive) fill(r *Request) {
 func (d *Drive) store(r *Request) {
 	d.stats.HostWrittenBytes += r.Length
 	c := ContentOf(r)
-	if d.cache == nil {
+	if d.newest() == nil {
 		d.cfg.Media.Write(r.Offset, r.Length, c)
 		d.mediaBytes += r.Length
 		return
 	}
-	d.cache.Release(d.weight(r))
 	if c.Bytes != nil {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}
+	if d.unsaved != nil {
+		d.hold(r, c)
+		return
+	}
+	d.cache.Release(d.weight(r))
 	d.cache.Write(r.Offset, r.Length, c, r.Txn)
 	d.Readmit() // an overwrite takes less room than was promised to it
 	full := d.cache.Dirty() > d.cfg.HighWater && !d.destaging
@@ -353,7 +368,8 @@ func (d *Drive) finish(r *Request, e Errno) {
 
 // unsettled reports whether the drive has something to do when it is idle.
 func (d *Drive) unsettled() bool {
-	return d.cache != nil && d.cache.Dirty() > 0 || d.restless != nil && d.restless.Restless()
+	c := d.newest()
+	return c != nil && c.Dirty() > 0 || d.restless != nil && d.restless.Restless()
 }
 
 // Host lists the requests that need the medium, oldest first; a mechanism that

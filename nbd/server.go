@@ -113,15 +113,15 @@ func (s *Server) RemoveExport(ctx context.Context, name string) error {
 	return s.end(ctx, conns)
 }
 
-// Cut closes the connections of the export of that name at once, as a loss of
+// Cut closes the connections of the exports of these names at once, as a loss of
 // power does, and calls then before anything else happens on the loop: no reply
 // that was not ready before is sent. What is in flight completes in the device,
-// and nobody is told. The export stays.
-func (s *Server) Cut(name string, then func()) {
+// and nobody is told. The exports stay.
+func (s *Server) Cut(names []string, then func()) {
 	s.real.Do(func() {
 		s.mu.Lock()
 		for k := range s.conns {
-			if k.sc != nil && k.export.Name == name {
+			if k.sc != nil && slices.Contains(names, k.export.Name) {
 				_ = k.conn.Close()
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"nbdbench/internal/crash"
 )
 
 // crashed runs nbdbench crash and returns its exit code and output.
@@ -51,6 +53,34 @@ func TestCrashRefusesWhatItDoesNotUnderstandWith2(t *testing.T) {
 		code, out, talk := crashed(strings.Fields(args)...)
 		if code != 2 || out != "" || !strings.Contains(talk, want) {
 			t.Errorf("%s: exit code %d, %q %q, want 2 and %q", args, code, out, talk, want)
+		}
+	}
+}
+
+// TestTheReplayOfAControlFailsAsTheControlDoes: what breaks promises has exit
+// code 4, and so has each of the commands that it prints to show it again.
+func TestTheReplayOfAControlFailsAsTheControlDoes(t *testing.T) {
+	for _, args := range []string{
+		"--device lying --strategy native,emulate,none",
+		"--device plp-failed --strategy native,emulate,none",
+		"--device nvme-990pro,plp-degraded,hdd-7200 --strategy discard",
+	} {
+		code, out, talk := crashed(append(strings.Fields(args), "--workload", "wal", "--cuts", "16", "--format", "json")...)
+		var d crash.Document
+		if err := json.Unmarshal([]byte(out), &d); err != nil {
+			t.Fatal(err)
+		}
+		cells := map[string]bool{}
+		for _, v := range d.Violations {
+			replay := strings.Fields(v.Replay)
+			cells[strings.Join(replay[2:8], " ")] = true // --device D --workload W --strategy S
+			code, again, _ := crashed(replay[2:]...)
+			if code != 4 || !strings.Contains(again, string(v.Class)) || !strings.Contains(again, "1 cuts") {
+				t.Errorf("%s exits with %d, expected one cut that shows %s\n%s", v.Replay, code, v.Class, again)
+			}
+		}
+		if code != 4 || len(cells) != 3 {
+			t.Errorf("%s: exit code %d, violations in %v, expected 4 and in three cells\n%s", args, code, cells, talk)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -36,17 +38,23 @@ The content is bytes in memory: what is written is there until the process ends.
 With --image it is a sparse file: what is durable is there for the next serve,
 also after kill -9; --image-sync waits for the host's disk each time.
 
-SIGUSR1 cuts the power: connections are dropped, and what a power cut would lose
+SIGUSR1 cuts the power of all exports: connections are dropped, and what a power cut would lose
 is lost. Clients that connect again find the drive restarted on what is left.
 --control SOCKET takes commands, one a line, and answers each with a line of JSON:
 
-  cut [--seed N]                 as SIGUSR1 does
-  cut --clone NAME [--seed N]    what a cut would leave is the new export NAME;
+  cut [--export NAME] [--seed N]
+                                 cuts the power of one export; its name may be
+                                 left out if serve has one, "" is the empty name
+  cut --clone NEW [--export NAME] [--seed N]
+                                 what a cut would leave is the new export NEW;
                                  the original runs on
   stats                          what was served, and what is at risk now
 
 --log writes what was asked and answered; nbdbench crash --history replays it in
 virtual time and judges what cuts would leave. --log-writes writes the data too.
+Both are written as it happens, and have all that was promised to a client before
+it is told, so that kill -9 leaves a log that can be read. They are new files, or
+empty ones.
 
 SIGTERM and SIGINT drain: what is in flight is finished, what comes gets
 ESHUTDOWN.`
@@ -112,7 +120,7 @@ func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrit
 		return usage("--image-sync: expected --image too")
 	}
 	if log != "" {
-		f, err := os.Create(log)
+		f, err := newLog(log)
 		if err != nil {
 			return usage("--log: %w", err)
 		}
@@ -120,7 +128,10 @@ func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrit
 		config.Log = f
 	}
 	if logWrites != "" {
-		f, err := os.Create(logWrites)
+		f, err := newLog(logWrites)
+		if err == nil {
+			_, err = f.Seek(0, io.SeekCurrent) // its first sector is written again
+		}
 		if err != nil {
 			return usage("--log-writes: %w", err)
 		}
@@ -133,6 +144,23 @@ func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrit
 	defer signal.Stop(cuts)
 	config.Cuts = cuts
 	return serveError(bench.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
+}
+
+// newLog opens the file of a log. A log is written in place, as a kill must leave
+// what was recorded, so it takes no other one's place.
+func newLog(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+		err = fmt.Errorf("%s has %d bytes: expected a new file, or an empty one", path, info.Size())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // serveFlags reads the flags that have a form of their own.

@@ -8,7 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nbdbench/devices/history"
+	"nbdbench/internal/bench"
 	"nbdbench/internal/crash"
+	"nbdbench/results"
 )
 
 const importHelp = `Read what other programs have recorded, as a history that crash replays.
@@ -20,24 +23,31 @@ dm-log-writes is the format of the kernel's module of that name. It has no times
 and tells of a write when it was done: each request is sent when the one before it
 has been answered.`
 
-const exportHelp = `Write a history in the format of another program.
+const exportHelp = `Write a run or a history in the format of another program.
 
+  nbdbench export dm-log-writes RUN --cell nvme-990pro/wal/native --output LOG
   nbdbench export dm-log-writes session.log --output LOG
 
 dm-log-writes is the format of the kernel's module of that name, which replay-log
-of xfstests reads. A history has no data: each sector says in its place what it is
-(magic, offset, version, transaction, checksum). serve --log-writes writes the
-same format with the data itself.`
+of xfstests reads: what passed at the wire, in the order in which it was made
+durable. A history has no data: each sector says in its place what it is (magic,
+offset, version, transaction, checksum). serve --log-writes writes the same format
+with the data itself.
+
+RUN is a run directory. A run in virtual time follows from its plan and seed, so
+its cell is run again, and must take the same time as the stored run. Of a run in
+real time there is no record; neither can a workload be had again that came from a
+file.`
 
 func newImport() *cobra.Command {
 	c := &cobra.Command{
 		Use: "import", Short: "Read what other programs have recorded", Long: importHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(to *os.File, from string) error {
-		l, err := crash.LoadHistory(from)
+	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(c *cobra.Command, to *os.File, from string) error {
+		l, err := loadHistory(c, from)
 		if err != nil {
-			return &exitError{exitUsage, err}
+			return err
 		}
 		return l.Write(to)
 	}))
@@ -49,26 +59,65 @@ func newExport() *cobra.Command {
 		Use: "export", Short: "Write a history in the format of another program", Long: exportHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(transfer("dm-log-writes HISTORY", "The kernel's dm-log-writes", func(to *os.File, from string) error {
-		l, err := crash.LoadHistory(from)
+	var cell string
+	var run int
+	dm := transfer("dm-log-writes RUN|HISTORY", "The kernel's dm-log-writes", func(c *cobra.Command, to *os.File, from string) error {
+		if info, err := os.Stat(from); err == nil && info.IsDir() {
+			return exportRun(c, to, from, cell, run)
+		}
+		if c.Flags().Changed("cell") || c.Flags().Changed("run") {
+			return usage("--cell and --run: expected with a run directory, %s is none", from)
+		}
+		l, err := loadHistory(c, from)
 		if err != nil {
-			return &exitError{exitUsage, err}
+			return err
 		}
 		return crash.ExportDM(to, l)
-	}))
+	})
+	dm.Flags().StringVar(&cell, "cell", "", "of a run directory: device/workload/strategy (default: its only one)")
+	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
+	c.AddCommand(dm)
 	return c
 }
 
+// loadHistory reads a history, and says if its file was cut short.
+func loadHistory(c *cobra.Command, path string) (*history.Log, error) {
+	l, err := crash.LoadHistory(path)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	if l.Torn != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "warning: %v: what is before it was read\n", l.Torn)
+	}
+	return l, nil
+}
+
+// exportRun runs one run of a stored cell again.
+func exportRun(c *cobra.Command, to *os.File, dir, cell string, run int) error {
+	doc, err := results.Load(dir)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	log := crash.NewDMExport(to)
+	if err := bench.Record(doc, cell, run, log, func() bool { return c.Context().Err() != nil }); err != nil {
+		if errors.Is(err, bench.ErrInterrupted) {
+			return &exitError{exitInterrupted, err}
+		}
+		return err
+	}
+	return log.Close()
+}
+
 // transfer is a command that makes a file of a file.
-func transfer(use, short string, convert func(to *os.File, from string) error) *cobra.Command {
+func transfer(use, short string, convert func(c *cobra.Command, to *os.File, from string) error) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if output == "" {
 				return usage("--output: expected the name of a file")
 			}
-			return whole(output, func(f *os.File) error { return convert(f, args[0]) })
+			return whole(output, func(f *os.File) error { return convert(c, f, args[0]) })
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "the file to write")

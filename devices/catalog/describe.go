@@ -84,6 +84,10 @@ func (p *Profile) advertised() string {
 }
 
 func (p *Profile) cacheText() string {
+	if p.Lies.Capacitor {
+		return fmt.Sprintf("protected, it says, but its capacitors hold no charge; up to %v, written back after %v without work",
+			p.Cache.Capacity, p.Cache.IdleDestage)
+	}
 	if p.Cache.Mode != "volatile" {
 		return p.Cache.Mode
 	}
@@ -93,6 +97,10 @@ func (p *Profile) cacheText() string {
 
 func (p *Profile) flushText() string {
 	switch {
+	case p.Lies.Capacitor && p.Kind == "ssd":
+		return fmt.Sprintf("%v, with nothing written: a promise that is not kept", p.SSD.FlushClean)
+	case p.Lies.Capacitor:
+		return fmt.Sprintf("%v, with nothing written: a promise that is not kept", p.HDD.Ack)
 	case p.Lies.Flush:
 		return "acknowledged with nothing written: a promise that is not kept"
 	case p.Kind == "ram":
@@ -124,7 +132,7 @@ func (p *Profile) fuaText() string {
 	switch {
 	case p.Advertise.FUA != "native":
 		return "not supported: write, then flush"
-	case p.Lies.FUA:
+	case p.Lies.FUA || p.Lies.Capacitor:
 		return "acknowledged from the cache, as any write: a promise that is not kept"
 	case p.Kind == "empirical":
 		return p.Empirical.measuredText(empirical.WriteFUA)
@@ -141,7 +149,7 @@ func (p *Profile) fuaText() string {
 
 func (p *Profile) powerText() string {
 	switch {
-	case p.Lies.Flush && (p.Lies.FUA || p.Advertise.FUA == "none"):
+	case p.Lies.Capacitor || p.Lies.Flush && (p.Lies.FUA || p.Advertise.FUA == "none"):
 		return "what was acknowledged and not destaged is lost, whatever was promised of it"
 	case p.Cache.Mode == "volatile":
 		return "what was acknowledged and neither flushed, destaged nor written with FUA is lost"

@@ -53,6 +53,8 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
 		{"model", "servers: 2", "servers: 99", ":8:1: ssd: dies is 0 and servers 99"},
 		{"a lie without a cache", "cache: {mode: volatile", "lies: {flush: true}\ncache: {mode: protected", ":7:1: lies: expected none but of an ssd or hdd with a volatile cache"},
+		{"no capacitors to fail", "cache: {mode: volatile", "lies: {capacitor: true}\ncache: {mode: volatile", ":7:19: lies.capacitor: expected false but of an ssd or hdd with a protected cache"},
+		{"nothing for capacitors to save", "cache: {mode: volatile, capacity: 1MiB", "lies: {capacitor: true}\ncache: {mode: protected, capacity: 4KiB", ":8:36: cache.capacity: expected at least 64KiB that the capacitors do not save, got 4KiB"},
 		{"a lie that is not offered", "fua: native", "fua: none}\nlies: {fua: true", ":7:13: lies.fua: expected false, as FUA is not advertised"},
 		{"twice", "kind: ssd", "kind: ssd\nkind: ram", ":3:1: expected each key once"},
 	} {

@@ -146,6 +146,9 @@ func (p *Profile) Validate() error {
 	return p.validateRows()
 }
 
+// minCache is the least of a cache that can be lost, in bytes.
+const minCache = 64 << 10
+
 func (c *Cache) validate() error {
 	mode, ok := cacheModes[c.Mode]
 	switch {
@@ -153,8 +156,8 @@ func (c *Cache) validate() error {
 		return conf.At("mode", "expected volatile, protected or none, got %q", c.Mode)
 	case mode != devices.CacheVolatile:
 		return nil
-	case c.Capacity < 64<<10:
-		return conf.At("capacity", "expected at least 64KiB for a volatile cache, got %v", c.Capacity)
+	case c.Capacity < minCache:
+		return conf.At("capacity", "expected at least %v for a volatile cache, got %v", units.Size(minCache), c.Capacity)
 	case c.HighWater == 0 || c.HighWater > c.Capacity:
 		return conf.At("high_water", "expected more than 0 and at most the capacity of %v, got %v", c.Capacity, c.HighWater)
 	case c.LowWater > c.HighWater:

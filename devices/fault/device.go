@@ -19,7 +19,7 @@ const Garbage devices.Stamp = 1 << 62
 
 // Wrap puts the plan's faults around a device.
 func (p Plan) Wrap(loop *sim.Loop, d Device, seed sim.Seed) (Device, error) {
-	for _, f := range p { // next to the device, whatever their place
+	for _, f := range p { // in the device, whatever their place
 		if err := f.breaks(d); err != nil {
 			return nil, err
 		}
@@ -27,12 +27,6 @@ func (p Plan) Wrap(loop *sim.Loop, d Device, seed sim.Seed) (Device, error) {
 	for i, f := range p {
 		w := &faulty{Device: d, loop: loop, fault: f, info: d.Info(), draw: seed.Stream(fmt.Sprintf("fault/%d/%s", i, f.Kind))}
 		w.submit = submits[f.Kind]
-		if f.Kind == NoCapacitor {
-			if w.info.Cache != devices.CacheVolatile {
-				return nil, fmt.Errorf("%s: expected a device that was opened without its capacitor, got a %v cache", f.Kind, w.info.Cache)
-			}
-			w.info.Cache = devices.CacheProtected
-		}
 		if w.submit != nil || cuts[f.Kind] != nil {
 			d = w
 		}
@@ -47,6 +41,9 @@ var defects = map[Kind]devices.Defect{
 }
 
 func (f Fault) breaks(d Device) error {
+	if u, ok := d.(interface{ Unsaved() bool }); f.Kind == NoCapacitor && (!ok || !u.Unsaved()) {
+		return fmt.Errorf("%s: expected a device that was opened without its capacitor, see catalog.Profile.WithoutCapacitor", f.Kind)
+	}
 	defect, ok := defects[f.Kind]
 	if !ok {
 		return nil
@@ -92,7 +89,6 @@ func (d *faulty) Submit(r *devices.Request) {
 var submits = map[Kind]func(d *faulty, r *devices.Request){
 	LyingFlush:     lyingFlush,
 	FUAIgnored:     fuaIgnored,
-	NoCapacitor:    noCapacitor,
 	Lost:           lost,
 	Misdirected:    misdirected,
 	EIORead:        eio(devices.OpRead),
@@ -177,14 +173,6 @@ func fuaIgnored(d *faulty, r *devices.Request) {
 		return
 	}
 	d.Device.Submit(r)
-}
-
-func noCapacitor(d *faulty, r *devices.Request) {
-	if r.Op == devices.OpFlush {
-		lyingFlush(d, r)
-		return
-	}
-	fuaIgnored(d, r)
 }
 
 func lost(d *faulty, r *devices.Request) {

@@ -25,14 +25,17 @@
 //	eio-flush              done, and every other one has
 //	slow                   a command takes longer                               every=10 time=100ms
 //	dead                   from a request on all fail, and nothing is left      after=100
-//	no-capacitor           a protected cache is volatile and does not say so    time=20us
+//	no-capacitor           a protected cache is lost in a power cut, and the
+//	                       device has not noticed: it does and says as before
 //
 // The classes are those of Zheng et al., Understanding the Robustness of SSDs
 // under Power Fault (FAST'13): bit corruption, shorn writes, unserializable
 // writes, metadata corruption and total failure.
 //
-// What a client may conclude from EIO: a write that failed may be there or not,
-// until it is written again and promised; a FLUSH that failed promises nothing,
-// not even when the next one succeeds, unless that one covers the data again.
-// Devices here keep the data of a failed FLUSH, so the next FLUSH does.
+// What a client may conclude from EIO: a read that failed has told nothing; what
+// was promised stays promised, and the read may be tried again. A write that
+// failed may be there or not, until it is written again and promised. A FLUSH
+// that failed promises nothing, not even when the next one succeeds, unless that
+// one covers the data again. Devices here keep the data of a failed FLUSH, so the
+// next FLUSH does.
 package fault

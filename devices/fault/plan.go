@@ -61,7 +61,7 @@ var defaults = []Fault{
 	{Kind: EIOFlush, Every: 10},
 	{Kind: Slow, Every: 10, Time: 100 * time.Millisecond},
 	{Kind: Dead, After: 100},
-	{Kind: NoCapacitor, Time: 20 * time.Microsecond},
+	{Kind: NoCapacitor},
 }
 
 // The bounds of a plan.

@@ -64,6 +64,9 @@ func TestAWrongPlanSaysWhatWasExpected(t *testing.T) {
 
 func TestEveryFaultDoesSomething(t *testing.T) {
 	for _, k := range Kinds() {
+		if Kind(k) == NoCapacitor {
+			continue // the device is opened with it; package crash has a test of each
+		}
 		if submits[Kind(k)] == nil && cuts[Kind(k)] == nil && defects[Kind(k)] == 0 {
 			t.Errorf("%s does nothing", k)
 		}

@@ -2,10 +2,12 @@ package history
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -44,13 +46,21 @@ const (
 // in which the kernel would: a write is kept when it is done, a FLUSH emits what
 // was done before it was sent, and FUA emits itself alone.
 type DMWriter struct {
-	w       io.WriteSeeker
+	w       LogFile
 	buf     *bufio.Writer
 	entries uint64
 	pending []dmEntry
 	kept    uint64 // bytes of pending
 	stolen  map[*devices.Request][]dmEntry
+	open    map[*devices.Request]bool // writes in progress
 	err     error
+}
+
+// LogFile is what a log is written to: entries one after the other, and their
+// number at the beginning.
+type LogFile interface {
+	io.Writer
+	io.WriterAt
 }
 
 // dmEntry is an entry that waits for a FLUSH.
@@ -60,19 +70,20 @@ type dmEntry struct {
 }
 
 // NewDMWriter begins a log.
-func NewDMWriter(w io.WriteSeeker) *DMWriter {
-	d := &DMWriter{w: w, buf: bufio.NewWriterSize(w, 1<<20), stolen: map[*devices.Request][]dmEntry{}}
-	d.super()
+func NewDMWriter(w LogFile) *DMWriter {
+	d := &DMWriter{w: w, buf: bufio.NewWriterSize(w, 1<<20), stolen: map[*devices.Request][]dmEntry{}, open: map[*devices.Request]bool{}}
+	first := d.super()
+	d.write(first[:])
 	return d
 }
 
-func (d *DMWriter) super() {
-	var b [devices.Sector]byte
+// super is the first sector.
+func (d *DMWriter) super() (b [devices.Sector]byte) {
 	binary.LittleEndian.PutUint64(b[0:], dmMagic)
 	binary.LittleEndian.PutUint64(b[8:], dmVersion)
 	binary.LittleEndian.PutUint64(b[16:], d.entries)
 	binary.LittleEndian.PutUint32(b[24:], devices.Sector)
-	d.write(b[:])
+	return b
 }
 
 func (d *DMWriter) write(b []byte) {
@@ -83,19 +94,26 @@ func (d *DMWriter) write(b []byte) {
 
 // Begin takes down that r is sent.
 func (d *DMWriter) Begin(r *devices.Request) {
-	if r.Op == devices.OpFlush {
+	switch {
+	case r.Op == devices.OpFlush:
 		d.stolen[r] = d.pending
 		d.pending, d.kept = nil, 0
+	case r.Op.Modifies():
+		d.open[r] = true
 	}
 }
 
 // End takes down that r is done. data is what it wrote, where it has bytes.
 func (d *DMWriter) End(r *devices.Request, data []byte) {
+	delete(d.open, r)
 	if r.Op == devices.OpFlush {
 		before := d.stolen[r]
 		delete(d.stolen, r)
 		if r.Errno != devices.OK { // it has promised nothing
 			d.pending = append(before, d.pending...)
+			for i := range before {
+				d.kept += uint64(len(before[i].data))
+			}
 			return
 		}
 		d.emitAll(before)
@@ -165,22 +183,56 @@ func (d *DMWriter) header(e dmEntry, text string) {
 	d.write(b[:])
 }
 
+// Cut takes down a power cut, after which the medium has what read says. What was
+// done and not promised is told as what became of it, and so is what was in
+// progress, of which no End is heard. Of a discard nothing is told: what it covers
+// is undefined until it is promised.
+func (d *DMWriter) Cut(read func(off uint64, b []byte)) {
+	left := d.pending
+	for _, entries := range d.stolen {
+		left = append(left, entries...)
+	}
+	for r := range d.open {
+		left = append(left, entriesOf(r, nil)...)
+	}
+	clear(d.stolen)
+	clear(d.open)
+	d.pending, d.kept = nil, 0
+	slices.SortFunc(left, func(a, b dmEntry) int {
+		return cmp.Or(cmp.Compare(a.sector, b.sector), cmp.Compare(a.n, b.n))
+	})
+	for _, e := range left {
+		if e.flags&dmDiscard != 0 {
+			continue
+		}
+		e.data = make([]byte, e.n*devices.Sector)
+		read(e.sector*devices.Sector, e.data)
+		d.emit(e)
+	}
+	d.entries++
+	d.header(dmEntry{flags: dmMark}, "power cut")
+	d.Commit()
+}
+
+// Commit writes what was emitted to the file and then how many entries that is, as
+// the kernel does when something is promised: a kill leaves a log of all entries
+// up to the last commit.
+func (d *DMWriter) Commit() {
+	if d.err == nil {
+		d.err = d.buf.Flush()
+	}
+	if first := d.super(); d.err == nil {
+		_, d.err = d.w.WriteAt(first[:], 0)
+	}
+}
+
 // Close writes the rest and how many entries there are.
 func (d *DMWriter) Close() error {
 	d.emitAll(d.pending)
 	d.pending = nil
 	d.entries++
 	d.header(dmEntry{flags: dmMark}, "dm-log-writes-end")
-	if d.err == nil {
-		d.err = d.buf.Flush()
-	}
-	if d.err == nil {
-		_, d.err = d.w.Seek(0, io.SeekStart)
-	}
-	d.super()
-	if d.err == nil {
-		d.err = d.buf.Flush()
-	}
+	d.Commit()
 	return d.err
 }
 
@@ -200,11 +252,19 @@ func (e *DMError) Unwrap() error { return e.Err }
 
 // ReadDM reads a log of dm-log-writes as a history. What it does not tell is made
 // up: each request is sent 1 µs after the reply of the one before it, which came
-// 1 µs after it was sent. A FLUSH with data becomes a FLUSH and a write.
+// 1 µs after it was sent. A FLUSH with data becomes a FLUSH and a write. Of a file
+// that ends within an entry it is the entries before, see Log.Torn.
 func ReadDM(r io.Reader) (*Log, error) {
 	d := &dmReader{r: bufio.NewReaderSize(r, 1<<20)}
-	if err := d.read(); err != nil {
-		return nil, &DMError{d.entry, d.offset, err}
+	err := d.read()
+	if err != nil {
+		err = &DMError{d.entry, d.offset, err}
+	}
+	if errors.Is(err, errTorn) && d.entry > 0 {
+		d.log.Torn, err = err, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &d.log, nil
 }
@@ -250,7 +310,7 @@ func (d *dmReader) full(b []byte) error {
 	n, err := io.ReadFull(d.r, b)
 	d.offset += int64(n)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the file is cut short")
+		return fmt.Errorf("the file is %w", errTorn)
 	}
 	return err
 }
@@ -259,7 +319,7 @@ func (d *dmReader) skip(n uint64) error {
 	k, err := io.CopyN(io.Discard, d.r, int64(n))
 	d.offset += k
 	if errors.Is(err, io.EOF) {
-		return errors.New("the file is cut short")
+		return fmt.Errorf("the file is %w", errTorn)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -157,7 +158,7 @@ func TestABrokenLogOfTheKernelsFormatSaysWhere(t *testing.T) {
 		"version":        {change(8, 9), "expected version 1, got 9"},
 		"sector size":    {change(24, 3), "expected sectors of a power of two"},
 		"entries":        {change(22, 1), "expected at most 16777216 entries"},
-		"cut short":      {whole[:len(whole)-1], "entry 8, byte"},
+		"super":          {whole[:511], "entry 0, byte 511: the file is cut short"},
 		"nothing":        {append(append([]byte{}, whole[:512]...), make([]byte, 512)...), "entry 1, byte 544: expected flags or sectors"},
 		"far away":       {change(512+7, 0xff), "end past 2^63"},
 		"endless length": {change(512+8+6, 0xff), "end past 2^63"},
@@ -167,6 +168,93 @@ func TestABrokenLogOfTheKernelsFormatSaysWhere(t *testing.T) {
 		if !errors.As(err, &at) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+// A file that ends within an entry has the entries before it.
+func TestALogOfTheKernelsFormatThatWasCutShortIsReadUpToThere(t *testing.T) {
+	whole, err := os.ReadFile(logged(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := ReadDM(bytes.NewReader(whole))
+	if err != nil || all.Torn != nil {
+		t.Fatal(err, all.Torn)
+	}
+	seen := map[int]bool{}
+	for end := 512; end < len(whole); end += 256 {
+		l, err := ReadDM(bytes.NewReader(whole[:end]))
+		if err != nil {
+			t.Fatalf("%d bytes: %v", end, err)
+		}
+		seen[len(l.Events)] = true
+		if n := len(l.Events); n > 0 && !reflect.DeepEqual(l.Events, all.Events[:n]) {
+			t.Errorf("%d bytes: the %d events are not the first of all", end, n)
+		}
+		if l.Torn == nil || !strings.Contains(l.Torn.Error(), fmt.Sprintf("byte %d: the file is cut short", end)) {
+			t.Errorf("%d bytes: torn is %v", end, l.Torn)
+		}
+	}
+	if len(seen) != len(all.Events)/2+1 {
+		t.Errorf("histories of %v events, expected each number of requests up to %d", seen, len(all.Events)/2)
+	}
+}
+
+// After each promise the file is a whole log of what is before it, as a kill would
+// leave it.
+func TestTheLogOfTheKernelsFormatIsWholeAtEachCommit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d := NewDMWriter(f)
+	for n := range 20 {
+		r := &devices.Request{Op: devices.OpWrite, Offset: uint64(n) * 512, Length: 512, Flags: devices.FUA}
+		d.Begin(r)
+		d.End(r, make([]byte, 512))
+		d.Commit()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := ReadDM(bytes.NewReader(b)); err != nil || l.Torn != nil || len(l.Events) != 2*(n+1) {
+			t.Fatalf("after %d promises: %d events, %v, %v", n+1, len(l.Events), l.Torn, err)
+		}
+	}
+}
+
+// Of what nobody was promised the log tells what a power cut has made of it.
+func TestTheLogOfTheKernelsFormatTellsWhatAPowerCutLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	d := NewDMWriter(f)
+	for n, flags := range []devices.Flags{0, devices.FUA, 0, 0} {
+		r := &devices.Request{Op: devices.OpWrite, Offset: uint64(n) * 512, Length: 512, Flags: flags}
+		d.Begin(r)
+		if n < 3 { // the last one is in progress
+			d.End(r, bytes.Repeat([]byte{1}, 512))
+		}
+	}
+	d.Begin(&devices.Request{Op: devices.OpFlush})
+	d.Cut(func(off uint64, b []byte) {
+		for i := range b {
+			b[i] = byte(10 + off/512)
+		}
+	})
+	b, err := os.ReadFile(path) // nobody has closed it
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := replay(b)
+	want := "1+1 flags 2 data 1, 0+1 flags 0 data 10, 2+1 flags 0 data 12, 3+1 flags 0 data 13, 0+0 flags 8 power cut"
+	if got := strings.Join(lines, ", "); got != want || err != nil {
+		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}
 }
 

@@ -63,5 +63,5 @@
 // S is a submit, D a completion; of is the seq of its submit. Numbers are
 // decimal, time is in nanoseconds since the loop began, op and errno are names
 // ("write_zeroes", "ENOSPC"). Seq rises from line to line and time never falls.
-// A file whose last line is not ended was cut short and is an error.
+// A file whose last line is not ended was cut short: what is before is the history.
 package history

@@ -16,11 +16,19 @@ import (
 // Version is the first line of a log's file.
 const Version = "nbdbench/history/v1"
 
+// errTorn is for a file that ends within a record.
+var errTorn = errors.New("cut short")
+
 // maxLine bounds a line of a log's file, in bytes.
 const maxLine = 256
 
 // Log is a history in memory. It is a Sink.
-type Log struct{ Events []Event }
+type Log struct {
+	Events []Event
+	// Torn, of a log that was read, says where its file was cut short, by a kill of
+	// who wrote it: Events are those before. nil is a file that has its end.
+	Torn error
+}
 
 // Observe appends e.
 func (l *Log) Observe(e *Event) { l.Events = append(l.Events, *e) }
@@ -51,17 +59,20 @@ func (l *Log) Write(w io.Writer) error {
 	return enc.Close()
 }
 
-// Read reads a log in its text format. An error of the format is a
-// *FormatError.
+// Read reads a log in its text format, up to a last line that a kill has cut
+// short, see Log.Torn. An error of the format is a *FormatError.
 func Read(r io.Reader) (*Log, error) {
 	d := NewDecoder(r)
 	l := new(Log)
 	for {
 		var e Event
-		switch err := d.Next(&e); err {
-		case nil:
+		switch err := d.Next(&e); {
+		case err == nil:
 			l.Events = append(l.Events, e)
-		case io.EOF:
+		case err == io.EOF:
+			return l, nil
+		case errors.Is(err, errTorn) && d.line > 1:
+			l.Torn = err
 			return l, nil
 		default:
 			return nil, err
@@ -101,6 +112,9 @@ func (e *Encoder) Observe(v *Event) {
 	e.line = append(b, '\n')
 	_, e.err = e.w.Write(e.line)
 }
+
+// Commit hands what was observed to the writer below, so that a kill leaves it.
+func (e *Encoder) Commit() { _ = e.Close() } // the error stays
 
 // Close writes what is buffered. It does not close the writer below.
 func (e *Encoder) Close() error {
@@ -171,7 +185,7 @@ func (d *Decoder) read() (string, error) {
 	case err == io.EOF && len(b) == 0:
 		return "", io.EOF
 	case err == io.EOF:
-		return "", d.fail("cut short after %d bytes", len(b))
+		return "", d.fail("%w after %d bytes", errTorn, len(b))
 	case errors.Is(err, bufio.ErrBufferFull) || len(b) > maxLine:
 		return "", d.fail("longer than %d bytes", maxLine)
 	case err != nil:

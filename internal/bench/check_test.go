@@ -252,13 +252,14 @@ func TestDigitsRoundsToSignificantOnes(t *testing.T) {
 	}
 }
 
-// The controls: with its capacitors gone, a drive loses what it kept before.
-func TestADriveWhoseCapacitorsFailedLosesWhatWasNotFlushed(t *testing.T) {
-	p := plan("nvme-pm963 plp-failed emmc-sd hdd-7200-wt nvme-p4800x", "sync-4k", "none none-unsafe")
+// The controls: with its capacitors gone, and known to be, a drive loses what it
+// kept before.
+func TestADriveThatKnowsOfItsFailedCapacitorsLosesWhatWasNotFlushed(t *testing.T) {
+	p := plan("nvme-pm963 plp-degraded emmc-sd hdd-7200-wt nvme-p4800x", "sync-4k", "none none-unsafe")
 	p.Cuts = 10
 	doc := mustRun(t, p)
 	for _, device := range p.Devices {
-		volatile := device == "plp-failed" || device == "emmc-sd"
+		volatile := device == "plp-degraded" || device == "emmc-sd"
 		for _, strategy := range p.Strategies {
 			d := cellOf(t, doc, device+"/sync-4k/"+strategy).Durability
 			loses := volatile && strategy == "none-unsafe"

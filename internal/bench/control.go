@@ -24,7 +24,8 @@ type console struct {
 	talk   io.Writer
 
 	mu    sync.Mutex // one command at a time
-	lives []*live
+	lives []*live    // and then the clones
+	own   int        // how many are no clones
 }
 
 // controlStats is the reply to stats.
@@ -84,7 +85,7 @@ func (c *console) serve(conn io.ReadWriter) {
 }
 
 // errCommand says what there is.
-var errCommand = errors.New("expected cut [--clone NAME] [--seed N], or stats")
+var errCommand = errors.New("expected cut [--export NAME] [--clone NAME] [--seed N], or stats")
 
 func (c *console) command(words []string) (any, error) {
 	switch {
@@ -95,10 +96,14 @@ func (c *console) command(words []string) (any, error) {
 	}
 	var clone string
 	var seed *sim.Seed
+	var export *string
 	for i := 1; i < len(words); i += 2 {
 		switch words[i] {
 		case "--clone":
 			clone = words[i+1]
+		case "--export":
+			name := strings.Trim(words[i+1], `"`) // the name of the first is often empty
+			export = &name
 		case "--seed":
 			n, err := strconv.ParseUint(words[i+1], 10, 64)
 			if err != nil {
@@ -110,35 +115,63 @@ func (c *console) command(words []string) (any, error) {
 			return nil, errCommand
 		}
 	}
-	if clone != "" {
-		return c.clone(clone, seed)
-	}
-	return c.cut(seed)
-}
-
-// cut cuts the power of the first export.
-func (c *console) cut(seed *sim.Seed) (out lostPower, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.lives[0]
-	c.server.Cut(l.name, func() {
-		s := l.nextSeed()
-		if seed != nil {
-			s = *seed
+	l, err := c.named(export)
+	switch {
+	case err != nil:
+		return nil, err
+	case clone != "":
+		return c.clone(l, clone, seed)
+	}
+	out, err := c.cut([]*live{l}, seed)
+	return out[0], err
+}
+
+// named is the export of a name; without one, the only one that is no clone.
+func (c *console) named(name *string) (*live, error) {
+	if name == nil && c.own == 1 {
+		return c.lives[0], nil
+	}
+	names := make([]string, len(c.lives))
+	for i, l := range c.lives {
+		if names[i] = strconv.Quote(l.name); name != nil && l.name == *name {
+			return l, nil
 		}
-		out, err = l.cut(s)
+	}
+	got := "none"
+	if name != nil {
+		got = strconv.Quote(*name)
+	}
+	return nil, fmt.Errorf("--export: expected one of %s, got %s", strings.Join(names, ", "), got)
+}
+
+// cut cuts the power of these exports at one instant. c.mu is held.
+func (c *console) cut(lives []*live, seed *sim.Seed) (out []lostPower, err error) {
+	names := make([]string, len(lives))
+	for i, l := range lives {
+		names[i] = l.name
+	}
+	c.server.Cut(names, func() {
+		for _, l := range lives {
+			s := l.nextSeed()
+			if seed != nil {
+				s = *seed
+			}
+			lost, failed := l.cut(s)
+			out, err = append(out, lost), errors.Join(err, failed)
+		}
 	})
-	fmt.Fprintf(c.talk, "power cut %d (seed %d): %d bytes were acknowledged and not durable\n", out.Cut, out.Seed, out.ExposedBytes)
+	for _, o := range out {
+		fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.ExposedBytes)
+	}
 	return out, err
 }
 
-// clone adds an export with what a cut would leave.
-func (c *console) clone(name string, seed *sim.Seed) (out lostPower, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// clone adds an export with what a cut of l would leave. c.mu is held.
+func (c *console) clone(l *live, name string, seed *sim.Seed) (out lostPower, err error) {
 	var other *live
 	c.real.Do(func() {
-		l := c.lives[0]
 		s := l.nextSeed()
 		if seed != nil {
 			s = *seed
@@ -166,10 +199,14 @@ func (c *console) stats() (s controlStats) {
 	return s
 }
 
-// watch cuts the power at each signal, until the channel is closed.
+// watch cuts the power of all exports at each signal, until the channel is
+// closed.
 func (c *console) watch(signals <-chan os.Signal) {
 	for range signals {
-		if _, err := c.cut(nil); err != nil {
+		c.mu.Lock()
+		_, err := c.cut(c.lives, nil)
+		c.mu.Unlock()
+		if err != nil {
 			fmt.Fprintln(c.talk, "power cut:", err)
 		}
 	}

@@ -125,7 +125,7 @@ func (l *live) power() error {
 }
 
 // journal has the history of all connections written down.
-func (l *live) journal(sink history.Sink) {
+func (l *live) journal(sink *history.Encoder) {
 	l.log = &session{sink: sink, open: map[uint64]bool{}}
 	l.tap = history.NewTap(now{l}, l.loop, l.log)
 }
@@ -209,14 +209,23 @@ func (a *attended) Done(r *devices.Request) {
 	}
 	if l.dm != nil && !a.gate.shut {
 		l.dm.End(r, r.Bytes)
+		if promises(r) {
+			l.dm.Commit()
+		}
 	}
 	r.Completer.Done(r)
+}
+
+// promises reports whether r, which is done, has promised anything: before the
+// client is told, the logs have it.
+func promises(r *devices.Request) bool {
+	return r.Errno == devices.OK && (r.Op == devices.OpFlush || r.Durable())
 }
 
 // session passes on what was said to clients: of what was in progress at a cut
 // nobody was told anything. It gives each write its version.
 type session struct {
-	sink  history.Sink
+	sink  *history.Encoder
 	open  map[uint64]bool
 	stamp devices.Stamp
 }
@@ -236,6 +245,9 @@ func (s *session) Observe(e *history.Event) {
 		delete(s.open, e.Of)
 	}
 	s.sink.Observe(e)
+	if e.Kind == history.Done && e.Errno == devices.OK && (e.Op == devices.OpFlush || e.Flags&devices.FUA != 0 && e.Op.Modifies()) {
+		s.sink.Commit()
+	}
 }
 
 // lostPower is what a cut did.
@@ -253,6 +265,11 @@ func (l *live) cut(seed sim.Seed) (lostPower, error) {
 	out := lostPower{l.name, l.cuts, uint64(seed), k.ExposedBytes()}
 	l.gate.shut = true
 	k.Land(l.media)
+	if l.dm != nil {
+		l.dm.Cut(func(off uint64, b []byte) {
+			l.media.Read(off, uint64(len(b)), &devices.Payload{Bytes: b})
+		})
+	}
 	if l.log != nil {
 		clear(l.log.open)
 	}

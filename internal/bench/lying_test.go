@@ -3,6 +3,7 @@ package bench
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -40,6 +41,34 @@ func TestADriveThatLiesAboutFlushAloneKeepsFUA(t *testing.T) {
 		d := cellOf(t, doc, "half/sync-4k/"+strategy).Durability
 		if (d.Violations > 0) != breaks || (d.CommitsLost > 0) != breaks {
 			t.Errorf("%s: lost %d, %d violations; want losses: %v", strategy, d.CommitsLost, d.Violations, breaks)
+		}
+	}
+}
+
+// The control whose capacitors have failed unnoticed can be told from the sound
+// drive by a power cut alone: every time is the same.
+func TestADriveThatHasNotNoticedItsFailedCapacitorsIsTheSoundOneUntilThePowerGoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mixed.yaml")
+	mixed := "name: mixed\nqueue_depth: 4\nregions: [{name: hot, offset: 0, size: 1MiB}]\ntransaction:\n" +
+		"  - {op: read, size: 4KiB, region: hot, pattern: random}\n  - {op: write, durable: true, size: 16KiB, region: hot, pattern: random}\n"
+	if err := os.WriteFile(path, []byte(mixed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := plan("nvme-pm963 plp-failed", "sync-4k wal-noisy "+path, "native emulate none")
+	p.Cuts = 10
+	doc := mustRun(t, p)
+	for _, workload := range []string{"sync-4k", "wal-noisy", "mixed"} {
+		for _, strategy := range p.Strategies {
+			sound, failed := cellOf(t, doc, "nvme-pm963/"+workload+"/"+strategy), cellOf(t, doc, "plp-failed/"+workload+"/"+strategy)
+			if !reflect.DeepEqual(sound.Commit, failed.Commit) || *sound.Advertised != *failed.Advertised {
+				t.Errorf("%s, %s: p50 %v on the sound drive, %v on the failed one", workload, strategy, *sound.Commit.P50, *failed.Commit.P50)
+			}
+			if d := sound.Durability; d.Violations != 0 || d.CommitsLost != 0 {
+				t.Errorf("%s, %s: the sound drive lost %d commits, %d violations", workload, strategy, d.CommitsLost, d.Violations)
+			}
+			if d := failed.Durability; d.Violations == 0 || d.CommitsLost == 0 {
+				t.Errorf("%s, %s: the failed drive lost %d of %d commits, %d violations", workload, strategy, d.CommitsLost, d.CommitsAcked, d.Violations)
+			}
 		}
 	}
 }

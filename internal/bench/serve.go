@@ -45,7 +45,7 @@ type ServeConfig struct {
 	Control   string           // the path of a Unix socket for commands; empty is none
 	Cuts      <-chan os.Signal // each cuts the power
 	Log       io.Writer        // the history at the wire; nil is none
-	LogWrites io.WriteSeeker   // what is written, as dm-log-writes does; nil is none
+	LogWrites history.LogFile  // what is written, as dm-log-writes does; nil is none
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 }
@@ -91,7 +91,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
 	}
-	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives})
+	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives, own: len(lives)})
 	if err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
 	}

@@ -28,9 +28,10 @@ type world struct {
 	window sim.Timer
 }
 
-// newWorld wires cell for the run with this seed. The error is a
-// *layer.Unsupported if the device cannot carry out the strategy.
-func newWorld(p *Plan, c *Cell, seed sim.Seed) (*world, error) {
+// newWorld wires cell for the run with this seed; sinks are told of what passes
+// at the wire. The error is a *layer.Unsupported if the device cannot carry out
+// the strategy.
+func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (*world, error) {
 	w := &world{loop: sim.NewLoop()}
 	var err error
 	if w.model, err = c.Profile.Open(w.loop, catalog.Options{Seed: seed}); err != nil {
@@ -43,7 +44,10 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed) (*world, error) {
 	}
 	if p.Cuts > 0 {
 		w.cutter = newCutter(w, p, &c.Workload, seed)
-		served = history.NewTap(served, w.loop, w.cutter.wire)
+		sinks = append(sinks, w.cutter.wire)
+	}
+	if len(sinks) > 0 {
+		served = history.NewTap(served, w.loop, sinks...)
 	}
 	client, wires, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: served}, int(p.Connections), p.Link.one(), p.Link.one())
 	if err != nil {

@@ -36,6 +36,9 @@ type Document struct {
 	Violations    []*Violation  `json:"violations"`
 	Cells         []*CellResult `json:"cells"`
 	Partial       bool          `json:"partial"`
+	// Torn says where the history's file was cut short, by a kill of who wrote it:
+	// what is before was replayed.
+	Torn string `json:"history_torn,omitempty"`
 }
 
 // CellResult is what one cell showed.
@@ -175,6 +178,9 @@ func (d *Document) Table() *results.Table {
 		t.Rows = append(t.Rows, r.row())
 	}
 	t.Notes = []string{d.summary(), "", legend}
+	if d.Torn != "" {
+		t.Notes = append(t.Notes, "", "warning: "+d.Torn+": what is before it was replayed")
+	}
 	return t
 }
 

@@ -53,7 +53,11 @@ func Run(ctx context.Context, c Config, progress Progress) (*Document, error) {
 			return nil, &CellError{cells[i].ID(), err}
 		}
 	}
-	return newDocument(&c, results, ctx.Err() != nil), nil
+	d := newDocument(&c, results, ctx.Err() != nil)
+	if l := cells[0].history; l != nil && l.Torn != nil {
+		d.Torn = l.Torn.Error()
+	}
+	return d, nil
 }
 
 // CellError is what went wrong in one cell.

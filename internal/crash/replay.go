@@ -111,6 +111,9 @@ func named(path string, read func(io.Reader) (*history.Log, error), f io.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if l.Torn != nil {
+		l.Torn = fmt.Errorf("%s: %w", path, l.Torn)
+	}
 	return l, nil
 }
 
@@ -132,29 +135,47 @@ func fits(l *history.Log, info devices.Info) error {
 	return nil
 }
 
-// ExportDM writes a history in the kernel's format, with sectors that say what
-// they are in place of the data, which a history does not have.
-func ExportDM(w io.WriteSeeker, l *history.Log) error {
-	d := history.NewDMWriter(w)
-	open := map[uint64]*devices.Request{}
-	var data []byte
+// ExportDM writes a history in the kernel's format.
+func ExportDM(w history.LogFile, l *history.Log) error {
+	d := NewDMExport(w)
 	for i := range l.Events {
-		e := &l.Events[i]
-		if e.Kind == history.Submit {
-			r := &devices.Request{Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Txn: e.Txn}
-			r.Stamp = e.Stamp
-			open[e.Seq] = r
-			d.Begin(r)
-			continue
-		}
-		r := open[e.Of]
-		delete(open, e.Of)
-		r.Errno = e.Errno
-		if data = data[:0]; r.Op == devices.OpWrite {
-			data = append(data, make([]byte, r.Length)...)
-			workloads.Label{Offset: r.Offset, Stamp: r.Stamp, Txn: r.Txn}.Fill(data)
-		}
-		d.End(r, data)
+		d.Observe(&l.Events[i])
 	}
 	return d.Close()
 }
+
+// DMExport is a history.Sink that writes the kernel's format as the events come,
+// with sectors that say what they are in place of the data, which a history does
+// not have.
+type DMExport struct {
+	w    *history.DMWriter
+	open map[uint64]*devices.Request
+	data []byte
+}
+
+// NewDMExport begins a log.
+func NewDMExport(w history.LogFile) *DMExport {
+	return &DMExport{w: history.NewDMWriter(w), open: map[uint64]*devices.Request{}}
+}
+
+// Observe takes the next event.
+func (d *DMExport) Observe(e *history.Event) {
+	if e.Kind == history.Submit {
+		r := &devices.Request{Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Txn: e.Txn}
+		r.Stamp = e.Stamp
+		d.open[e.Seq] = r
+		d.w.Begin(r)
+		return
+	}
+	r := d.open[e.Of]
+	delete(d.open, e.Of)
+	r.Errno = e.Errno
+	if d.data = d.data[:0]; r.Op == devices.OpWrite {
+		d.data = append(d.data, make([]byte, r.Length)...)
+		workloads.Label{Offset: r.Offset, Stamp: r.Stamp, Txn: r.Txn}.Fill(d.data)
+	}
+	d.w.End(r, d.data)
+}
+
+// Close writes the rest.
+func (d *DMExport) Close() error { return d.w.Close() }

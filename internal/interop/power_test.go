@@ -18,6 +18,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
+	"nbdbench/internal/crash"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -31,7 +32,7 @@ type powered struct {
 // power serves a device on an image in dir.
 func power(t *testing.T, dir string, args ...string) *powered {
 	t.Helper()
-	p := &powered{dir: dir, image: filepath.Join(dir, "image"), control: filepath.Join(dir, "control"), log: filepath.Join(dir, "log")}
+	p := &powered{dir: dir, image: filepath.Join(dir, "image"), control: filepath.Join(dir, "control"), log: filepath.Join(t.TempDir(), "log")}
 	_ = os.Remove(p.control) // of a server that was killed
 	p.server = serve(t, append([]string{"--size", "16M", "--image", p.image, "--control", p.control, "--log", p.log}, args...)...)
 	return p
@@ -278,6 +279,69 @@ func TestAClonedCutIsAnotherExportAndTheOriginalRunsOn(t *testing.T) {
 	}
 }
 
+// Of several exports a cut takes the one that it names, and SIGUSR1 all of them.
+func TestACutOfOneExportLeavesTheOthersTheirPower(t *testing.T) {
+	need(t, "qemu-io")
+	dir := t.TempDir()
+	device := filepath.Join(dir, "forgetful.yaml") // it keeps what is not flushed in its cache
+	if err := os.WriteFile(device, []byte("extends: nvme-990pro\nname: forgetful\ncache: {idle_destage: 0s}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := power(t, dir, device, "--export", "log="+device)
+	named := func(name string) string { return strings.Replace(p.uri, "nbd+unix:///", "nbd+unix:///"+name, 1) }
+	first, second := qemuSession(t, p.uri), qemuSession(t, named("log"))
+	cuts := func(want ...float64) {
+		t.Helper()
+		for i, e := range p.tell("stats")["exports"].([]any) {
+			if got := e.(map[string]any)["cuts"]; i < len(want) && got != want[i] {
+				t.Errorf("export %d: %v cuts, expected %v", i, got, want[i])
+			}
+		}
+	}
+	for _, w := range []*writer{first, second} {
+		w.say("write -P 1 0 64k")
+		w.say("flush")
+		w.say("write -P 2 0 64k")
+	}
+	for command, want := range map[string]string{
+		"cut":                         `--export: expected one of "", "log", got none`,
+		"cut --clone new":             `--export: expected one of "", "log", got none`,
+		"cut --export no":             `--export: expected one of "", "log", got "no"`,
+		"cut --export no --clone new": `--export: expected one of "", "log", got "no"`,
+		"cut --export":                "expected cut [--export NAME]",
+	} {
+		if reply := p.tell(command); !strings.Contains(fmt.Sprint(reply["error"]), want) {
+			t.Errorf("%s: %v, want %q", command, reply, want)
+		}
+	}
+	cuts(0, 0)
+	if reply := p.tell("cut --export log"); reply["export"] != "log" || reply["exposed_bytes"].(float64) < 64<<10 {
+		t.Errorf("cut --export log: %v, expected 64 KiB or more of the export log", reply)
+	}
+	cuts(0, 1)
+	first.say("read -P 2 0 64k")
+	if said := second.ask("read -P 1 0 64k"); !strings.Contains(said, "failed") {
+		t.Errorf("the connection outlived its export's power: %s", said)
+	}
+	second.kill()
+	must(t, "", "qemu-io", "-f", "raw", "-c", "read -P 1 0 64k", named("log"))
+	if reply := p.tell(`cut --export "" --clone snapshot`); reply["error"] != nil || reply["export"] != "snapshot" {
+		t.Error(reply)
+	}
+	must(t, "", "qemu-io", "-f", "raw", "-c", "read -P 1 0 64k", named("snapshot"))
+	cuts(1, 1) // a clone counts, so that the next one has another seed
+	if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	for tries := 0; !strings.Contains(first.ask("read -P 1 0 64k"), "failed"); tries++ {
+		if tries > 1000 {
+			t.Fatal("the signal cut nothing")
+		}
+	}
+	first.kill()
+	cuts(2, 2, 1)
+}
+
 // hammer writes until the server is gone, each slot in blocks of its own, and
 // knows what was promised.
 type hammer struct {
@@ -422,7 +486,50 @@ func TestTheLogOfALiveSessionReplaysToItsImage(t *testing.T) {
 	}
 	w.kill()
 	p.stop()
-	image, err := os.ReadFile(p.image)
+	replaysTo(t, log, p.image)
+}
+
+// TestTheLogOfALiveSessionReplaysToItsImageWhateverItsEnd: after a power cut that
+// takes some of what was not flushed, and after kill -9, when the file has no end.
+func TestTheLogOfALiveSessionReplaysToItsImageWhateverItsEnd(t *testing.T) {
+	need(t, "qemu-io")
+	dir := t.TempDir()
+	log := filepath.Join(dir, "dm")
+	p := power(t, dir, "nvme-990pro", "--log-writes", log)
+	for cut := range 3 {
+		w := qemuSession(t, p.uri)
+		w.say(fmt.Sprintf("write -P %d 0 256k", 8*cut+1))
+		w.say("flush")
+		w.say(fmt.Sprintf("write -P %d 128k 256k", 8*cut+2))
+		w.say(fmt.Sprintf("write -z %dk 8k", 64*cut))
+		w.say(fmt.Sprintf("write -f -P %d 300k 4k", 8*cut+3))
+		p.tell("cut")
+		w.kill()
+	}
+	w := qemuSession(t, p.uri)
+	w.say("write -P 99 0 12k")
+	w.say("flush")
+	p.stopped = true
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait() // it was killed
+	w.kill()
+	replaysTo(t, log, p.image)
+	for _, path := range []string{log, p.log} { // each is whole up to the last promise
+		l, err := crash.LoadHistory(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := l.Events[len(l.Events)-1]
+		if l.Torn != nil || last.Op != devices.OpFlush || last.Kind != history.Done {
+			t.Errorf("%s: %v, and the last event is %+v, expected the reply to the FLUSH", path, l.Torn, last)
+		}
+	}
+}
+
+// replaysTo applies a log's entries to an empty disk, which must come to be image.
+func replaysTo(t *testing.T, log, path string) {
+	t.Helper()
+	image, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,7 +547,9 @@ func TestTheLogOfALiveSessionReplaysToItsImage(t *testing.T) {
 			at += sectors * size
 		}
 	}
-	if !bytes.Equal(disk, image) {
-		t.Error("what the log replays to is not the image")
+	for at := range disk {
+		if disk[at] != image[at] {
+			t.Fatalf("what the log replays to has %d at byte %d, the image %d", disk[at], at, image[at])
+		}
 	}
 }
