@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,12 +53,13 @@ func serve(t *testing.T, x export) *disk {
 	if x.device == "" {
 		x.device = drive
 	}
-	model, err := catalog.Open(x.device, loop, catalog.Options{Mode: devices.RealBytes, Size: x.size, Seed: 1})
+	o := catalog.Options{Mode: devices.RealBytes, Size: x.size, Seed: 1}
+	if x.contents != nil {
+		o.Media = x.contents.Clone()
+	}
+	model, err := catalog.Open(x.device, loop, o)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if x.contents != nil {
-		fill(t, loop, model, x.contents)
 	}
 	d := &disk{t: t, model: model}
 	inner := devices.Device(model)
@@ -199,29 +199,4 @@ func forgetfulDrive(t *testing.T, lies string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// fill writes what is not zeros to the model and flushes it, before real time
-// begins.
-func fill(t *testing.T, loop *sim.Loop, model catalog.Device, contents devices.Media) {
-	t.Helper()
-	n := &countdown{}
-	submit := func(r *devices.Request) {
-		n.left++
-		r.Completer = n
-		model.Submit(r)
-		loop.RunWhile(func() bool { return n.left > 0 })
-		if r.Errno != devices.OK {
-			t.Fatalf("%v: %v", r, r.Errno)
-		}
-	}
-	zeros := make([]byte, 64<<10)
-	for at := uint64(0); at < model.Info().Size; at += uint64(len(zeros)) {
-		b := make([]byte, min(uint64(len(zeros)), model.Info().Size-at))
-		contents.Read(at, uint64(len(b)), &devices.Payload{Bytes: b})
-		if !bytes.Equal(b, zeros[:len(b)]) {
-			submit(write(at, 0, b))
-		}
-	}
-	submit(&devices.Request{Op: devices.OpFlush})
 }

@@ -123,6 +123,7 @@ var exports = []struct {
 	{"none", "none", nil, true, "", 0},
 	{"discard", "discard", nil, false, "", 0},
 	{"FUA alone", "native", &layer.Advertised{FUA: true}, false, "", 0},
+	{"lying", "native", nil, false, "lies: {flush: true, fua: true}\n", 0},
 	// It loses the last commit alone, and only until the next FLUSH.
 	{"FUA that lies", "native", nil, false, "lies: {fua: true}\n", 20},
 }
