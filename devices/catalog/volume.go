@@ -97,5 +97,8 @@ func (p *Profile) openRAID(loop *sim.Loop, media devices.Media, o Options) (Devi
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Name, err)
 	}
+	if o.Media != nil { // it outlives the device, as the battery does
+		d.KeepAtOnce()
+	}
 	return d, nil
 }

@@ -202,7 +202,13 @@ func (d *RAID) landed(j *job, e devices.Errno) {
 		d.giveUp()
 		return // the slot keeps its data
 	}
+	if d.kept != nil {
+		d.kept.destaging = true
+	}
 	d.cache.Land(j.flight)
+	if d.kept != nil {
+		d.kept.destaging = false
+	}
 	j.flight = nil
 	d.busy--
 	d.unstall()

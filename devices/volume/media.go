@@ -23,6 +23,20 @@ func (Blank) Clone() devices.Media { return Blank{} }
 // Mode is Versions, the cheaper one.
 func (Blank) Mode() devices.Mode { return devices.Versions }
 
+// kept is a medium that outlives the controller, in which what a battery keeps is
+// as soon as it is acknowledged: what the controller destages is there already.
+type kept struct {
+	devices.Media
+	destaging bool
+}
+
+// Write writes what is no destage.
+func (k *kept) Write(off, n uint64, c devices.Content) {
+	if !k.destaging {
+		k.Media.Write(off, n, c)
+	}
+}
+
 // saved is the medium of a volume whose cache a battery keeps: what is on the
 // medium, and over it what the cache holds. It is a view of the volume, good
 // until its loop goes on; Clone copies it.

@@ -109,8 +109,9 @@ type RAID struct {
 	destaging bool // from HighWater down to LowWater, or idle
 	idle      sim.Timer
 
-	failed  bool // the battery
-	offline bool // the disk failed a destage
+	kept    *kept // see KeepAtOnce
+	failed  bool  // the battery
+	offline bool  // the disk failed a destage
 	stats   devices.Stats
 }
 
@@ -167,6 +168,17 @@ func (d *RAID) checkDisk(disk devices.Info) error {
 	return nil
 }
 
+// KeepAtOnce has the medium hold what is acknowledged as soon as it is: for a
+// medium that outlives the volume, as a battery does. To be called before the
+// first request; of one whose battery has failed it changes nothing.
+func (d *RAID) KeepAtOnce() {
+	if d.failed {
+		return
+	}
+	d.kept = &kept{Media: d.media}
+	d.cache = devices.NewCache(d.kept, d.cfg.Capacity, d.info.AtomicUnit)
+}
+
 // Info describes the volume. It does not say that a battery has failed since.
 func (d *RAID) Info() devices.Info { return d.info }
 
@@ -198,7 +210,13 @@ func (d *RAID) FailBattery() {
 // a good battery that is the medium under all that the cache holds; without, the
 // medium, and of what was on its way to it any atomic units.
 func (d *RAID) Cut(seed sim.Seed) *devices.Cut {
+	if d.kept != nil && d.passing == 0 { // what is on its way is there
+		return devices.NewCut(d.media)
+	}
 	cut := d.cache.Cut(seed)
+	if d.kept != nil {
+		return cut
+	}
 	if d.failed {
 		return cut
 	}
@@ -338,6 +356,9 @@ func (d *RAID) store(r *devices.Request) {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}
 	if r.Length > 0 {
+		if d.kept != nil {
+			d.kept.Write(r.Offset, r.Length, c)
+		}
 		d.cache.Write(r.Offset, r.Length, c, r.Txn)
 	}
 	d.stats.HostWrittenBytes += r.Length

@@ -83,9 +83,6 @@ func (l *live) openMedia() (err error) {
 		l.media = devices.NewMedia(devices.RealBytes)
 		return nil
 	}
-	if l.profile.Kind == "raid" {
-		return &layer.Unsupported{Reason: fmt.Sprintf("--image: %s keeps what it acknowledged in a cache of its own, which no file holds", l.profile.Name)}
-	}
 	size := uint64(l.profile.Size)
 	if l.config.Size != 0 {
 		size = l.config.Size

@@ -342,6 +342,47 @@ func TestACutOfOneExportLeavesTheOthersTheirPower(t *testing.T) {
 	cuts(2, 2, 1)
 }
 
+// A battery keeps the controller's cache, which nothing has emptied here: over a
+// power cut, and in the image over kill -9.
+func TestABatteryKeepsWhatTheControllerAcknowledged(t *testing.T) {
+	need(t, "qemu-io")
+	dir := t.TempDir()
+	device := filepath.Join(dir, "full.yaml")
+	if err := os.WriteFile(device, []byte("extends: raid-bbu\nname: full\nraid: {idle_destage: 0s}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range []bool{false, true} {
+		args := []string{"--size", "16M", device}
+		if image {
+			args = append(args, "--image", filepath.Join(dir, "disk"))
+		}
+		p := serve(t, args...)
+		w := qemuSession(t, p.uri)
+		w.say("write -P 7 0 64k")
+		if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+		for tries := 0; !strings.Contains(w.ask("read -P 7 0 64k"), "failed"); tries++ {
+			if tries > 1000 {
+				t.Fatal("the signal cut nothing")
+			}
+		}
+		w.kill()
+		w = qemuSession(t, p.uri)
+		w.say("read -P 7 0 64k")
+		w.say("write -P 8 0 64k")
+		if image {
+			p.stopped = true
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait() // it was killed
+			p = serve(t, args...)
+			must(t, "", "qemu-io", "-f", "raw", "-c", "read -P 8 0 64k", p.uri)
+		}
+		w.kill()
+		p.stop()
+	}
+}
+
 // hammer writes until the server is gone, each slot in blocks of its own, and
 // knows what was promised.
 type hammer struct {
