@@ -136,7 +136,7 @@ func (r *CellResult) add(v *verdict) {
 		r.FirstBroken = r.Cuts
 	}
 	r.Durability.Add(results.Cut{
-		Acked: v.Acked, Lost: v.Lost, AtRisk: v.AtRisk, LostWindow: v.LostWindow, AtRiskBytes: v.AtRiskBytes, Violations: int64(len(v.sights)),
+		Acked: v.Acked, Lost: v.Lost, AtRisk: v.AtRisk, LostWindow: v.LostWindow, AtRiskBytes: v.AtRiskBytes, Violations: v.findings,
 	})
 }
 

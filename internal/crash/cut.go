@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
@@ -47,7 +48,8 @@ type verdict struct {
 	log2       float64 // of how many are legal
 	exhaustive bool
 	broken     bool // an image breaks the invariant of a strategy that promises nothing
-	sights     []sight
+	findings   int64
+	sights     []sight // the first finding of each class
 }
 
 // trial is one cut of a world.
@@ -157,7 +159,9 @@ func (t *trial) built(legal *space) {
 
 // promise takes down what breaks a promise.
 func (t *trial) promise(v history.Violation, images string, number uint64) {
-	t.see(finding{v.Class, v.Sector, v.Found}, images, number, v.String())
+	if s := t.see(finding{v.Class, v.Sector, v.Found}, images, number); s != nil {
+		s.text = v.String()
+	}
 }
 
 // invariant takes down how an image breaks the workload's invariant, if it does.
@@ -170,21 +174,29 @@ func (t *trial) invariant(read image, images string, number uint64) bool {
 		return false
 	}
 	t.broken = true
-	if t.cell.Place.Durable {
-		t.see(finding{Invariant, b.sector, b.found}, images, number, b.text)
-		t.sights[len(t.sights)-1].expected = []devices.Stamp{b.want}
+	if !t.cell.Place.Durable {
+		return true
+	}
+	if s := t.see(finding{Invariant, b.sector, b.found}, images, number); s != nil {
+		s.text, s.expected = b.text, []devices.Stamp{b.want}
 	}
 	return true
 }
 
-// see takes down a finding, the first time that the run has it.
-func (t *trial) see(f finding, images string, number uint64, text string) {
-	s := sight{finding: f, images: images, image: number, text: text, step: t.step, at: t.loop.Now()}
+// see counts a finding. The first of its class it takes down, and returns it for
+// the caller to say more; of a broken promise there may be one in each sector.
+func (t *trial) see(f finding, images string, number uint64) *sight {
+	t.findings++
+	if slices.ContainsFunc(t.sights, func(s sight) bool { return s.class == f.class }) {
+		return nil
+	}
+	s := sight{finding: f, images: images, image: number, step: t.step, at: t.loop.Now()}
 	s.expected = t.expected.At(f.sector, nil)
 	if event, flush := t.expected.Covered(f.sector); event != 0 {
 		s.covered = coveredBy(event, flush)
 	}
 	t.sights = append(t.sights, s)
+	return &t.sights[len(t.sights)-1]
 }
 
 // lostCommit takes down that an image has lost a commit, which a durable
@@ -194,9 +206,11 @@ func (t *trial) lostCommit(lost history.Loss, read image, images string, number 
 		return
 	}
 	sector := t.app.firstLost(lost.OldestTxn, read)
-	t.see(finding{LostCommit, sector, read(sector)}, images, number,
-		fmt.Sprintf("commit %d, acknowledged at %v, is lost", lost.OldestTxn, lost.OldestAck))
-	last := &t.sights[len(t.sights)-1]
+	last := t.see(finding{LostCommit, sector, read(sector)}, images, number)
+	if last == nil {
+		return
+	}
+	last.text = fmt.Sprintf("commit %d, acknowledged at %v, is lost", lost.OldestTxn, lost.OldestAck)
 	last.expected = last.expected[:0]
 	for i := range t.log.Events { // the commit's own
 		if e := &t.log.Events[i]; e.Txn == lost.OldestTxn && e.Kind == history.Submit && e.Op.Modifies() && e.Offset/devices.Sector <= sector && sector*devices.Sector < e.Offset+e.Length {

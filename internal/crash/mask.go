@@ -12,6 +12,8 @@ type mask struct {
 	devices.Device
 	loop *sim.Loop
 	keep map[uint64]bool // nil is all
+	last uint64          // of keep
+	busy int             // let through and not done
 	n    uint64
 	ops  []devices.Op // of all requests so far
 	away map[*devices.Request]bool
@@ -23,6 +25,7 @@ func newMask(loop *sim.Loop, d devices.Device, requests []uint64) *mask {
 		m.keep, m.away = map[uint64]bool{}, map[*devices.Request]bool{}
 		for _, n := range requests {
 			m.keep[n] = true
+			m.last = max(m.last, n)
 		}
 	}
 	return m
@@ -34,6 +37,7 @@ func (m *mask) next(r *devices.Request) bool {
 	m.n++
 	m.ops = append(m.ops, r.Op)
 	if m.keep == nil || m.keep[m.n] {
+		m.busy++
 		return true
 	}
 	m.away[r] = true
@@ -43,11 +47,16 @@ func (m *mask) next(r *devices.Request) bool {
 // masked reports whether r, which is done, did not go through.
 func (m *mask) masked(r *devices.Request) bool {
 	if !m.away[r] {
+		m.busy--
 		return false
 	}
 	delete(m.away, r)
 	return true
 }
+
+// over reports whether all requests that go through are done. Without a choice of
+// requests there is no last one.
+func (m *mask) over() bool { return m.keep != nil && m.n >= m.last && m.busy == 0 }
 
 // Submit forwards r or answers it.
 func (m *mask) Submit(r *devices.Request) {

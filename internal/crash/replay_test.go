@@ -1,7 +1,10 @@
 package crash
 
 import (
+	"compress/gzip"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,5 +101,38 @@ func TestAHistoryThatADeviceCannotDoIsUnsupported(t *testing.T) {
 	c.History = "crash_test.go"
 	if _, err := c.Cells(); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a file system wrote, under a FLUSH that does nothing: of 134 requests two
+// remain, for a fraction of the cuts that there may be.
+func TestALongHistoryIsShrunkByFewCuts(t *testing.T) {
+	packed, err := os.Open("../interop/kernel/testdata/dm-log-writes-ext4.log.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	log := filepath.Join(t.TempDir(), "dm")
+	z, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(z)
+	if err := errors.Join(err, os.WriteFile(log, data, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c := one("nvme-990pro", "", "native", 16)
+	c.History = log
+	c.Fault, _ = fault.Parse("lying-flush")
+	cell := cellOf(t, c)
+	first := map[history.Class]found{}
+	r := &CellResult{}
+	if err := cell.oneRun(scenario{cell: cell, seed: 1, commits: 1, connections: 1}, r, first, func() bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	k := &shrinker{best: first[history.LostFlushed], class: history.LostFlushed}
+	k.run()
+	if len(k.best.requests) != 2 || k.tries > 500 || k.replays > 100 {
+		t.Errorf("%d requests are left after %d cuts of %d runs, expected 2 after at most 500 of 100", len(k.best.requests), k.tries, k.replays)
 	}
 }
