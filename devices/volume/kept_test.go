@@ -62,3 +62,24 @@ func killed(t *testing.T, seed uint64, keep bool) (broken int) {
 	}
 	return broken
 }
+
+func TestAMediumThatOutlivesTheVolumeTellsItsHoles(t *testing.T) {
+	loop := sim.NewLoop()
+	v, err := volume.NewRAID(loop, controller, info, devices.NewMedia(devices.Versions), &disk{loop: loop, info: info})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.KeepAtOnce()
+	var b devices.BlockStatus
+	b.Reset(8)
+	for _, r := range []*devices.Request{write(0, block), {Op: devices.OpBlockStatus, Length: 2 * block, Payload: devices.Payload{Status: &b}}} {
+		r.Completer = nobody{}
+		r.Begin(loop.Now())
+		v.Submit(r)
+		for loop.Step() {
+		}
+	}
+	if got := b.Extents; len(got) != 2 || got[0].Flags != 0 || got[1].Flags != devices.StatusZero|devices.StatusHole {
+		t.Errorf("a block of data and a hole are %+v", got)
+	}
+}

@@ -37,6 +37,14 @@ func (k *kept) Write(off, n uint64, c devices.Content) {
 	}
 }
 
+// Status is that of the medium.
+func (k *kept) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
+	if s, ok := k.Media.(devices.Sparse); ok {
+		return s.Status(off, n)
+	}
+	return n, 0
+}
+
 // saved is the medium of a volume whose cache a battery keeps: what is on the
 // medium, and over it what the cache holds. It is a view of the volume, good
 // until its loop goes on; Clone copies it.
