@@ -71,6 +71,7 @@ func (c *Client) Submit(r *devices.Request) {
 func dataOp(op devices.Op) bool { return op == devices.OpRead || op == devices.OpWrite }
 
 // check is what libnbd's strict mode checks, before anything is sent.
+// "Transmission flags": a client MUST NOT use what was not advertised.
 func (c *Client) check(r *devices.Request) devices.Errno {
 	f := c.info.Flags
 	switch {
@@ -143,7 +144,7 @@ func (c *Client) Receive(e devices.Errno, cookie uint64, p devices.Payload) erro
 	if r.Op == devices.OpRead {
 		r.Stamp = p.Stamp
 	}
-	c.shut = c.shut || e == devices.ESHUTDOWN // MUST then send nothing but DISC
+	c.shut = c.shut || e == devices.ESHUTDOWN // "Error values": MUST then send nothing but DISC
 	c.finish(r, devices.Wire, e)
 	c.sendWaiting()
 	return nil

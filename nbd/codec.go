@@ -84,8 +84,8 @@ func knownErrno(e devices.Errno) devices.Errno {
 }
 
 // replyErrno is the error that may go on the wire for a request with these
-// flags that ended with e: as nbdkit maps them, ENOTSUP only answers FAST_ZERO
-// and EOVERFLOW only DF.
+// flags that ended with e ("Error values"): as nbdkit maps them, ENOTSUP only
+// answers FAST_ZERO and EOVERFLOW only DF.
 func replyErrno(e devices.Errno, flags devices.Flags) devices.Errno {
 	switch {
 	case e == devices.OK:

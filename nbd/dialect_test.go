@@ -534,3 +534,29 @@ func TestClientChunks(t *testing.T) {
 		})
 	}
 }
+
+// TestChunkOfUnknownTypeEndsTheConnection, as does one that is malformed.
+func TestChunkOfUnknownTypeEndsTheConnection(t *testing.T) {
+	for _, test := range []struct {
+		name, chunk string
+		ends        bool
+	}{
+		{"an unknown type", "668e33ef 0001 0007 0000000000000000 0000000c", true},
+		{"an unknown type without a payload", "668e33ef 0001 0007 0000000000000000 00000000", true},
+		{"NONE that is not the last", "668e33ef 0000 0000 0000000000000000 00000000", true},
+		{"NONE with a payload", "668e33ef 0001 0000 0000000000000000 00000001", true},
+		{"data of no bytes", "668e33ef 0001 0001 0000000000000000 00000008", true},
+		{"a hole with too long a payload", "668e33ef 0001 0002 0000000000000000 0000000d", true},
+		{"an error of unknown type", "668e33ef 0001 8777 0000000000000000 00000006", false},
+		{"NONE", "668e33ef 0001 0000 0000000000000000 00000000", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var k Chunk
+			_, err := (&Dialect{Structured: true}).decodeReply(unhex(t, test.chunk), &k)
+			var protocol *ProtocolError
+			if errors.As(err, &protocol) != test.ends || (err != nil) != test.ends {
+				t.Errorf("%+v: %v", k, err)
+			}
+		})
+	}
+}

@@ -93,6 +93,9 @@ func preferred(want, least, most uint32) uint32 {
 	return min(max(want, least, 512), max(most, least))
 }
 
+// flags: "Transmission flags": FLUSH and FUA are independent of each other,
+// FAST_ZERO needs WRITE_ZEROES, and CAN_MULTI_CONN promises one cache for all
+// connections, which is the device's to promise.
 func (e *Export) flags(info *devices.Info) TransmissionFlags {
 	readOnly := e.ReadOnly || info.ReadOnly
 	f := HasFlags

@@ -122,7 +122,8 @@ func (h *ServerHandshake) flags() bool {
 	return true
 }
 
-// admit says whether the option may be haggled over at all.
+// admit says whether the option may be haggled over at all. "Newstyle
+// negotiation": without fixed newstyle there is EXPORT_NAME alone.
 func (h *ServerHandshake) admit(opt Option, n uint32) error {
 	switch m := binary.BigEndian.Uint64(h.in); {
 	case m != magicOption:
@@ -155,6 +156,8 @@ func (h *ServerHandshake) tooLong(opt Option, n uint32) {
 	}
 }
 
+// option: "Option types": ABORT MUST be acknowledged, and an option that is not
+// known is answered with ERR_UNSUP.
 func (h *ServerHandshake) option(opt Option, data []byte) {
 	if h.policy == ForcedTLS && !h.secure && opt != OptStartTLS && opt != OptAbort {
 		h.insecure(opt)

@@ -112,7 +112,7 @@ func (s *ServerConn) Receive(h *Header, p devices.Payload, arrived sim.Time) {
 }
 
 func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, arrived sim.Time) {
-	if h.Op == cmdDisc {
+	if h.Op == cmdDisc { // "Request types", DISC: finish what is in flight, no reply
 		s.disc = true
 		return
 	}

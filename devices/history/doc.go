@@ -16,6 +16,8 @@
 //
 // # The rules
 //
+// They are those of the NBD protocol, "Ordering of messages and writes".
+//
 // Writes are ordered by real time alone: v is before w if v's reply, good or
 // bad, was sent before w was received. Those that overlap may land in either
 // order. Events are numbered, and the numbers decide, not the clock.

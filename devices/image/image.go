@@ -120,7 +120,7 @@ func (m *Media) zero(off, n uint64) error {
 	return m.provision(off, n)
 }
 
-// provision writes zeros. Space that is only reserved for them, as by fallocate,
+// provision writes zeros: "Request types", WRITE_ZEROES with NO_HOLE. Space that is only reserved for them, as by fallocate,
 // could not be told from a hole later.
 func (m *Media) provision(off, n uint64) error {
 	zeros := make([]byte, min(n, zeroPiece))
