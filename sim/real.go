@@ -300,21 +300,48 @@ func (r *Real) runIfDue() {
 	r.Leave()
 }
 
-// lateBuckets is the number of powers of two that a Lateness tells apart: the
-// last is everything from 2^38 ns, four and a half minutes.
-const lateBuckets = 40
+// A Lateness tells apart each power of two from 2^lateLow to 2^lateHigh ns, in
+// lateParts parts each: below, 16 ns are one bucket, and the last is everything
+// from four and a half minutes.
+const (
+	lateLow   = 4
+	lateHigh  = 38
+	lateParts = 16
+	lateCount = 1 + (lateHigh-lateLow)*lateParts + 1
+)
 
-// Lateness counts delays in buckets of powers of two nanoseconds. One
-// goroutine may observe while any read.
+// Lateness counts delays in buckets of which each is a sixteenth of a power of
+// two nanoseconds wide. One goroutine may observe while any read.
 type Lateness struct {
-	buckets [lateBuckets]atomic.Uint64
+	buckets [lateCount]atomic.Uint64
 	max     atomic.Int64
+}
+
+// lateBucket is the bucket of d.
+func lateBucket(d Duration) int {
+	switch b := bits.Len64(uint64(d)) - 1; {
+	case b < lateLow:
+		return 0
+	case b >= lateHigh:
+		return lateCount - 1
+	default:
+		return 1 + (b-lateLow)*lateParts + int(d>>(b-lateLow))&(lateParts-1)
+	}
+}
+
+// lateEnd is the greatest delay of bucket i, but the last.
+func lateEnd(i int) Duration {
+	b, part := lateLow+(i-1)/lateParts, (i-1)%lateParts
+	if i == 0 {
+		return 1<<lateLow - 1
+	}
+	return Duration(lateParts+part+1)<<(b-lateLow) - 1
 }
 
 // Observe counts d; less than nothing is nothing.
 func (l *Lateness) Observe(d Duration) {
 	d = max(d, 0)
-	l.buckets[min(bits.Len64(uint64(d)), lateBuckets-1)].Add(1)
+	l.buckets[lateBucket(d)].Add(1)
 	for {
 		m := l.max.Load()
 		if int64(d) <= m || l.max.CompareAndSwap(m, int64(d)) {
@@ -335,18 +362,18 @@ func (l *Lateness) Count() (n uint64) {
 func (l *Lateness) Max() Duration { return Duration(l.max.Load()) }
 
 // Quantile is the upper end of the bucket in which the fraction p of all
-// delays is reached, and so too high by a factor of two at most; 0 if there
-// are none.
+// delays is reached, and so too high by a sixteenth at most; 0 if there are
+// none.
 func (l *Lateness) Quantile(p float64) Duration {
 	n := l.Count()
 	if n == 0 {
 		return 0
 	}
 	var seen uint64
-	for i := range l.buckets {
+	for i := range lateCount - 1 {
 		seen += l.buckets[i].Load()
 		if float64(seen) >= p*float64(n) {
-			return min(Duration(1)<<i-1, l.Max())
+			return min(lateEnd(i), l.Max())
 		}
 	}
 	return l.Max()

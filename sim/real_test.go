@@ -225,11 +225,26 @@ func TestLatenessQuantiles(t *testing.T) {
 	}
 	l.Observe(time.Second)
 	l.Observe(-5)
-	if q := l.Quantile(.5); q < 1000 || q > 2000 {
+	if q := l.Quantile(.5); q < 1000 || q > 1000*17/16 {
 		t.Errorf("the median of 1000 ns is %v", q)
 	}
 	if q := l.Quantile(1); q != time.Second || l.Max() != time.Second || l.Count() != 101 {
 		t.Errorf("maximum %v of %v", q, &l)
+	}
+}
+
+func TestLatenessBucketsAreASixteenthWide(t *testing.T) {
+	for d := Duration(0); d < 1<<lateHigh; d += 1 + d/97 {
+		i := lateBucket(d)
+		if end := lateEnd(i); end < d || d >= 1<<lateLow && end > d+d/16 {
+			t.Fatalf("%d ns is in bucket %d, to %d ns", d, i, end)
+		}
+		if i > 0 && lateBucket(lateEnd(i-1)) != i-1 {
+			t.Fatalf("bucket %d ends at %d ns, which is in %d", i-1, lateEnd(i-1), lateBucket(lateEnd(i-1)))
+		}
+	}
+	if lateBucket(1<<lateHigh) != lateCount-1 || lateBucket(1<<62) != lateCount-1 {
+		t.Error("the last bucket is everything above")
 	}
 }
 

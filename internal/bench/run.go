@@ -179,7 +179,7 @@ func settle(c *results.Cell, outcomes []outcome) {
 
 // warnLate says how late a real-time server's replies were, beyond what the
 // device's time asks: the worst of its runs. The quantiles are upper ends of
-// buckets of a factor of two.
+// buckets of a sixteenth of a factor of two.
 func warnLate(c *results.Cell, late []*sim.Lateness) {
 	if len(late) == 0 {
 		return
