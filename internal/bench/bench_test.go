@@ -212,6 +212,29 @@ func TestAnInterruptedPlanIsPartial(t *testing.T) {
 	}
 }
 
+// TestAPlanInterruptedBeforeItBeginsIsPartial: in real time, while the socket's
+// own round trip is measured, and while a run connects.
+func TestAPlanInterruptedBeforeItBeginsIsPartial(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	p := plan("ram", "sync-4k", "native none")
+	p.Clock, p.Cuts, p.Runs, p.Duration, p.Commits = "real", 0, 1, time.Hour, 0
+	doc, err := Run(ctx, &p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !doc.Partial || doc.Host.RoundTrip != nil || doc.Cells[1].Status != results.StatusPartial {
+		t.Errorf("partial %v, round trip %v, last cell %s", doc.Partial, doc.Host.RoundTrip, doc.Cells[1].Status)
+	}
+	cells, err := p.Cells()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := runReal(ctx, &p, &cells[0], task{}); !errors.Is(o.err, errNotRun) {
+		t.Errorf("a run that cannot connect any more: %v", o.err)
+	}
+}
+
 func TestAnOpenLoopCountsFromWhenACommitWasDue(t *testing.T) {
 	p := plan("nvme-990pro", "sync-4k", "emulate")
 	p.Rate, p.Arrival, p.Commits = 500, "poisson", 2000 // of 610 that the device can do

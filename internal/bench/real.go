@@ -46,6 +46,9 @@ func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
 		return h, nil
 	}
 	d, err := RoundTrip(ctx)
+	if ctx.Err() != nil {
+		return h, nil // interrupted: what there is is kept, and this is not there
+	}
 	h.RoundTrip = &d
 	return h, err
 }
@@ -162,6 +165,9 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 		return
 	}
 	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
+	if errors.Is(err, context.Canceled) {
+		err = errNotRun
+	}
 	if err != nil {
 		o.err = errors.Join(err, real.Close())
 		return
