@@ -112,6 +112,9 @@ func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	if err := unix.SetsockoptInt(c.plain.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10); err != nil {
+		t.Fatal(err)
+	}
 	data := bytes.Repeat([]byte("nbdbench"), testSize/8)
 	w := make(waiter, 1)
 	gate.Lock()

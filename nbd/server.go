@@ -228,6 +228,7 @@ func (s *Server) track(l net.Listener) bool {
 // nil if the client disconnected as the protocol asks.
 func (s *Server) ServeConn(c net.Conn) error {
 	defer c.Close()
+	widen(c)
 	k := &serverSocket{server: s, conn: c, done: make(chan struct{}), room: make(chan struct{}, 1)}
 	if !s.add(k) {
 		return ErrServerClosed
