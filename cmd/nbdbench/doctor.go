@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,8 @@ func newDoctor() *cobra.Command {
 		Long: `Say what this machine has and lacks, and how to mend it.
 
 The comparison in virtual time needs nothing. The other NBD programs are needed
-only to try them against nbdbench; the kernel's nbd module only for /dev/nbdN.`,
+only to try them against nbdbench; the kernel's nbd module only for /dev/nbdN:
+without that, or without the right to it, the exit code is 3.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 			findings := []finding{{"virtual time", "ok", ""}, realTime(c), kernelModule()}
@@ -37,10 +39,19 @@ only to try them against nbdbench; the kernel's nbd module only for /dev/nbdN.`,
 				}
 				fmt.Fprintf(w, "%s\t%s\n", f.what, f.state)
 			}
-			return w.Flush()
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			if !strings.HasPrefix(findings[kernelLine].state, "ok") {
+				return &exitError{code: exitCapability} // the line says what and how to mend it
+			}
+			return nil
 		},
 	}
 }
+
+// kernelLine is where doctor's findings have the kernel's module.
+const kernelLine = 2
 
 // realTime measures what a run in real time adds by itself.
 func realTime(c *cobra.Command) finding {

@@ -171,7 +171,7 @@ func TestServeRefusesWhatTheDeviceCannotDo(t *testing.T) {
 }
 
 func TestDoctorNamesThePeersOfTheseTests(t *testing.T) {
-	out := must(t, "", "nbdbench", "doctor")
+	out := run(t, "", "nbdbench", "doctor").stdout // which fails where the kernel has no nbd
 	for _, p := range programs {
 		if p.name == libnbd || p.name == "nbd-server" {
 			continue // a module, and a target only
