@@ -106,18 +106,8 @@ func (s *socket) close() error {
 	return errors.Join(s.server.Close(), s.real.Close(), os.RemoveAll(s.dir))
 }
 
-// roomForAttendant raises GOMAXPROCS by the one that a client keeps to itself while
-// it waits for its sockets, so that the server in this process is not late for
-// it, and returns what takes that back.
-func roomForAttendant() (restore func()) {
-	n := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(n + 1)
-	return func() { runtime.GOMAXPROCS(n) }
-}
-
 // runReal is one task in real time.
 func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
-	defer roomForAttendant()()
 	o := outcome{task: t}
 	seed := p.seedOf(t.run)
 	if c.Profile == nil {
@@ -164,6 +154,7 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 		o.err = errors.Join(err, real.Close())
 		return
 	}
+	dialer.InProcess = s != nil
 	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
 	if errors.Is(err, context.Canceled) {
 		err = errNotRun
