@@ -55,6 +55,15 @@ type Sparse interface {
 	Status(off, n uint64) (run uint64, f StatusFlags)
 }
 
+// StatusOf is m's Status at off, or data all along where m is not Sparse. It is for
+// media that wrap m.
+func StatusOf(m Media, off, n uint64) (run uint64, f StatusFlags) {
+	if s, ok := m.(Sparse); ok {
+		return s.Status(off, n)
+	}
+	return n, 0
+}
+
 // MediaStatus adds what m holds in the n bytes from off on. It reports false if
 // b has no more room. Media that is not Sparse holds data everywhere.
 func MediaStatus(m Media, off, n uint64, b *BlockStatus) bool {

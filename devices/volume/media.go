@@ -39,10 +39,7 @@ func (k *kept) Write(off, n uint64, c devices.Content) {
 
 // Status is that of the medium.
 func (k *kept) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
-	if s, ok := k.Media.(devices.Sparse); ok {
-		return s.Status(off, n)
-	}
-	return n, 0
+	return devices.StatusOf(k.Media, off, n)
 }
 
 // saved is the medium of a volume whose cache a battery keeps: what is on the

@@ -51,10 +51,7 @@ func (g *gate) Write(off, n uint64, c devices.Content) {
 
 // Status is that of the medium behind the gate.
 func (g *gate) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
-	if s, ok := g.Media.(devices.Sparse); ok {
-		return s.Status(off, n)
-	}
-	return n, 0
+	return devices.StatusOf(g.Media, off, n)
 }
 
 // newLive makes a device of the configuration on media.
