@@ -27,6 +27,13 @@ type attendant struct {
 	awake atomic.Bool   // it will look before it waits again
 }
 
+// glances is how often an attendant polls before it goes to sleep, while several
+// connections await replies: some 15 µs. With four connections of one request
+// each that is a third more requests, and no more processor time for each, because
+// a server whose client is awake need not wake it. With one connection it would
+// be fewer.
+const glances = 16
+
 // readsPerTurn is how often one connection is read before the others have their
 // turn.
 const readsPerTurn = 16
@@ -81,12 +88,29 @@ func (a *attendant) wait() {
 		_ = unix.Close(a.bell) // nobody rings: the queues have ended
 		return
 	}
-	_, _ = unix.Poll(a.fds, -1) // EINTR: look again
+	if !a.glance() {
+		_, _ = unix.Poll(a.fds, -1) // EINTR: look again
+	}
 	a.awake.Store(true)
 	if a.fds[0].Revents != 0 {
 		var seen [8]byte
 		_, _ = unix.Read(a.bell, seen[:])
 	}
+}
+
+// glance reports whether there is something to do within a short while, if that
+// is likely.
+func (a *attendant) glance() bool {
+	owing := 0
+	for _, c := range a.conns {
+		owing += min(c.owed, 1)
+	}
+	for i := 0; owing > 1 && i < glances; i++ {
+		if n, _ := unix.Poll(a.fds, 0); n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // ring has the attendant look for output that a socket did not take. It is

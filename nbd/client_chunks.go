@@ -105,7 +105,7 @@ func chunkError(body []byte) (devices.Errno, error) {
 // chunk of which the payload has not.
 func (c *ClientConn) chunks() error {
 	c.real.Enter()
-	defer c.real.Leave()
+	defer c.leave()
 	var k Chunk
 	for {
 		have := c.in.have()

@@ -31,6 +31,7 @@ type ClientConn struct {
 	needs   int          // bytes to be there before replies are looked at
 	replies func() error // looks at them, by the dialect
 	late    late
+	owed    int // requests that awaited replies when some were last taken
 	out     *outQueue
 	closing chan struct{} // the writer is to end
 	ended   chan struct{} // the reader has
@@ -259,6 +260,12 @@ func (c *ClientConn) end(err error) {
 	close(c.ended)
 }
 
+// leave ends what a reply has begun.
+func (c *ClientConn) leave() {
+	c.owed = c.InFlight()
+	c.real.Leave()
+}
+
 // take reads once, or until the payload of a late reply is there, and completes
 // all requests of which the reply has come.
 func (c *ClientConn) take() error {
@@ -283,7 +290,7 @@ func (c *ClientConn) completeLate() error {
 	c.late = late{}
 	defer l.buf.release()
 	c.real.Enter()
-	defer c.real.Leave()
+	defer c.leave()
 	switch {
 	case l.r == nil:
 		return c.deliver(&l.Chunk, l.all)
@@ -300,7 +307,7 @@ func (c *ClientConn) completeLate() error {
 // has come, up to one of which the data has not.
 func (c *ClientConn) simple() error {
 	c.real.Enter()
-	defer c.real.Leave()
+	defer c.leave()
 	n := 0
 	for len(c.in.have()) >= ReplySize {
 		n++
