@@ -80,23 +80,33 @@ func TestBenchDelays(t *testing.T) {
 			fmt.Fprintf(&b, "| %v, %d | %s |%s %s |\n", p.delay, p.depth, c.name, c.cells(), c.own())
 		}
 	}
-	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v by fio, 4k reads, in µs. %s\n\n%s", machine(), repeat, d, delayCaveats, b.String())
+	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v by fio, 4k reads, in µs; beyond it, the median of the differences with its 95%% interval by order statistics. %s\n\n%s", machine(), repeat, d, delayCaveats, b.String())
 	t.Logf("\n%s", text)
 	updateSection(t, "PERFORMANCE.md", "delays", text)
 }
 
 // cells are the medians of what was measured with and without a delay, and of
-// the differences.
+// the differences, with their intervals.
 func (c *delayer) cells() string {
-	var beyond []rate
-	for i := range c.late {
-		beyond = append(beyond, rate{P50: c.late[i].P50 - c.base[i].P50, P99: c.late[i].P99 - c.base[i].P99})
-	}
 	var b strings.Builder
-	for _, rs := range [][]rate{c.late, c.base, beyond} {
-		fmt.Fprintf(&b, " %.0f, %.0f |", median(rs, func(r rate) float64 { return r.P50 }), median(rs, func(r rate) float64 { return r.P99 }))
+	for _, rs := range [][]rate{c.late, c.base} {
+		fmt.Fprintf(&b, " %.0f, %.0f |", median(rs, rate.p50), median(rs, rate.p99))
 	}
+	fmt.Fprintf(&b, " %s, %s |", c.beyond(rate.p50), c.beyond(rate.p99))
 	return b.String()
+}
+
+// beyond is by how much more there is with a delay.
+func (c *delayer) beyond(of func(rate) float64) string {
+	var more []float64
+	for i := range c.late {
+		more = append(more, of(c.late[i])-of(c.base[i]))
+	}
+	m := spread(more)
+	if !m.ok {
+		return fmt.Sprintf("%.0f", m.median)
+	}
+	return fmt.Sprintf("%.0f (%.0f to %.0f)", m.median, m.low, m.top)
 }
 
 // own stops both servers and returns what the one that delays says of itself.

@@ -59,6 +59,9 @@ func (r rate) iops() float64      { return float64(r.IOs) / r.Seconds }
 func (r rate) perServer() float64 { return 1e6 * r.ServerCPU / float64(r.IOs) }
 func (r rate) perClient() float64 { return 1e6 * r.ClientCPU / float64(r.IOs) }
 
+func (r rate) p50() float64 { return r.P50 }
+func (r rate) p99() float64 { return r.P99 }
+
 // benchSpan is the part of an export that is read and written: it has been
 // written before.
 const benchSpan = 256 * mib
@@ -309,8 +312,7 @@ func median(rs []rate, of func(rate) float64) float64 {
 	for _, r := range rs {
 		v = append(v, of(r))
 	}
-	slices.Sort(v)
-	return v[len(v)/2]
+	return spread(v).median
 }
 
 // peerLoads are the rows of the table.
@@ -327,12 +329,12 @@ func peerLoads(d time.Duration) (ls []load) {
 }
 
 // peersPlan is how long each measurement takes and how often: NBDBENCH_PEERS, as
-// 1sx5.
+// 1sx15.
 func peersPlan(t *testing.T) (d time.Duration, repeat int) {
 	t.Helper()
 	text := os.Getenv("NBDBENCH_PEERS")
 	if text == "" {
-		t.Skip("this is about time, which takes a machine with nothing else to do: set NBDBENCH_PEERS=1sx5")
+		t.Skip("this is about time, which takes a machine with nothing else to do: set NBDBENCH_PEERS=1sx15")
 	}
 	length, times, _ := strings.Cut(text, "x")
 	d, err := time.ParseDuration(length)
@@ -340,7 +342,7 @@ func peersPlan(t *testing.T) (d time.Duration, repeat int) {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Sscan(times, &repeat); err != nil || repeat < 1 {
-		t.Fatalf("NBDBENCH_PEERS: expected a time and how often, 1sx5, got %q", text)
+		t.Fatalf("NBDBENCH_PEERS: expected a time and how often, 1sx15, got %q", text)
 	}
 	return d, repeat
 }
@@ -373,20 +375,21 @@ func TestBenchPeers(t *testing.T) {
 	all := peerLoads(d)
 	servers, loads := contestants(t), chosen(t, all)
 	cells := map[key][]rate{}
-	for range repeat {
+	for turn := range repeat {
 		for _, l := range loads {
-			for i, s := range servers {
+			for i := range servers {
+				i = (i + turn) % len(servers) // nobody always comes after the same one
 				for j, c := range clients {
 					if j > 0 && i >= bothClients {
 						continue // it would not be printed
 					}
-					k := key{l, s.name, c.name}
-					cells[k] = append(cells[k], s.measure(t, c, l))
+					k := key{l, servers[i].name, c.name}
+					cells[k] = append(cells[k], servers[i].measure(t, c, l))
 				}
 			}
 		}
 	}
-	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v.\n\n%s\n%s", machine(), repeat, d, serverTable(servers, loads, cells), clientTable(servers[:bothClients], loads, cells))
+	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v. Ratios are medians of the ratios of what was measured within seconds, with the median's 95%% interval by order statistics.\n\n%s\n%s", machine(), repeat, d, serverTable(servers, loads, cells), clientTable(servers[:bothClients], loads, cells))
 	t.Logf("\n%s", text)
 	if len(loads) == len(all) {
 		updateSection(t, "PERFORMANCE.md", "peers", text)
@@ -399,15 +402,15 @@ func serverTable(servers []contestant, loads []load, cells map[key][]rate) strin
 	for _, s := range servers {
 		fmt.Fprintf(&b, " %s |", s.name)
 	}
-	b.WriteString(" ours / nbdkit memory |\n|---|" + strings.Repeat("---:|", len(servers)+1) + "\n")
+	b.WriteString(" rate, ours / nbdkit memory | processor time, ours / nbdkit memory | rate, ours / nbdkit null |\n|---|" + strings.Repeat("---:|", len(servers)+3) + "\n")
 	for _, l := range loads {
 		fmt.Fprintf(&b, "| %v |", l)
-		for _, s := range servers {
-			rs := cells[key{l, s.name, clients[0].name}]
-			fmt.Fprintf(&b, " %.0f, %.1f |", median(rs, rate.iops), median(rs, rate.perServer))
+		by := make([][]rate, len(servers))
+		for i, s := range servers {
+			by[i] = cells[key{l, s.name, clients[0].name}]
+			fmt.Fprintf(&b, " %.0f, %.1f |", median(by[i], rate.iops), median(by[i], rate.perServer))
 		}
-		ours, theirs := cells[key{l, servers[0].name, clients[0].name}], cells[key{l, servers[1].name, clients[0].name}]
-		fmt.Fprintf(&b, " %.2f, %.2f |\n", median(ours, rate.iops)/median(theirs, rate.iops), median(ours, rate.perServer)/median(theirs, rate.perServer))
+		fmt.Fprintf(&b, " %v | %v | %v |\n", compare(by[0], by[1], rate.iops), compare(by[0], by[1], rate.perServer), compare(by[0], by[2], rate.iops))
 	}
 	return b.String()
 }
@@ -422,17 +425,18 @@ func clientTable(servers []contestant, loads []load, cells map[key][]rate) strin
 			fmt.Fprintf(&b, " %s on %s |", c.name, s.name)
 		}
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---:|", len(servers)*len(clients)) + "\n")
+	b.WriteString(" processor time on serve ram, ours / fio | mean latency on serve ram, ours / fio |\n|---|" + strings.Repeat("---:|", len(servers)*len(clients)+2) + "\n")
 	for _, l := range loads {
 		fmt.Fprintf(&b, "| %v |", l)
 		for _, s := range servers {
 			for _, c := range clients {
 				rs := cells[key{l, s.name, c.name}]
 				iops := median(rs, rate.iops)
-				fmt.Fprintf(&b, " %.0f, %.1f; %.0f, %.0f |", iops, median(rs, rate.perClient), median(rs, func(r rate) float64 { return r.P50 }), float64(1e6*l.Connections*l.Depth)/iops)
+				fmt.Fprintf(&b, " %.0f, %.1f; %.0f, %.0f |", iops, median(rs, rate.perClient), median(rs, rate.p50), float64(1e6*l.Connections*l.Depth)/iops)
 			}
 		}
-		b.WriteString("\n")
+		fio, ours := cells[key{l, servers[0].name, clients[0].name}], cells[key{l, servers[0].name, clients[1].name}]
+		fmt.Fprintf(&b, " %v | %v |\n", compare(ours, fio, rate.perClient), compare(fio, ours, rate.iops)) // the mean is in flight / rate
 	}
 	return b.String()
 }

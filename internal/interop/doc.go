@@ -32,7 +32,7 @@
 //
 // No test but these looks at the clock, because machines are shared: what takes
 // long has minutes. TestRealTimeAgreesWithVirtualTime runs only with
-// NBDBENCH_TIMING=1, TestBenchPeers and TestBenchDelays with NBDBENCH_PEERS=1sx5,
+// NBDBENCH_TIMING=1, TestBenchPeers and TestBenchDelays with NBDBENCH_PEERS=1sx15,
 // on a machine that has nothing else to do. NBDBENCH_PEERS_LOADS='4k read, depth 1,'
 // measures only the loads whose names the regular expression finds, and leaves the
 // document alone.
