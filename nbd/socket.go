@@ -141,10 +141,14 @@ type intake struct {
 	filled bool // the last read left no room
 	many   bool // and brought several messages: a longer one would bring more
 
-	raw     syscall.RawConn // nil if c is no socket
+	raw     syscall.RawConn // nil if c is no socket of Go's poller
 	peek    func(fd uintptr) bool
 	probe   [1]byte
 	arrived bool
+
+	fill    func(fd uintptr) bool
+	missing []byte // what it is to fill
+	result  error
 }
 
 func newIntake(c io.Reader, rest []byte) *intake {
@@ -152,7 +156,7 @@ func newIntake(c io.Reader, rest []byte) *intake {
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
 		in.raw, _ = s.SyscallConn() // without it nobody lingers
-		in.peek = in.look
+		in.peek, in.fill = in.look, in.fillFrom
 	}
 	return in
 }
@@ -201,17 +205,66 @@ func (in *intake) need(n int) error {
 
 // full fills dst, first from what is there.
 func (in *intake) full(dst []byte) error {
-	_, err := in.into(dst)
+	if in.raw == nil || len(dst)-len(in.have()) < longData {
+		_, err := in.into(dst)
+		return err
+	}
+	n := copy(dst, in.have())
+	in.take(n)
+	in.missing, in.result = dst[n:], nil
+	err := in.raw.Read(in.fill)
+	in.missing = nil
+	if err == nil {
+		err = in.result
+	}
 	return err
 }
 
-// into is full for a socket that may have no more at present: it says how far it
-// came, too.
+// fillFrom fills what is missing. It reports false if that takes its time.
+func (in *intake) fillFrom(fd uintptr) bool {
+	n, err := pour(int(fd), in.missing)
+	in.missing, in.result = in.missing[n:], err
+	return !errors.Is(err, syscall.EAGAIN)
+}
+
+// into is full for a plain socket that may have no more at present: it says how
+// far it came, too.
 func (in *intake) into(dst []byte) (n int, err error) {
 	n = copy(dst, in.have())
 	in.take(n)
 	k, err := io.ReadFull(in.c, dst[n:])
 	return n + k, unexpected(err)
+}
+
+// longData is what takes its sender long enough to copy that the reader would run
+// out of it again and again on the way, and looksForData how often it then looks
+// for more before it goes to sleep: some 25 µs. It is a third more writes of 256
+// KiB, at no more processor time for each. For data of 4 KiB it gains nothing.
+const (
+	longData     = 64 << 10
+	looksForData = 64
+)
+
+// pour reads from a socket that does not block until dst is full. Its error is
+// EAGAIN if nothing more has come for a while.
+func pour(fd int, dst []byte) (n int, err error) {
+	for looks := 0; n < len(dst); {
+		k, err := syscall.Read(fd, dst[n:])
+		switch {
+		case k > 0:
+			n, looks = n+k, 0
+		case err == nil:
+			return n, io.ErrUnexpectedEOF
+		case errors.Is(err, syscall.EINTR):
+		case !errors.Is(err, syscall.EAGAIN):
+			return n, err
+		default:
+			if looks++; looks > looksForData {
+				return n, err
+			}
+		}
+	}
+	return n, nil
 }
 
 // discard throws n bytes away.
