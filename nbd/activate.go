@@ -33,7 +33,7 @@ func Activated() ([]net.Listener, error) {
 	var ls []net.Listener
 	for fd := firstActivated; fd < firstActivated+n; fd++ {
 		f := os.NewFile(uintptr(fd), "LISTEN_FD_"+strconv.Itoa(fd))
-		l, err := net.FileListener(f)
+		l, err := listenerOf(f)
 		_ = f.Close() // the listener has one of its own
 		if err != nil {
 			for _, l := range ls {
@@ -48,5 +48,5 @@ func Activated() ([]net.Listener, error) {
 
 // URIOf is where clients find a listening socket, without an export.
 func URIOf(l net.Listener) URI {
-	return URI{Network: l.Addr().Network(), Address: l.Addr().String()}
+	return URI{Network: l.Addr().Network(), Address: addressOf(l.Addr())}
 }

@@ -32,19 +32,26 @@ const manyMessages = 2
 // Listen listens where u says, and returns u with the port that was taken if it
 // asked for port 0. The socket file of a server that is gone is replaced.
 func Listen(u URI) (net.Listener, URI, error) {
-	l, err := net.Listen(u.Network, u.Address)
+	l, err := listenAt(u)
 	if errors.Is(err, syscall.EADDRINUSE) && u.Network == "unix" && abandoned(u.Address) {
 		if err = os.Remove(u.Address); err == nil {
-			l, err = net.Listen(u.Network, u.Address)
+			l, err = listenAt(u)
 		}
 	}
 	if err != nil {
 		return nil, u, fmt.Errorf("listen on %v: %w", u, err)
 	}
-	if u.Network == "tcp" {
-		u.Address = l.Addr().String()
+	if u.Network != "unix" {
+		u.Address = addressOf(l.Addr())
 	}
 	return l, u, nil
+}
+
+func listenAt(u URI) (net.Listener, error) {
+	if u.Network == "vsock" {
+		return listenVsock(u)
+	}
+	return net.Listen(u.Network, u.Address)
 }
 
 // abandoned reports whether path is a socket at which nobody listens.
@@ -72,6 +79,9 @@ func widen(c net.Conn) {
 }
 
 func connect(ctx context.Context, u URI) (net.Conn, error) {
+	if u.Network == "vsock" {
+		return dialVsock(u)
+	}
 	var d net.Dialer // it sets TCP_NODELAY
 	c, err := d.DialContext(ctx, u.Network, u.Address)
 	if err == nil {

@@ -11,11 +11,11 @@ import (
 const DefaultPort = "10809"
 
 // URI names an export of a server, in the form of the NBD project's URI
-// document: nbd://host:port/export, nbd+unix:///export?socket=path, and nbds for
-// TLS.
+// document: nbd://host:port/export, nbd+unix:///export?socket=path,
+// nbd+vsock://cid:port/export, and nbds for TLS.
 type URI struct {
-	Network string // tcp or unix, as in package net
-	Address string // host:port, or the socket's path
+	Network string // tcp or unix, as in package net, or vsock
+	Address string // host:port, the socket's path, or cid:port of which cid may be empty
 	Export  string // empty is the default export
 	TLS     bool
 }
@@ -34,8 +34,11 @@ func ParseURI(s string) (URI, error) {
 	case "nbd+unix", "nbds+unix":
 		u.TLS = p.Scheme == "nbds+unix"
 		return u.unix(p)
+	case "nbd+vsock", "nbds+vsock":
+		u.TLS = p.Scheme == "nbds+vsock"
+		return u.vsock(p)
 	default:
-		return URI{}, fmt.Errorf("%q: want nbd://, nbds://, nbd+unix:// or nbds+unix://", s)
+		return URI{}, fmt.Errorf("%q: want nbd://, nbd+unix:// or nbd+vsock://, or nbds in place of nbd", s)
 	}
 }
 
@@ -69,6 +72,9 @@ func (u URI) String() string {
 	if u.Network == "unix" {
 		p := url.URL{Scheme: scheme + "+unix", Path: "/" + u.Export, RawQuery: "socket=" + escapeSocket(u.Address)}
 		return fmt.Sprintf("%s://%s?%s", p.Scheme, p.EscapedPath(), p.RawQuery)
+	}
+	if u.Network == "vsock" {
+		scheme += "+vsock"
 	}
 	p := url.URL{Scheme: scheme, Host: u.Address, Path: "/" + u.Export}
 	return p.String()

@@ -18,6 +18,9 @@ func TestURIs(t *testing.T) {
 		{"nbd+unix:///?socket=/run/s.sock", URI{Network: "unix", Address: "/run/s.sock"}, ""},
 		{"nbd+unix://?socket=/run/s.sock", URI{Network: "unix", Address: "/run/s.sock"}, "nbd+unix:///?socket=/run/s.sock"},
 		{"nbds+unix:///e%20f?socket=a%26b", URI{Network: "unix", Address: "a&b", Export: "e f", TLS: true}, ""},
+		{"nbd+vsock://3:1234/disk", URI{Network: "vsock", Address: "3:1234", Export: "disk"}, ""},
+		{"nbd+vsock:///", URI{Network: "vsock", Address: ":10809"}, "nbd+vsock://:10809/"},
+		{"nbds+vsock://4294967294:4294967295/", URI{Network: "vsock", Address: "4294967294:4294967295", TLS: true}, ""},
 	} {
 		u, err := ParseURI(test.in)
 		if err != nil || u != test.want {
@@ -38,7 +41,7 @@ func TestURIs(t *testing.T) {
 }
 
 func TestURIsThatAreNone(t *testing.T) {
-	for _, s := range []string{"", "disk", "http://x/", "nbd:///x", "nbd+unix:///x", "nbd+unix://host/x?socket=s", "nbd://h:port/"} {
+	for _, s := range []string{"", "disk", "http://x/", "nbd:///x", "nbd+unix:///x", "nbd+unix://host/x?socket=s", "nbd://h:port/", "nbd+vsock://host/", "nbd+vsock://4294967296/", "nbd+vsock://2:4294967296/"} {
 		if u, err := ParseURI(s); err == nil {
 			t.Errorf("%q was taken for %+v", s, u)
 		}

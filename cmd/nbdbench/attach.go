@@ -92,8 +92,8 @@ func (a *attachFlags) config(c *cobra.Command, what string) (config bench.Attach
 	if config.URI, err = nbd.ParseURI(what); err != nil {
 		return config, usage("%w", err)
 	}
-	if config.URI.TLS {
-		return config, usage("%s: expected nbd:// or nbd+unix://: the kernel's client has no TLS", what)
+	if config.URI.TLS || config.URI.Network == "vsock" {
+		return config, usage("%s: expected nbd:// or nbd+unix://: the kernel's client has neither TLS nor vsock", what)
 	}
 	return config, nil
 }

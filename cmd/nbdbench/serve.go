@@ -88,7 +88,7 @@ func newServe() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&listen, "listen", "", "an NBD URI, nbd:// or nbd+unix:// (default: a Unix socket of its own)")
+	f.StringVar(&listen, "listen", "", "an NBD URI, nbd://, nbd+unix:// or nbd+vsock:// (default: a Unix socket of its own)")
 	f.StringArrayVar(&exports, "export", nil, "NAME=DEVICE: another export; may be given often")
 	f.StringVar(&secure, "tls", "", "require, allow or off (default: require with --tls-cert, else off)")
 	f.StringVar(&files.Cert, "tls-cert", "", "the server's certificate, a file in PEM")

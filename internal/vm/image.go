@@ -112,14 +112,22 @@ func (i *Image) Programs(names ...string) error {
 		if err != nil {
 			return err
 		}
-		if err := i.Copy(file, "/sbin/"+name); err != nil {
-			return err
-		}
-		if err := i.libraries(file); err != nil {
+		if err := i.program(file, "/sbin/"+name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Plugin puts a shared object of the host into the image, at the same place, with
+// the libraries that it needs.
+func (i *Image) Plugin(file string) error { return i.program(file, "") }
+
+func (i *Image) program(file, as string) error {
+	if err := i.Copy(file, as); err != nil {
+		return err
+	}
+	return i.libraries(file)
 }
 
 // find looks where root's programs are, too.

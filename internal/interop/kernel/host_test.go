@@ -93,9 +93,10 @@ func newImage(t *testing.T) (*vm.Image, error) {
 	i := vm.NewImage(k)
 	if err := errors.Join(
 		i.Busybox(),
-		i.Programs("mke2fs", "e2fsck", "mkfs.xfs", "xfs_repair", "mkfs.btrfs", "btrfs", "sqlite3", "dmsetup"),
+		i.Programs("mke2fs", "e2fsck", "mkfs.xfs", "xfs_repair", "mkfs.btrfs", "btrfs", "sqlite3", "dmsetup", "nbdinfo", "nbdcopy", "nbdkit"),
+		i.Plugin("/usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-memory-plugin.so"),
 		// nbd.ko is xz as on many distributions; between them all forms are tried.
-		i.Modules(vm.Packed{"nbd": ".xz", "xfs": ".zst", "libcrc32c": ".gz"}, "nbd", "xfs", "btrfs", "dm-log-writes"),
+		i.Modules(vm.Packed{"nbd": ".xz", "xfs": ".zst", "libcrc32c": ".gz"}, "nbd", "xfs", "btrfs", "dm-log-writes", "vsock_loopback"),
 		i.Copy("/etc/mke2fs.conf", ""),
 	); err != nil {
 		return nil, err
