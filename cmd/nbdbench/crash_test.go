@@ -75,7 +75,7 @@ func TestTheReplayOfAControlFailsAsTheControlDoes(t *testing.T) {
 			replay := strings.Fields(v.Replay)
 			cells[strings.Join(replay[2:8], " ")] = true // --device D --workload W --strategy S
 			code, again, _ := crashed(replay[2:]...)
-			if code != 4 || !strings.Contains(again, string(v.Class)) || !strings.Contains(again, "1 cuts") {
+			if code != 4 || !strings.Contains(again, string(v.Class)) || !strings.Contains(again, "1 cut,") {
 				t.Errorf("%s exits with %d, expected one cut that shows %s\n%s", v.Replay, code, v.Class, again)
 			}
 		}

@@ -177,11 +177,39 @@ func (d *Document) Table() *results.Table {
 	for _, r := range d.Cells {
 		t.Rows = append(t.Rows, r.row())
 	}
-	t.Notes = []string{d.summary(), "", legend}
+	t.Notes = append([]string{d.summary()}, d.unsupported()...)
+	t.Notes = append(t.Notes, "", legend)
 	if d.Torn != "" {
 		t.Notes = append(t.Notes, "", "warning: "+d.Torn+": what is before it was replayed")
 	}
 	return t
+}
+
+// unsupported says why there are cells without a result: each reason, and of how
+// many cells.
+func (d *Document) unsupported() (notes []string) {
+	cells := map[string]int{}
+	var reasons []string
+	for _, r := range d.Cells {
+		if r.Status != "unsupported" {
+			continue
+		}
+		if cells[r.Reason]++; cells[r.Reason] == 1 {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	for _, reason := range reasons {
+		notes = append(notes, "unsupported, "+count(cells[reason], "cell")+": "+reason)
+	}
+	return notes
+}
+
+// count is n of something, in words.
+func count[N int | int64 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 const legend = "lost: acknowledged commits that the seeded image of a cut does not have, over all cuts; at risk: that the worst legal image does not have. " +
@@ -226,6 +254,6 @@ func (r *CellResult) verdict() string {
 }
 
 func (d *Document) summary() string {
-	return fmt.Sprintf("%d cuts, %d images built, coverage %s; %d commits acknowledged before them, %d lost, %d at risk; %d violations.",
-		d.Cuts, d.Images, d.Coverage, d.CommitsAcked, d.CommitsLost, d.CommitsAtRisk, len(d.Violations))
+	return fmt.Sprintf("%s, %s built, coverage %s; %s acknowledged before them, %d lost, %d at risk; %s.",
+		count(d.Cuts, "cut"), count(d.Images, "image"), d.Coverage, count(d.CommitsAcked, "commit"), d.CommitsLost, d.CommitsAtRisk, count(len(d.Violations), "violation"))
 }

@@ -231,4 +231,8 @@ func TestAFaultThatADeviceCannotHaveIsUnsupported(t *testing.T) {
 	if r := d.Cells[0]; r.Status != "unsupported" || !strings.Contains(r.Reason, "volatile cache") {
 		t.Errorf("got %+v", r)
 	}
+	var b strings.Builder
+	if err := d.WriteText(&b); err != nil || !strings.Contains(b.String(), "unsupported, 1 cell: ") {
+		t.Errorf("the table does not say why: %v\n%s", err, b.String())
+	}
 }

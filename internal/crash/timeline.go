@@ -206,7 +206,7 @@ func (v *Violation) String() string {
 	if v.CoveredBy != "" {
 		fmt.Fprintf(&b, " (promised by the %s)", v.CoveredBy)
 	}
-	fmt.Fprintf(&b, "\n  %s\n  of the %s's images; again, with %d requests:\n  %s\n\n", v.Text, v.Images, v.Requests, v.Replay)
+	fmt.Fprintf(&b, "\n  %s\n  of the %s's images; again, with %s:\n  %s\n\n", v.Text, v.Images, count(v.Requests, "request"), v.Replay)
 	lines := v.Timeline.lines()
 	if drop := len(lines) - maxLines; drop > 0 {
 		cut := append([]string{}, lines[:maxLines/4]...)
