@@ -10,13 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"nbdbench/internal/fork"
 )
 
 // patience is how long a single program may take. No test is about time: this
@@ -120,7 +121,7 @@ func run(t *testing.T, dir string, args ...string) result {
 	c := command(ctx, t, dir, args...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
-	err := fork()(c)
+	err := fork.Start(c)
 	if err == nil {
 		err = c.Wait()
 	}
@@ -157,27 +158,6 @@ type process struct {
 	stopped bool
 }
 
-// fork starts programs from one thread that never ends. nbdkit asks for SIGTERM
-// when its parent ends, which for Linux is the thread that started it
-// (PR_SET_PDEATHSIG), and Go ends a thread with the goroutine that is locked to it,
-// as the pacer of a sim.Real is.
-var fork = sync.OnceValue(func() func(*exec.Cmd) error {
-	cmds, errs := make(chan *exec.Cmd), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		for c := range cmds {
-			errs <- c.Start()
-		}
-	}()
-	var one sync.Mutex
-	return func(c *exec.Cmd) error {
-		one.Lock()
-		defer one.Unlock()
-		cmds <- c
-		return <-errs
-	}
-})
-
 // start starts a program, which is stopped at the end of the test at the
 // latest.
 func start(t *testing.T, dir string, args ...string) *process {
@@ -188,7 +168,7 @@ func start(t *testing.T, dir string, args ...string) *process {
 	if p.stdout, err = p.cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := fork()(p.cmd); err != nil {
+	if err := fork.Start(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.stop() })

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nbdbench/devices"
+	"nbdbench/internal/fork"
 	"nbdbench/internal/testcerts"
 	"nbdbench/nbd"
 	"nbdbench/sim"
@@ -138,9 +139,9 @@ func TestGuestVsockServerWithASocketThatListens(t *testing.T) {
 func TestGuestVsockClientWithNbdkit(t *testing.T) {
 	guestOnly(t)
 	loadModules(t, "vsock_loopback")
-	c := exec.Command("nbdkit", "--foreground", "--exit-with-parent", "--vsock", fmt.Sprintf("--port=%d", nbdkitPort), "memory", "16M")
+	c := exec.Command("nbdkit", "--foreground", "--vsock", fmt.Sprintf("--port=%d", nbdkitPort), "memory", "16M")
 	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
+	if err := fork.Start(c); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
