@@ -1,13 +1,17 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // delayPoint is where accuracy is looked at.
@@ -23,7 +27,9 @@ var delayPoints = []delayPoint{{time.Millisecond, 1}, {time.Millisecond, 8}, {ti
 const delayCaveats = "Without a delay, more in flight than the machine serves at once is a queue, which a delay empties: " +
 	"there the difference may be less than nothing, and the column before it says more. A difference of two p99 is no p99 of differences. " +
 	"The server's own count is from when a request is read to when its reply begins to be written, less the delay. " +
-	"nbdkit's filter takes whole milliseconds."
+	"nbdkit's filter takes whole milliseconds. " +
+	"A thread that sleeps is the machine's own lateness: clock_nanosleep(2) for as long as the delay, with 1 ns of timer slack, again and again, with nothing else to do. " +
+	"fio is such a thread too while it awaits a reply."
 
 // nbdkitWorkers is how many requests of a connection nbdkit has in progress,
 // unless it is told otherwise by --threads.
@@ -70,12 +76,15 @@ func TestBenchDelays(t *testing.T) {
 	for _, p := range delayPoints {
 		l := load{Size: 4 << 10, Depth: p.depth, Connections: 1, Time: d}
 		all := delayers(t, p)
+		var asleep []rate
 		for range repeat {
+			asleep = append(asleep, sleeps(t, p.delay, d))
 			for _, c := range all {
 				c.base = append(c.base, c.plain.exactly(t, l, 0))
 				c.late = append(c.late, c.slow.exactly(t, l, p.delay))
 			}
 		}
+		fmt.Fprintf(&b, "| %v, %d | none: a thread that sleeps | %s | - | - | - |\n", p.delay, p.depth, medians(asleep))
 		for _, c := range all {
 			fmt.Fprintf(&b, "| %v, %d | %s |%s %s |\n", p.delay, p.depth, c.name, c.cells(), c.own())
 		}
@@ -90,10 +99,56 @@ func TestBenchDelays(t *testing.T) {
 func (c *delayer) cells() string {
 	var b strings.Builder
 	for _, rs := range [][]rate{c.late, c.base} {
-		fmt.Fprintf(&b, " %.0f, %.0f |", median(rs, rate.p50), median(rs, rate.p99))
+		fmt.Fprintf(&b, " %s |", medians(rs))
 	}
 	fmt.Fprintf(&b, " %s, %s |", c.beyond(rate.p50), c.beyond(rate.p99))
 	return b.String()
+}
+
+// medians of repetitions: of their median, and of their p99.
+func medians(rs []rate) string {
+	return fmt.Sprintf("%.0f, %.0f", median(rs, rate.p50), median(rs, rate.p99))
+}
+
+// sleeps is by how much a thread oversleeps that sleeps for delay at a time, until
+// d has passed: no program that waits asleep is on time more than that.
+func sleeps(t *testing.T, delay, d time.Duration) (r rate) {
+	t.Helper()
+	late := make(chan []int32)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its timer slack
+		late <- oversleeps(delay, int(d/delay))
+	}()
+	if all := <-late; len(all) > 0 {
+		slices.Sort(all)
+		return rate{P50: quantile(all, .5), P99: quantile(all, .99)}
+	}
+	t.Fatal("clock_nanosleep is refused")
+	return rate{}
+}
+
+// oversleeps are by how many ns the calling thread slept too long, n times, or nil
+// if it cannot sleep.
+func oversleeps(delay time.Duration, n int) (late []int32) {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return nil
+	}
+	for range n {
+		var now unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+		due := unix.NsecToTimespec(now.Nano() + delay.Nanoseconds())
+		for {
+			err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &due, nil)
+			if err == nil {
+				break
+			} else if !errors.Is(err, unix.EINTR) {
+				return nil
+			}
+		}
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+		late = append(late, int32(now.Nano()-due.Nano()))
+	}
+	return late
 }
 
 // beyond is by how much more there is with a delay.
