@@ -193,8 +193,8 @@ func (s *server) exactly(t *testing.T, l load, delay time.Duration) (r rate) {
 		}
 		late = append(late, int32(took-delay.Nanoseconds()))
 	}
-	if uint64(len(late)) != r.IOs {
-		t.Fatalf("fio's log has %d round trips of %d", len(late), r.IOs)
+	if n := uint64(len(late)); n > r.IOs || n+n/100+1 < r.IOs { // fio may not log the last
+		t.Fatalf("fio's log has %d round trips of %d", n, r.IOs)
 	}
 	slices.Sort(late)
 	r.P50, r.P99 = quantile(late, .5), quantile(late, .99)
