@@ -71,25 +71,30 @@ func delayers(t *testing.T, p delayPoint) (all []*delayer) {
 func TestBenchDelays(t *testing.T) {
 	d, repeat := peersPlan(t)
 	need(t, "nbdkit", "fio")
+	idle := newProcessors(t)
 	var b strings.Builder
 	b.WriteString("| delay, depth | server | later than the delay, median, p99 | the same without a delay | beyond it | by the server's own count |\n|---|---|---:|---:|---:|---|\n")
 	for _, p := range delayPoints {
 		l := load{Size: 4 << 10, Depth: p.depth, Connections: 1, Time: d}
 		all := delayers(t, p)
-		var asleep []rate
+		var asleep, awake []rate
 		for range repeat {
+			idle.maySleep()
 			asleep = append(asleep, sleeps(t, p.delay, d))
+			idle.stayAwake()
+			awake = append(awake, sleeps(t, p.delay, d))
 			for _, c := range all {
 				c.base = append(c.base, c.plain.exactly(t, l, 0))
 				c.late = append(c.late, c.slow.exactly(t, l, p.delay))
 			}
 		}
-		fmt.Fprintf(&b, "| %v, %d | none: a thread that sleeps | %s | - | - | - |\n", p.delay, p.depth, medians(asleep))
+		fmt.Fprintf(&b, "| %v, %d | none: a thread that sleeps | %s | - | - | - |\n", p.delay, p.depth, medians(awake))
+		fmt.Fprintf(&b, "| %v, %d | none: a thread that sleeps, as do idle processors | %s | - | - | - |\n", p.delay, p.depth, medians(asleep))
 		for _, c := range all {
 			fmt.Fprintf(&b, "| %v, %d | %s |%s %s |\n", p.delay, p.depth, c.name, c.cells(), c.own())
 		}
 	}
-	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v by fio, 4k reads, in µs; beyond it, the median of the differences with its 95%% interval by order statistics. %s\n\n%s", machine(), repeat, d, delayCaveats, b.String())
+	text := fmt.Sprintf("%s, %v, medians of %d interleaved measurements of %v by fio, 4k reads, in µs; beyond it, the median of the differences with its 95%% interval by order statistics. %s\n\n%s", machine(), idle, repeat, d, delayCaveats, b.String())
 	t.Logf("\n%s", text)
 	updateSection(t, "PERFORMANCE.md", "delays", text)
 }

@@ -374,6 +374,8 @@ func TestBenchPeers(t *testing.T) {
 	d, repeat := peersPlan(t)
 	all := peerLoads(d)
 	servers, loads := contestants(t), chosen(t, all)
+	idle := newProcessors(t)
+	idle.stayAwake()
 	cells := map[key][]rate{}
 	for turn := range repeat {
 		for _, l := range loads {
@@ -389,7 +391,7 @@ func TestBenchPeers(t *testing.T) {
 			}
 		}
 	}
-	text := fmt.Sprintf("%s, medians of %d interleaved measurements of %v. Ratios are medians of the ratios of what was measured within seconds, with the median's 95%% interval by order statistics.\n\n%s\n%s", machine(), repeat, d, serverTable(servers, loads, cells), clientTable(servers[:bothClients], loads, cells))
+	text := fmt.Sprintf("%s, %v, medians of %d interleaved measurements of %v. Ratios are medians of the ratios of what was measured within seconds, with the median's 95%% interval by order statistics.\n\n%s\n%s", machine(), idle, repeat, d, serverTable(servers, loads, cells), clientTable(servers[:bothClients], loads, cells))
 	t.Logf("\n%s", text)
 	if len(loads) == len(all) {
 		updateSection(t, "PERFORMANCE.md", "peers", text)
