@@ -46,6 +46,9 @@ func (u URI) tcp(p *url.URL) (URI, error) {
 	if p.Hostname() == "" && p.Host == "" {
 		return URI{}, fmt.Errorf("%q: want a host: nbd://host:port/export", p)
 	}
+	if strings.Contains(p.Hostname(), ":") && !strings.HasPrefix(p.Host, "[") {
+		return URI{}, fmt.Errorf("%q: want an IPv6 address in brackets: nbd://[::1]:port/export", p)
+	}
 	port := p.Port()
 	if port == "" {
 		port = DefaultPort

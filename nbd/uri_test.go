@@ -41,7 +41,7 @@ func TestURIs(t *testing.T) {
 }
 
 func TestURIsThatAreNone(t *testing.T) {
-	for _, s := range []string{"", "disk", "http://x/", "nbd:///x", "nbd+unix:///x", "nbd+unix://host/x?socket=s", "nbd://h:port/", "nbd+vsock://host/", "nbd+vsock://4294967296/", "nbd+vsock://2:4294967296/"} {
+	for _, s := range []string{"", "disk", "http://x/", "nbd:///x", "nbd+unix:///x", "nbd+unix://host/x?socket=s", "nbd://h:port/", "nbd://::", "nbd://a:b:10809/", "nbd+vsock://host/", "nbd+vsock://4294967296/", "nbd+vsock://2:4294967296/"} {
 		if u, err := ParseURI(s); err == nil {
 			t.Errorf("%q was taken for %+v", s, u)
 		}
