@@ -32,6 +32,7 @@ unit: ## all packages but interop, without the race detector
 
 race: ## what has goroutines or locks, under the race detector
 	$(GO) test -race -short -timeout 10m ./sim ./devices/image ./nbd/...
+	$(GO) test -race -short -timeout 10m ./nbd -nbd.alone 1
 	$(GO) test -race -short -timeout 10m -run 'Function|Interrupted|Context|AFile|Cancel|Serve|CtrlC|Cores|RealTime|SIG' ./internal/bench ./cmd/nbdbench
 
 interop: ## against nbdkit, libnbd, qemu, fio and nbd-client
@@ -80,7 +81,7 @@ soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
 	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd
 
 bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into docs/PERFORMANCE.md
-	NBDBENCH_PEERS=$(or $(PEERTIME),1sx11) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
+	NBDBENCH_PEERS=$(or $(PEERTIME),500msx21) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
 	NBDBENCH_PEERS=$(or $(PEERTIME),1sx9) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchDelays ./internal/interop -update
 
 check-real: ## real time against virtual time, on this machine as it is

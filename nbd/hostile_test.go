@@ -224,7 +224,7 @@ func TestConnectionsBeyondTheBoundAreClosed(t *testing.T) {
 	first := dialRaw(t, s.uri)
 	s.mu.Lock()
 	for i := len(s.conns); i < MaxConnections; i++ {
-		s.conns[&serverSocket{server: s.Server, conn: first.Conn, id: uint32(1e6 + i)}] = true
+		s.conns[&serverSocket{server: s.Server, sock: socket{conn: first.Conn}, id: uint32(1e6 + i)}] = true
 	}
 	s.mu.Unlock()
 	c, err := net.Dial(s.uri.Network, s.uri.Address)

@@ -38,6 +38,11 @@ type Server struct {
 
 	patience time.Duration // with a handshake
 
+	aloneAfter int           // see BlockWhenAlone; 0 is never
+	latest     *serverSocket // from which requests came last, and inRow times; the loop's
+	inRow      int
+	alone      atomic.Int32 // sockets that have left Go's poller
+
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -122,7 +127,7 @@ func (s *Server) Cut(names []string, then func()) {
 		s.mu.Lock()
 		for k := range s.conns {
 			if k.sc != nil && slices.Contains(names, k.export.Name) {
-				_ = k.conn.Close()
+				_ = k.sock.Close()
 			}
 		}
 		s.mu.Unlock()
@@ -135,15 +140,15 @@ func (s *Server) end(ctx context.Context, conns []*serverSocket) error {
 	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
 	for _, k := range conns {
 		if err != nil {
-			_ = k.conn.Close()
+			_ = k.sock.Close()
 		}
-		_ = k.conn.SetReadDeadline(time.Now()) // ends its reader, which then finishes
+		k.sock.endReads() // its reader then finishes
 	}
 	for _, k := range conns {
 		select {
 		case <-k.done:
 		case <-ctx.Done():
-			_ = k.conn.Close()
+			_ = k.sock.Close()
 			err = ctx.Err()
 		}
 	}
@@ -227,14 +232,14 @@ func (s *Server) track(l net.Listener) bool {
 // ServeConn serves one connection until it ends, and closes it. The error is
 // nil if the client disconnected as the protocol asks.
 func (s *Server) ServeConn(c net.Conn) error {
-	defer c.Close()
 	widen(c)
-	k := &serverSocket{server: s, conn: c, done: make(chan struct{}), room: make(chan struct{}, 1)}
+	k := &serverSocket{server: s, sock: socket{conn: c}, done: make(chan struct{}), room: make(chan struct{}, 1)}
+	defer k.free()
 	if !s.add(k) {
 		return ErrServerClosed
 	}
 	defer s.remove(k)
-	return k.serve()
+	return k.serve(c)
 }
 
 func (s *Server) add(k *serverSocket) bool {
@@ -308,7 +313,7 @@ func (s *Server) Close() error {
 	conns := s.stop()
 	s.cancel()
 	for _, k := range conns {
-		_ = k.conn.Close()
+		_ = k.sock.Close()
 	}
 	return nil
 }
@@ -316,7 +321,8 @@ func (s *Server) Close() error {
 // serverSocket is a ServerConn and its socket.
 type serverSocket struct {
 	server *Server
-	conn   net.Conn // the socket; what goes over it may be TLS
+	sock   socket
+	secure bool // what goes over it is TLS
 	id     uint32
 	out    *outQueue
 	in     *intake
@@ -340,16 +346,19 @@ type parsed struct {
 	at  sim.Time // when all of it had come
 }
 
-func (k *serverSocket) serve() error {
+func (k *serverSocket) serve(c net.Conn) error {
 	real := k.server.real
-	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: k.conn.RemoteAddr().String()})
+	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: c.RemoteAddr().String()})
 	h.Offer(k.server.policy)
-	stream, rest, err := shake(k.conn, h, k.server.patience, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	stream, rest, err := shake(c, h, k.server.patience, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
 	defer func() { _ = stream.Close() }() // tells the peer, where that is TLS's way; with an error, too
 	if err != nil {
 		return err
 	}
 	k.out = newOutQueue(stream)
+	if k.secure = stream != c; !k.secure {
+		k.out.conn = &k.sock
+	}
 	k.out.before, k.out.written = k.writes, k.written
 	if !k.begin(h) {
 		return ErrServerClosed
@@ -402,10 +411,11 @@ func (k *serverSocket) read() error {
 		}
 		err := k.parse()
 		k.in.many = k.in.many || k.in.filled && len(k.parsed) > manyMessages
-		disc := k.receive()
+		disc, alone := k.receive()
 		if disc || err != nil {
 			return err
 		}
+		k.settle(alone)
 	}
 }
 
@@ -452,19 +462,20 @@ func (k *serverSocket) data(p *parsed) error {
 }
 
 // receive hands the parsed requests to the engine. It reports whether the
-// client has disconnected.
-func (k *serverSocket) receive() (disc bool) {
+// client has disconnected, and whether no other one is busy.
+func (k *serverSocket) receive() (disc, alone bool) {
 	if len(k.parsed) == 0 {
-		return false
+		return false, k.sock.plain != nil
 	}
 	real := k.server.real
 	real.Enter()
+	alone = k.server.took(k)
 	for i := range k.parsed {
 		p := &k.parsed[i]
 		if !k.await(&p.Header) {
 			release(k.parsed[i:])
 			real.Leave()
-			return true
+			return true, false
 		}
 		k.submit(p)
 	}
@@ -474,7 +485,7 @@ func (k *serverSocket) receive() (disc bool) {
 	if lingers {
 		real.Lingered(k.in.ready)
 	}
-	return disc
+	return disc, alone
 }
 
 func release(ps []parsed) {

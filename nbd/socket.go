@@ -151,7 +151,7 @@ type intake struct {
 	filled bool // the last read left no room
 	many   bool // and brought several messages: a longer one would bring more
 
-	raw     syscall.RawConn // nil if c is no socket of Go's poller
+	raw     rawReader // nil if c is no socket of its own
 	peek    func(fd uintptr) bool
 	probe   [1]byte
 	arrived bool
@@ -161,11 +161,19 @@ type intake struct {
 	result  error
 }
 
+// rawReader calls f with a socket's descriptor until it reports true, and waits
+// for data in between.
+type rawReader interface {
+	Read(f func(fd uintptr) bool) error
+}
+
 func newIntake(c io.Reader, rest []byte) *intake {
 	in := &intake{c: c, buf: make([]byte, max(firstBuffer, len(rest)))}
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
-		in.raw, _ = s.SyscallConn() // without it nobody lingers
+		if raw, err := s.SyscallConn(); err == nil { // without it nobody lingers
+			in.raw = raw
+		}
 		in.peek, in.fill = in.look, in.fillFrom
 	}
 	return in

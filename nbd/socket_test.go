@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"path/filepath"
@@ -34,6 +35,8 @@ type site struct {
 	uri  URI
 }
 
+var whenAlone = flag.Int("nbd.alone", 0, "have servers' readers block after so many reads in a row")
+
 func newReal(t testing.TB) *sim.Real {
 	t.Helper()
 	real, err := sim.NewReal(sim.NewLoop())
@@ -58,6 +61,7 @@ func newSite(t testing.TB, network string, prepare ...func(*Server)) *site {
 	real := newReal(t)
 	s := &site{real: real, dev: newRAM(real.Loop(), testSize), uri: u}
 	s.Server = NewServer(real, &Export{Name: "disk", Device: s.dev})
+	s.aloneAfter = *whenAlone
 	for _, p := range prepare {
 		p(s.Server)
 	}

@@ -88,6 +88,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 		return errors.Join(err, closeAll(listeners))
 	}
 	server := nbd.NewServer(real, exportsOf(lives)...)
+	server.BlockWhenAlone()
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
 	}

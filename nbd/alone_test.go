@@ -1,0 +1,174 @@
+package nbd
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"nbdbench/devices"
+)
+
+// aloneSite has connections alone after few reads.
+func aloneSite(t *testing.T, network string) *site {
+	return newSite(t, network, func(s *Server) { s.aloneAfter = 4 })
+}
+
+// expectAlone waits until so many sockets are out of Go's poller.
+func (s *site) expectAlone(t *testing.T, n int32) {
+	t.Helper()
+	for end := time.Now().Add(patience); s.alone.Load() != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections wait by themselves, expected %d", s.alone.Load(), n)
+		}
+	}
+}
+
+// flushes makes requests one after another.
+func (r *raw) flushes(n int) {
+	r.t.Helper()
+	for i := range uint64(n) {
+		r.send(encode(Header{Op: devices.OpFlush, Cookie: i}))
+		if e, cookie := r.reply(); e != devices.OK || cookie != i {
+			r.t.Fatalf("replied %v to %d, expected success to %d", e, cookie, i)
+		}
+	}
+}
+
+func TestTheOnlyBusyConnectionLeavesThePoller(t *testing.T) {
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			s := aloneSite(t, network)
+			first, second := dialRaw(t, s.uri), dialRaw(t, s.uri)
+			first.flushes(8)
+			s.expectAlone(t, 1)
+			second.flushes(1)
+			first.flushes(1)
+			s.expectAlone(t, 0)
+			for range 8 { // in turn, both stay where they are
+				second.flushes(1)
+				first.flushes(1)
+			}
+			if n := s.alone.Load(); n != 0 {
+				t.Errorf("%d wait by themselves while two are busy", n)
+			}
+			second.flushes(8)
+			s.expectAlone(t, 1)
+			_ = second.Close()
+			s.expectAlone(t, 0)
+			first.flushes(8)
+		})
+	}
+}
+
+func TestAServerIsNotToldToBlock(t *testing.T) {
+	s := newSite(t, "unix", func(s *Server) { s.aloneAfter = 0 })
+	dialRaw(t, s.uri).flushes(2 * aloneAfter)
+	if n := s.alone.Load(); n != 0 {
+		t.Errorf("%d wait by themselves", n)
+	}
+}
+
+func TestAConnectionAloneAndIdleJoinsThePoller(t *testing.T) {
+	s := aloneSite(t, "unix")
+	c := dialRaw(t, s.uri)
+	for range 3 {
+		c.flushes(8)
+		s.expectAlone(t, 1)
+		s.expectAlone(t, 0)
+	}
+}
+
+// TestFewConnectionsLeaveThePoller, because each has a thread.
+func TestFewConnectionsLeaveThePoller(t *testing.T) {
+	s := aloneSite(t, "unix")
+	s.alone.Store(maxAlone)
+	c := dialRaw(t, s.uri)
+	c.flushes(8)
+	if n := s.alone.Load(); n != maxAlone {
+		t.Errorf("%d wait by themselves, expected %d", n, maxAlone)
+	}
+	s.alone.Store(maxAlone - 1)
+	c.flushes(1)
+	s.expectAlone(t, maxAlone)
+	_ = c.Close()
+	s.expectAlone(t, maxAlone-1)
+}
+
+// TestAConnectionAloneEnds whoever ends it, while its reader sleeps.
+func TestAConnectionAloneEnds(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, s *site, c *raw) error{
+		"the client":  func(_ *testing.T, _ *site, c *raw) error { return c.Close() },
+		"Close":       func(_ *testing.T, s *site, _ *raw) error { return s.Close() },
+		"Shutdown":    func(t *testing.T, s *site, _ *raw) error { return s.Shutdown(within(t)) },
+		"the export":  func(t *testing.T, s *site, _ *raw) error { return s.RemoveExport(within(t), "disk") },
+		"a power cut": func(_ *testing.T, s *site, _ *raw) error { s.Cut([]string{"disk"}, func() {}); return nil },
+	} {
+		for _, network := range []string{"unix", "tcp"} {
+			t.Run(name+", "+network, func(t *testing.T) {
+				s := aloneSite(t, network)
+				c := dialRaw(t, s.uri)
+				c.flushes(8)
+				s.expectAlone(t, 1)
+				if err := end(t, s, c); err != nil {
+					t.Fatal(err)
+				}
+				if name != "the client" {
+					c.closes()
+				}
+				s.expectAlone(t, 0)
+				s.idles(t)
+			})
+		}
+	}
+}
+
+// A request's data comes in pieces, with pauses in which the connection joins the
+// poller.
+func TestDataForAConnectionAloneComesInPieces(t *testing.T) {
+	for _, size := range []int{4 << 10, 4 * longData} {
+		s := aloneSite(t, "unix")
+		c := dialRaw(t, s.uri)
+		c.flushes(8)
+		s.expectAlone(t, 1)
+		data := make([]byte, size)
+		_, _ = rand.NewChaCha8([32]byte{2}).Read(data)
+		message := encode(Header{Op: devices.OpWrite, Length: uint64(size), Cookie: 7}, data...)
+		c.send(message[:RequestSize+100])
+		time.Sleep(aloneIdle / 10)
+		c.send(message[RequestSize+100 : size/2])
+		s.expectAlone(t, 0) // in the middle of it
+		c.send(message[size/2:])
+		if e, cookie := c.reply(); e != devices.OK || cookie != 7 {
+			t.Fatalf("replied %v to %d", e, cookie)
+		}
+		c.send(encode(Header{Op: devices.OpRead, Length: uint64(size), Cookie: 8}))
+		if e, cookie := c.reply(); e != devices.OK || cookie != 8 || !bytes.Equal(c.expect(size), data) {
+			t.Errorf("%d bytes: replied %v to %d, or with other data", size, e, cookie)
+		}
+	}
+}
+
+// A client that takes no replies for a while has them written by who blocks, and
+// holds up neither its own socket's change nor anybody else.
+func TestAConnectionAloneThatTakesNoReplies(t *testing.T) {
+	s := aloneSite(t, "unix")
+	c, other := dialRaw(t, s.uri), dialRaw(t, s.uri)
+	c.flushes(8)
+	s.expectAlone(t, 1)
+	const n, size = 64, 256 << 10 // more than its socket holds
+	var all []byte
+	for i := range uint64(n) {
+		all = append(all, encode(Header{Op: devices.OpRead, Length: size, Cookie: i})...)
+	}
+	c.send(all)
+	other.flushes(16)
+	for range n {
+		if e, _ := c.reply(); e != devices.OK {
+			t.Fatal(e)
+		}
+		c.expect(size)
+	}
+	c.flushes(8)
+	s.expectAlone(t, 1)
+}
