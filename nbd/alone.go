@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,14 +62,14 @@ type socket struct {
 	mu    sync.Mutex
 	conn  net.Conn // nil while it is plain
 	plain *plainSocket
-	over  bool // it has been ended, and stays what it is
+	over  atomic.Bool // it has been ended, and stays what it is
 }
 
 // Close ends the connection in both directions.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	s.over.Store(true)
 	if s.plain != nil {
 		return s.plain.Close()
 	}
@@ -79,7 +80,7 @@ func (s *socket) Close() error {
 func (s *socket) endReads() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	s.over.Store(true)
 	if s.plain != nil {
 		s.plain.endReads()
 	} else {
@@ -91,7 +92,7 @@ func (s *socket) endReads() {
 func (s *socket) leave() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over.Load() {
 		return false
 	}
 	switch s.conn.(type) {
@@ -107,7 +108,7 @@ func (s *socket) leave() bool {
 func (s *socket) join() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over.Load() {
 		return false
 	}
 	fd, err := unix.FcntlInt(uintptr(s.plain.fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -189,7 +190,7 @@ type aloneReader struct {
 }
 
 func (a aloneReader) Read(b []byte) (int, error) {
-	for looks := 0; ; looks++ {
+	for looks := 0; !a.k.sock.over.Load(); looks++ { // TCP goes on after SHUT_RD
 		n, err := a.p.Read(b)
 		switch {
 		case !errors.Is(err, syscall.EAGAIN):
@@ -198,6 +199,7 @@ func (a aloneReader) Read(b []byte) (int, error) {
 			return a.k.in.c.Read(b)
 		}
 	}
+	return 0, net.ErrClosed
 }
 
 // aloneRaw is aloneReader for who reads by themselves.
@@ -206,6 +208,9 @@ type aloneRaw aloneReader
 // Read calls f, with a socket that may have something, until it reports true.
 func (a aloneRaw) Read(f func(fd uintptr) bool) error {
 	for !f(uintptr(a.p.fd)) {
+		if a.k.sock.over.Load() {
+			return net.ErrClosed
+		}
 		if !a.p.wait(unix.POLLIN, aloneIdle) && a.k.joinPoller() {
 			return a.k.in.raw.Read(f)
 		}
@@ -221,7 +226,7 @@ func (a aloneWriter) Write(b []byte) (n int, err error) {
 		k, err := unix.Write(a.fd, b[n:])
 		switch {
 		case errors.Is(err, syscall.EAGAIN):
-			a.wait(unix.POLLOUT, -1)
+			a.wait(unix.POLLOUT, forever)
 		case errors.Is(err, syscall.EINTR):
 		case err != nil:
 			return n, err
@@ -232,8 +237,10 @@ func (a aloneWriter) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// wait blocks until one of events is there, or for so long, which is forever if it
-// is less than nothing. It reports whether something may be there.
+const forever = -time.Millisecond // poll(2)'s -1
+
+// wait blocks until one of events is there, or for so long. It reports whether
+// something may be there.
 func (p *plainSocket) wait(events int16, d time.Duration) bool {
 	fds := [...]unix.PollFd{{Fd: int32(p.fd), Events: events}}
 	n, err := unix.Poll(fds[:], int(d.Milliseconds()))

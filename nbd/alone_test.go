@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -171,4 +172,27 @@ func TestAConnectionAloneThatTakesNoReplies(t *testing.T) {
 	}
 	c.flushes(8)
 	s.expectAlone(t, 1)
+}
+
+// A client that goes on sending, which TCP takes after SHUT_RD too, holds up no
+// shutdown.
+func TestAConnectionAloneThatGoesOnIsShutDown(t *testing.T) {
+	s := aloneSite(t, "tcp")
+	c := dialRaw(t, s.uri)
+	c.flushes(8)
+	s.expectAlone(t, 1)
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil {
+			if _, err = c.Write(encode(Header{Op: devices.OpFlush})); err == nil {
+				_, err = io.ReadFull(c, make([]byte, ReplySize))
+			}
+		}
+		ended <- err
+	}()
+	if err := s.Shutdown(within(t)); err != nil {
+		t.Error(err)
+	}
+	<-ended
 }

@@ -28,12 +28,14 @@ const patience = 3 * time.Minute
 var scratch string
 
 func TestMain(m *testing.M) {
-	if text := os.Getenv(loadVariable); text != "" {
-		if err := runLoad(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for variable, other := range map[string]func(string) error{loadVariable: runLoad, bareVariable: runBare} {
+		if text := os.Getenv(variable); text != "" {
+			if err := other(text); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	code, err := testMain(m)
 	if err != nil {
