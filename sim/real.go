@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // spinWindow is how long before a deadline the pacer stops sleeping and spins.
-// It covers the wake-up of a locked thread with 1 ns of timer slack, of which
-// the median on a 2-core virtual machine is 40 to 50 µs.
+// It covers the wake-up of a thread, of which the median on a 2-core virtual
+// machine is 40 to 50 µs.
 const spinWindow = 60 * time.Microsecond
 
 // lockSpins is how often a goroutine tries for the owner's lock before it
@@ -46,7 +45,8 @@ type Real struct {
 	armed    atomic.Int64 // the earliest deadline
 	sleeping atomic.Int64 // the deadline that the pacer sleeps for; awake is 0
 	closing  atomic.Bool
-	lingers  atomic.Bool // somebody runs what is due soon in place of the pacer
+	lingers  atomic.Bool  // somebody runs what is due soon in place of the pacer
+	kept     atomic.Int64 // the deadline that a keeper sleeps for, or what stands for none
 	stopped  chan struct{}
 	late     Lateness
 
@@ -69,6 +69,7 @@ func NewReal(loop *Loop) (*Real, error) {
 	}
 	r := &Real{loop: loop, begin: time.Now(), base: loop.Now(), alarm: a, stopped: make(chan struct{})}
 	r.armed.Store(int64(loop.Next()))
+	r.kept.Store(nobody)
 	go r.pace()
 	return r, nil
 }
@@ -145,8 +146,6 @@ func (r *Real) Close() error {
 	}
 	r.alarm.ring()
 	<-r.stopped
-	r.lock() // whoever rings holds it too
-	defer r.mu.Unlock()
 	return r.alarm.close()
 }
 
@@ -182,6 +181,9 @@ func (l *Loop) catchUp(now Time) {
 func (r *Real) arm() {
 	next := int64(r.loop.Next())
 	r.armed.Store(next)
+	if next >= r.kept.Load() {
+		return // the keeper runs it
+	}
 	if r.lingers.Load() && Time(next).Sub(r.Now()) <= lingerWindow {
 		return // who lingers runs it, or wakes the pacer when it stops
 	}
@@ -255,12 +257,13 @@ func (r *Real) forget(w *watcher) {
 // pace is the pacer: it sleeps until shortly before the earliest deadline,
 // spins to it, and runs what is due.
 func (r *Real) pace() {
-	runtime.LockOSThread() // never unlocked: the thread ends with its timer slack
 	defer close(r.stopped)
-	r.alarm.sharpen()
+	var turn Turn
 	for !r.closing.Load() {
-		switch left := Time(r.armed.Load()).Sub(r.Now()); {
+		now := r.Now()
+		switch left := Time(r.due()).Sub(now); {
 		case left > spinWindow:
+			turn.Yield(now)
 			r.sleep()
 		case left <= 0:
 			r.runIfDue()
@@ -272,13 +275,13 @@ func (r *Real) pace() {
 // How long is computed from the deadline that sleeping shows to others: from an
 // older one it would be slept through.
 func (r *Real) sleep() {
-	until := r.armed.Load()
+	until := r.due()
 	d := Time(until).Sub(r.Now()) - spinWindow
 	if d <= 0 {
 		return
 	}
 	r.sleeping.Store(until)
-	if r.armed.Load() == until && !r.closing.Load() {
+	if r.due() == until && !r.closing.Load() {
 		r.alarm.wait(d)
 	}
 	r.sleeping.Store(0)

@@ -1,52 +1,64 @@
 package sim
 
 import (
-	"encoding/binary"
-	"runtime"
+	"fmt"
+	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// alarm is what the pacer sleeps on: an eventfd that others ring, waited for
-// with a timeout in nanoseconds. Go's own timers round a delay below 1 ms up to
-// 1 ms, because epoll_wait counts milliseconds.
+// alarm is what the pacer sleeps on: a timerfd in Go's poller. Go's own timers
+// round a delay below 1 ms up to 1 ms, because epoll_wait counts milliseconds, and
+// a thread that sleeps by itself keeps one of GOMAXPROCS meanwhile.
 type alarm struct {
-	fd   int
-	wake [8]byte // what ring writes
-	seen [8]byte // what wait reads
+	fd    int
+	timer *os.File // of fd
+
+	mu     sync.Mutex
+	rung   bool
+	closed bool
 }
 
 func newAlarm() (*alarm, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("timerfd: %w", err)
 	}
-	a := &alarm{fd: fd}
-	binary.NativeEndian.PutUint64(a.wake[:], 1)
-	return a, nil
+	return &alarm{fd: fd, timer: os.NewFile(uintptr(fd), "timer")}, nil
 }
 
-// sharpen asks the kernel to wake the calling thread on time, within 1 ns in
-// place of the 50 µs by which it otherwise gathers wake-ups. Where that is
-// refused the pacer is late by so much, and its histogram says so.
-func (a *alarm) sharpen() {
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-}
-
-// wait returns after d, or when somebody rings.
+// wait returns after d, or when somebody rings or has rung.
 func (a *alarm) wait(d Duration) {
 	const long = Duration(time.Hour)
-	ts := unix.NsecToTimespec(int64(min(d, long)))
-	fds := [1]unix.PollFd{{Fd: int32(a.fd), Events: unix.POLLIN}}
-	if n, _ := unix.Ppoll(fds[:], &ts, nil); n > 0 {
-		_, _ = unix.Read(a.fd, a.seen[:])
+	if a.start(min(d, long), false) {
+		var seen [8]byte
+		_, _ = a.timer.Read(seen[:])
 	}
+	a.mu.Lock()
+	a.rung = false // what it was for, the pacer looks at now
+	a.mu.Unlock()
 }
 
-func (a *alarm) ring() {
-	_, _ = unix.Write(a.fd, a.wake[:])
-	runtime.KeepAlive(a)
+// ring ends a wait, this or the next.
+func (a *alarm) ring() { a.start(1, true) }
+
+// start sets the timer, unless somebody has rung. It reports whether it did.
+func (a *alarm) start(d Duration, rings bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rung || a.closed {
+		return false
+	}
+	a.rung = rings
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	return unix.TimerfdSettime(a.fd, 0, &at, nil) == nil
 }
 
-func (a *alarm) close() error { return unix.Close(a.fd) }
+func (a *alarm) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	return a.timer.Close()
+}
