@@ -5,13 +5,14 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nbdbench/sim"
 )
 
 // aloneAfter is how many times in a row, of all the times that requests came to a
@@ -36,15 +37,13 @@ const (
 // processor time. With four connections it would be 0.6 times at one and a half
 // times the processor time, so those are left to the poller, as are TLS and vsock.
 //
-// The thread keeps one of GOMAXPROCS for up to 10 ms while it waits. Where there is
-// just one, nothing changes.
+// Such a reader is the loop's keeper, too (sim.Real.Keep).
+//
+// The thread keeps one of GOMAXPROCS for up to 10 ms while it waits: there have to be
+// two.
 //
 // It comes before Serve.
-func (s *Server) BlockWhenAlone() {
-	if runtime.GOMAXPROCS(0) > 1 {
-		s.aloneAfter = aloneAfter
-	}
-}
+func (s *Server) BlockWhenAlone() { s.aloneAfter = aloneAfter }
 
 // took notes that requests have come from k, and reports whether that makes it
 // alone. It belongs to the loop.
@@ -139,9 +138,12 @@ func (k *serverSocket) free() {
 // settle has k wait in the way that fits how busy others are. It is for the reader.
 func (k *serverSocket) settle(alone bool) {
 	switch is := k.sock.plain != nil; {
-	case alone && !is:
+	case alone && is:
+		k.turn.Yield(k.server.real.Now())
+		k.rekeep(true) // another may have ended
+	case alone:
 		k.leavePoller()
-	case !alone && is:
+	case is:
 		k.joinPoller()
 	}
 }
@@ -151,8 +153,9 @@ func (k *serverSocket) leavePoller() {
 		return
 	}
 	if k.server.alone.Add(1) <= maxAlone && k.sock.leave() {
+		k.rekeep(true)
 		p := k.sock.plain
-		k.use(aloneReader{k, p}, aloneRaw{k, p}, aloneWriter{p}, p)
+		k.use(aloneReader{k, p}, aloneRaw{k, p}, patientWriter{p}, p)
 	} else {
 		k.server.alone.Add(-1)
 	}
@@ -170,6 +173,7 @@ func (k *serverSocket) joinPoller() bool {
 		c := k.sock.conn
 		raw, _ := c.(syscall.Conn).SyscallConn() // no error: it is open
 		k.use(c, raw, c, raw)
+		k.unkeep()
 		k.server.alone.Add(-1)
 	}
 	k.out.writing.Unlock()
@@ -183,19 +187,35 @@ func (k *serverSocket) use(r io.Reader, raw rawReader, w io.Writer, rawW rawWrit
 	k.out.stream, k.out.raw = w, rawW
 }
 
-// aloneReader blocks in poll(2) for data.
+// unkeep ends a reader's keeping of the loop, and reports whether it did keep it.
+func (k *serverSocket) unkeep() (kept bool) {
+	if kept = k.keeps; kept {
+		k.keeps = false
+		k.server.real.Unkeep()
+	}
+	return kept
+}
+
+// rekeep has the reader keep the loop, if it did before and is still out of the
+// poller, and nobody else does.
+func (k *serverSocket) rekeep(kept bool) {
+	k.keeps = k.keeps || kept && k.sock.plain != nil && k.server.real.Keep()
+}
+
+// aloneReader blocks in poll(2) for data, and keeps the loop meanwhile.
 type aloneReader struct {
 	k *serverSocket
 	p *plainSocket
 }
 
 func (a aloneReader) Read(b []byte) (int, error) {
-	for looks := 0; !a.k.sock.over.Load(); looks++ { // TCP goes on after SHUT_RD
+	w := aloneWait{aloneReader: a}
+	for !a.k.sock.over.Load() { // TCP goes on after SHUT_RD
 		n, err := a.p.Read(b)
 		switch {
 		case !errors.Is(err, syscall.EAGAIN):
 			return n, err
-		case looks >= aloneLooks && !a.p.wait(unix.POLLIN, aloneIdle) && a.k.joinPoller():
+		case !w.wait() && a.k.joinPoller():
 			return a.k.in.c.Read(b)
 		}
 	}
@@ -207,51 +227,44 @@ type aloneRaw aloneReader
 
 // Read calls f, with a socket that may have something, until it reports true.
 func (a aloneRaw) Read(f func(fd uintptr) bool) error {
+	w := aloneWait{aloneReader: aloneReader(a), looks: aloneLooks}
 	for !f(uintptr(a.p.fd)) {
 		if a.k.sock.over.Load() {
 			return net.ErrClosed
 		}
-		if !a.p.wait(unix.POLLIN, aloneIdle) && a.k.joinPoller() {
+		if !w.wait() && a.k.joinPoller() {
 			return a.k.in.raw.Read(f)
 		}
 	}
 	return nil
 }
 
-// aloneWriter blocks in poll(2) until all is written.
-type aloneWriter struct{ *plainSocket }
+// aloneWait is one wait for data.
+type aloneWait struct {
+	aloneReader
+	looks int
+	since sim.Time // the first time that it slept
+}
 
-func (a aloneWriter) Write(b []byte) (n int, err error) {
-	for n < len(b) {
-		k, err := unix.Write(a.fd, b[n:])
-		switch {
-		case errors.Is(err, syscall.EAGAIN):
-			a.wait(unix.POLLOUT, forever)
-		case errors.Is(err, syscall.EINTR):
-		case err != nil:
-			return n, err
-		default:
-			n += k
+// wait returns when it is time to look again. It reports false if nothing has come
+// for so long that the reader should go back to Go's poller.
+func (w *aloneWait) wait() bool {
+	if w.looks < aloneLooks {
+		w.looks++
+		return true
+	}
+	real, most := w.k.server.real, aloneIdle
+	if w.k.keeps {
+		d := real.Doze()
+		if d == 0 {
+			return true
 		}
+		defer real.Woke()
+		most = min(most, d)
 	}
-	return n, nil
-}
-
-const forever = -time.Millisecond // poll(2)'s -1
-
-// wait blocks until one of events is there, or for so long. It reports whether
-// something may be there.
-func (p *plainSocket) wait(events int16, d time.Duration) bool {
-	fds := [...]unix.PollFd{{Fd: int32(p.fd), Events: events}}
-	n, err := unix.Poll(fds[:], int(d.Milliseconds()))
-	return n != 0 || err != nil // EINTR: look again
-}
-
-// endReads has all reads end.
-func (p *plainSocket) endReads() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.gone {
-		_ = unix.Shutdown(p.fd, unix.SHUT_RD)
+	now := real.Now()
+	if w.since == 0 {
+		w.since = now
 	}
+	return w.p.wait(unix.POLLIN, most) || now.Sub(w.since) < aloneIdle
 }

@@ -25,14 +25,22 @@ func (s *site) expectAlone(t *testing.T, n int32) {
 	}
 }
 
+// expectKept waits until the loop has a keeper, or none.
+func (s *site) expectKept(t *testing.T, want bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); s.real.Kept() != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the loop is kept: %v", !want)
+		}
+	}
+}
+
 // flushes makes requests one after another.
 func (r *raw) flushes(n int) {
 	r.t.Helper()
 	for i := range uint64(n) {
 		r.send(encode(Header{Op: devices.OpFlush, Cookie: i}))
-		if e, cookie := r.reply(); e != devices.OK || cookie != i {
-			r.t.Fatalf("replied %v to %d, expected success to %d", e, cookie, i)
-		}
+		r.answers(i)
 	}
 }
 
@@ -140,9 +148,7 @@ func TestDataForAConnectionAloneComesInPieces(t *testing.T) {
 		c.send(message[RequestSize+100 : size/2])
 		s.expectAlone(t, 0) // in the middle of it
 		c.send(message[size/2:])
-		if e, cookie := c.reply(); e != devices.OK || cookie != 7 {
-			t.Fatalf("replied %v to %d", e, cookie)
-		}
+		c.answers(7)
 		c.send(encode(Header{Op: devices.OpRead, Length: uint64(size), Cookie: 8}))
 		if e, cookie := c.reply(); e != devices.OK || cookie != 8 || !bytes.Equal(c.expect(size), data) {
 			t.Errorf("%d bytes: replied %v to %d, or with other data", size, e, cookie)
@@ -195,4 +201,71 @@ func TestAConnectionAloneThatGoesOnIsShutDown(t *testing.T) {
 		t.Error(err)
 	}
 	<-ended
+}
+
+// TestAConnectionAloneKeepsTheLoop: replies come when they are due, whatever its
+// reader does by then, and when it has ended.
+func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
+	for name, busy := range map[string]func(c *raw) (then func()){
+		"sleeps": func(*raw) func() { return func() {} },
+		"awaits a request": func(c *raw) func() {
+			flush := encode(Header{Op: devices.OpFlush, Cookie: 8})
+			c.send(flush[:RequestSize/2])
+			return func() { c.send(flush[RequestSize/2:]); c.answers(8) }
+		},
+		"awaits data": func(c *raw) func() {
+			write := encode(Header{Op: devices.OpWrite, Length: 4096, Cookie: 8}, make([]byte, 4096)...)
+			c.send(write[:2048])
+			return func() { c.send(write[2048:]); c.answers(8) }
+		},
+		"awaits much data": func(c *raw) func() {
+			write := encode(Header{Op: devices.OpWrite, Length: 2 * longData, Cookie: 8}, make([]byte, 2*longData)...)
+			c.send(write[:longData])
+			return func() { c.send(write[longData:]); c.answers(8) }
+		},
+		"awaits room": func(c *raw) func() {
+			var all []byte
+			for range 2 * MaxInFlight {
+				all = append(all, encode(Header{Op: devices.OpFlush, Cookie: 8})...)
+			}
+			go c.send(all)
+			return func() {
+				for range 2 * MaxInFlight {
+					c.answers(8)
+				}
+			}
+		},
+		"is told to go": func(c *raw) func() {
+			c.send(encode(Header{Op: cmdDisc}))
+			return c.closes
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := aloneSite(t, "unix")
+			c := dialRaw(t, s.uri)
+			c.flushes(8)
+			s.expectKept(t, true)
+			s.real.Do(func() { s.dev.service = aloneIdle / 5 })
+			for range 3 {
+				c.send(encode(Header{Op: devices.OpRead, Length: 512, Cookie: 7}))
+				then := busy(c)
+				c.answers(7)
+				c.expect(512)
+				if then(); name == "is told to go" {
+					break
+				}
+			}
+			_ = c.Close()
+			s.idles(t)
+			s.expectKept(t, false)
+		})
+	}
+}
+
+// answers expects success for a cookie.
+func (r *raw) answers(want uint64) {
+	r.t.Helper()
+	if e, cookie := r.reply(); e != devices.OK || cookie != want {
+		r.t.Fatalf("replied %v to %d, expected success to %d", e, cookie, want)
+	}
 }

@@ -1,16 +1,13 @@
 package nbd
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"nbdbench/sim"
 )
 
 // attendant is a thread that waits for all of a client's plain sockets at once
@@ -22,9 +19,9 @@ import (
 // other goroutines to run on time allows for one more.
 type attendant struct {
 	conns []*ClientConn
-	fds   []unix.PollFd // the bell and the connections, in the same order
-	bell  int           // an eventfd, by which others have it look for output
+	fds   []unix.PollFd // theirs, in the same order
 	awake atomic.Bool   // it will look before it waits again
+	turn  sim.Turn
 }
 
 // glances is how often an attendant polls before it goes to sleep, while several
@@ -38,30 +35,20 @@ const glances = 16
 // turn.
 const readsPerTurn = 16
 
-// attend serves conns, of which all are plain, until each has ended. With an error
-// they have.
-func attend(conns []*ClientConn) error {
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		err = fmt.Errorf("eventfd: %w", err)
-		for _, c := range conns {
-			c.end(err)
-		}
-		return err
-	}
-	a := &attendant{conns: conns, bell: bell}
+// attend serves conns, of which all are plain, until each has ended.
+func attend(conns []*ClientConn) {
+	a := &attendant{conns: conns}
 	for _, c := range conns {
-		c.out.rings = a.ring
+		c.out.rings = func() { a.left(c.out) }
 	}
 	go a.run()
-	return nil
 }
 
 func (a *attendant) run() {
 	for a.wait(); len(a.conns) > 0; a.wait() {
 		kept := a.conns[:0]
 		for i, c := range a.conns {
-			if err := c.attended(a.fds[i+1].Revents); err != nil {
+			if err := c.attended(a.fds[i].Revents); err != nil {
 				c.end(err)
 				continue
 			}
@@ -73,10 +60,10 @@ func (a *attendant) run() {
 }
 
 // wait blocks until there is something to do. The order of the two atomics, awake
-// and a queue's backlog, pairs with that in ring's callers.
+// and a queue's backlog, pairs with that in left's callers.
 func (a *attendant) wait() {
 	a.awake.Store(false)
-	a.fds = append(a.fds[:0], unix.PollFd{Fd: int32(a.bell), Events: unix.POLLIN})
+	a.fds = a.fds[:0]
 	for _, c := range a.conns {
 		p := unix.PollFd{Fd: int32(c.plain.fd), Events: unix.POLLIN}
 		if c.out.backlog.Load() > 0 {
@@ -85,16 +72,21 @@ func (a *attendant) wait() {
 		a.fds = append(a.fds, p)
 	}
 	if len(a.conns) == 0 {
-		_ = unix.Close(a.bell) // nobody rings: the queues have ended
 		return
 	}
+	a.turn.Yield(a.conns[0].real.Now())
 	if !a.glance() {
 		_, _ = unix.Poll(a.fds, -1) // EINTR: look again
 	}
 	a.awake.Store(true)
-	if a.fds[0].Revents != 0 {
-		var seen [8]byte
-		_, _ = unix.Read(a.bell, seen[:])
+}
+
+// left has what a socket did not take written later: by the attendant, if it will
+// see that there is a backlog, or else by a goroutine of its own, which is seldom.
+// An eventfd to wake the attendant by would have to be polled for each request.
+func (a *attendant) left(q *outQueue) {
+	if !a.awake.Load() {
+		go q.drain()
 	}
 }
 
@@ -111,16 +103,6 @@ func (a *attendant) glance() bool {
 		}
 	}
 	return false
-}
-
-// ring has the attendant look for output that a socket did not take. It is
-// called after the backlog was raised.
-func (a *attendant) ring() {
-	if !a.awake.Load() {
-		one := [8]byte{}
-		binary.NativeEndian.PutUint64(one[:], 1)
-		_, _ = unix.Write(a.bell, one[:])
-	}
 }
 
 // attended does what poll says that can be done. The error ends the connection.
@@ -142,78 +124,4 @@ func (c *ClientConn) attended(events int16) error {
 		}
 	}
 	return nil
-}
-
-// plainSocket is a connected socket that Go's poller knows nothing of. Reads and
-// writes end with EAGAIN where they would block.
-type plainSocket struct {
-	fd int
-
-	mu   sync.Mutex
-	gone bool // the descriptor may be another's
-}
-
-// plainOf takes over the socket of a connection that is nothing more than one. It
-// is nil if c is more, such as TLS.
-func plainOf(c net.Conn) *plainSocket {
-	s, ok := c.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	p := &plainSocket{fd: -1}
-	err = raw.Control(func(fd uintptr) {
-		p.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	if err != nil || p.fd < 0 {
-		return nil
-	}
-	_ = c.Close() // it goes on in p
-	return p
-}
-
-func (p *plainSocket) Read(b []byte) (int, error) {
-	for {
-		n, err := unix.Read(p.fd, b)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
-}
-
-// Write calls f with the socket.
-func (p *plainSocket) Write(f func(fd uintptr) bool) error {
-	f(uintptr(p.fd))
-	return nil
-}
-
-// Close ends the connection in both directions; the attendant finds out and
-// gives the socket back.
-func (p *plainSocket) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.gone {
-		return net.ErrClosed
-	}
-	if err := unix.Shutdown(p.fd, unix.SHUT_RDWR); !errors.Is(err, syscall.ENOTCONN) {
-		return err
-	}
-	return nil
-}
-
-// release gives the socket back. Nobody reads or writes any more.
-func (p *plainSocket) release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.gone = true
-	_ = unix.Close(p.fd)
 }

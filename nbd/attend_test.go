@@ -2,7 +2,6 @@ package nbd
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -204,24 +203,6 @@ func noDescriptors(t *testing.T, room uint64, f func()) {
 		}
 	}()
 	f()
-}
-
-func TestConnectionsThatCannotBeAttendedAreEnded(t *testing.T) {
-	s := newSite(t, "unix")
-	real := newReal(t)
-	var d Dialer
-	c, err := d.dial(within(t), s.uri, real)
-	if err != nil {
-		t.Fatal(err)
-	}
-	noDescriptors(t, 0, func() { err = attend([]*ClientConn{c}) })
-	if !errors.Is(err, unix.EMFILE) {
-		t.Errorf("attend: %v", err)
-	}
-	if err := c.Close(); err != nil {
-		t.Error(err)
-	}
-	s.idles(t)
 }
 
 // TestServerOutlivesAWantOfDescriptors: who comes then waits until there are some.

@@ -33,9 +33,9 @@ func (m *message) bytes() int { return m.size + len(m.data) }
 // what the socket does not take at once is left to a writer of its own.
 type outQueue struct {
 	conn    io.Closer
-	stream  io.Writer             // that blocks; nil for a plainSocket
+	stream  io.Writer             // that blocks
 	raw     rawWriter             // that does not; nil if there is none
-	rings   func()                // wakes who writes what a flush could not
+	rings   func()                // has written what a flush could not
 	before  func()                // called before each attempt to write
 	written func(batch []message) // called after a batch was written
 
@@ -73,10 +73,10 @@ func newOutQueue(c net.Conn) *outQueue {
 	return q
 }
 
-// newPlainQueue has an attendant in place of the writer.
+// newPlainQueue has no writer.
 func newPlainQueue(p *plainSocket) *outQueue {
-	q := &outQueue{conn: p, raw: p, rings: func() {}, before: func() {}, written: func([]message) {}}
-	q.attempt = q.writev
+	q := &outQueue{conn: p, stream: patientWriter{p}, raw: p, before: func() {}, written: func([]message) {}}
+	q.attempt, q.rings = q.writev, func() { go q.drain() }
 	return q
 }
 

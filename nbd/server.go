@@ -337,6 +337,8 @@ type serverSocket struct {
 	waiting atomic.Bool   // the reader waits for room
 	room    chan struct{} // there may be some
 	parsed  []parsed
+	turn    sim.Turn // the reader's, while it is out of Go's poller
+	keeps   bool     // the reader is the loop's keeper
 }
 
 // parsed is a request that was read but not yet received.
@@ -402,6 +404,7 @@ func (k *serverSocket) finish() {
 // read parses as many requests as have come with one system call, before it
 // enters the loop with all of them.
 func (k *serverSocket) read() error {
+	defer k.unkeep()
 	for {
 		if err := k.in.need(k.info.requestSize()); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -453,9 +456,14 @@ func (k *serverSocket) data(p *parsed) error {
 	case refused && n > maxSkip:
 		return violation("a payload is of reasonable length", "%d bytes", n)
 	case refused:
+		defer k.rekeep(k.unkeep())
 		return k.in.discard(n)
 	case p.Op == devices.OpWrite:
 		p.buf = getBuffer(int(n))
+		if n < longData {
+			return k.in.full(p.buf.data[:n])
+		}
+		defer k.rekeep(k.unkeep()) // that may take its time
 		return k.in.full(p.buf.data[:n])
 	}
 	return nil
@@ -480,7 +488,7 @@ func (k *serverSocket) receive() (disc, alone bool) {
 		k.submit(p)
 	}
 	disc = k.sc.Disconnected()
-	lingers := !disc && k.in.raw != nil && real.Linger()
+	lingers := !disc && k.in.raw != nil && !k.keeps && real.Linger()
 	real.Leave()
 	if lingers {
 		real.Lingered(k.in.ready)
@@ -515,7 +523,9 @@ func (k *serverSocket) await(h *Header) bool {
 			return true
 		}
 		k.server.real.Leave()
+		kept := k.unkeep()
 		ok := k.sleep()
+		k.rekeep(kept)
 		k.server.real.Enter()
 		if !ok {
 			return false

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"nbdbench/devices"
@@ -88,6 +89,9 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 		return errors.Join(err, closeAll(listeners))
 	}
 	server := nbd.NewServer(real, exportsOf(lives)...)
+	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
+		runtime.GOMAXPROCS(2)
+	}
 	server.BlockWhenAlone()
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
