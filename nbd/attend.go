@@ -39,7 +39,11 @@ const readsPerTurn = 16
 func attend(conns []*ClientConn) {
 	a := &attendant{conns: conns}
 	for _, c := range conns {
-		c.out.rings = func() { a.left(c.out) }
+		c.out.rings = func() {
+			if !a.awake.Load() && !c.out.helped.Swap(true) {
+				go a.help(c.out)
+			}
+		}
 	}
 	go a.run()
 }
@@ -59,14 +63,14 @@ func (a *attendant) run() {
 	}
 }
 
-// wait blocks until there is something to do. The order of the two atomics, awake
-// and a queue's backlog, pairs with that in left's callers.
+// wait blocks until there is something to do. The order of the atomics, awake and
+// then a queue's two, pairs with that in rings' callers and in help.
 func (a *attendant) wait() {
 	a.awake.Store(false)
 	a.fds = a.fds[:0]
 	for _, c := range a.conns {
 		p := unix.PollFd{Fd: int32(c.plain.fd), Events: unix.POLLIN}
-		if c.out.backlog.Load() > 0 {
+		if c.out.backlog.Load() > 0 && !c.out.helped.Load() {
 			p.Events |= unix.POLLOUT
 		}
 		a.fds = append(a.fds, p)
@@ -81,12 +85,16 @@ func (a *attendant) wait() {
 	a.awake.Store(true)
 }
 
-// left has what a socket did not take written later: by the attendant, if it will
-// see that there is a backlog, or else by a goroutine of its own, which is seldom.
-// An eventfd to wake the attendant by would have to be polled for each request.
-func (a *attendant) left(q *outQueue) {
-	if !a.awake.Load() {
-		go q.drain()
+// help writes what a socket did not take while the attendant sleeps, until it is
+// awake and can go on. That is seldom: an eventfd to wake the attendant by would have
+// to be polled for each request.
+func (a *attendant) help(q *outQueue) {
+	for {
+		q.drainBatch()
+		q.helped.Store(false)
+		if q.backlog.Load() == 0 || a.awake.Load() || q.helped.Swap(true) {
+			return
+		}
 	}
 }
 

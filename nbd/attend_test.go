@@ -141,6 +141,59 @@ func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 	}
 }
 
+// again submits a request so many times, each when the one before has ended.
+type again struct {
+	dev  devices.Device
+	left int
+	done chan<- devices.Errno
+}
+
+func (a *again) Done(r *devices.Request) {
+	if a.left--; a.left == 0 || r.Errno != devices.OK {
+		a.done <- r.Errno
+		return
+	}
+	a.dev.Submit(r)
+}
+
+// TestClientWritesMoreThanTheSocketTakes, by the attendant and by others who submit
+// while it sleeps and while it does not.
+func TestClientWritesMoreThanTheSocketTakes(t *testing.T) {
+	s := newSite(t, "unix")
+	real := newReal(t)
+	c, err := Dial(within(t), s.uri, real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := unix.SetsockoptInt(c.plain.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10); err != nil {
+		t.Fatal(err)
+	}
+	const chains, long = 8, 50
+	done := make(chan devices.Errno, chains)
+	for i := range chains {
+		for range i { // others come in between
+			do(t, real, c, &devices.Request{Op: devices.OpFlush})
+		}
+		a := &again{dev: c, left: long, done: done}
+		r := &devices.Request{Op: devices.OpWrite, Length: testSize, Payload: devices.Payload{Bytes: make([]byte, testSize)}, Completer: a}
+		real.Do(func() {
+			r.Begin(real.Loop().Now())
+			c.Submit(r)
+		})
+	}
+	for range chains {
+		select {
+		case e := <-done:
+			if e != devices.OK {
+				t.Fatal(e)
+			}
+		case <-within(t).Done():
+			t.Fatal("what was left was never written")
+		}
+	}
+}
+
 // TestOneConnectionEndsAndTheOthersGoOn, though one thread attends to all.
 func TestOneConnectionEndsAndTheOthersGoOn(t *testing.T) {
 	s := newSite(t, "unix")

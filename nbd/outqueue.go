@@ -46,6 +46,7 @@ type outQueue struct {
 	queued  atomic.Bool // AfterLeave has been asked for
 	backlog atomic.Int64
 	wake    chan struct{}
+	helped  atomic.Bool // an attendant's helper writes
 
 	writing sync.Mutex // what follows belongs to who holds it
 	batch   []message
@@ -139,20 +140,36 @@ func (q *outQueue) drain() {
 	}
 }
 
+// drainBatch writes what there is at present, however long that takes.
+func (q *outQueue) drainBatch() {
+	q.writing.Lock()
+	defer q.writing.Unlock()
+	if len(q.rest) > 0 || q.gather() {
+		q.writeBatch(q.block)
+	}
+}
+
 // write writes batch after batch by some means until nothing is left or it
 // would block, which it reports as not done.
 func (q *outQueue) write(by func() error) (done bool) {
 	for len(q.rest) > 0 || q.gather() {
-		q.before()
-		err := by()
-		if errors.Is(err, syscall.EAGAIN) {
+		if !q.writeBatch(by) {
 			return false
 		}
-		if err != nil {
-			q.fail(err)
-		}
-		q.settle()
 	}
+	return true
+}
+
+func (q *outQueue) writeBatch(by func() error) (done bool) {
+	q.before()
+	err := by()
+	if errors.Is(err, syscall.EAGAIN) {
+		return false
+	}
+	if err != nil {
+		q.fail(err)
+	}
+	q.settle()
 	return true
 }
 
