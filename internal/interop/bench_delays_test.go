@@ -38,17 +38,27 @@ const nbdkitWorkers = 16
 // delayer is a server that delays beside one like it that does not.
 type delayer struct {
 	name        string
+	apart       *placement // of it and of fio; nil is left to the kernel
 	plain, slow *server
 	base, late  []rate
 }
 
 // delayers are the contestants at a point. nbdkit's filter sleeps in a worker, so
 // where the depth needs it a second one has a worker for each request.
-func delayers(t *testing.T, p delayPoint) (all []*delayer) {
+func delayers(t *testing.T, p delayPoint, apart *placement) (all []*delayer) {
+	defer func() {
+		for _, c := range all {
+			c.apart.bind(t, c.plain)
+			c.apart.bind(t, c.slow)
+		}
+	}()
 	ours := func(delay time.Duration) *server {
 		return serve(t, "ram", "--size", "1GiB", "--delay", delay.String())
 	}
-	all = append(all, &delayer{name: "nbdbench", plain: ours(0), slow: ours(p.delay)})
+	all = append(all, &delayer{name: "nbdbench", apart: apart, plain: ours(0), slow: ours(p.delay)})
+	if apart != nil {
+		all = append(all, &delayer{name: "nbdbench, placed by the kernel", plain: ours(0), slow: ours(p.delay)})
+	}
 	if p.delay%time.Millisecond != 0 {
 		return all // nbdkit's filter takes whole milliseconds
 	}
@@ -61,7 +71,7 @@ func delayers(t *testing.T, p delayPoint) (all []*delayer) {
 			uri, p := nbdkit(t, fmt.Sprintf("--threads=%d", n), "--filter=delay", "memory", "1G", fmt.Sprintf("rdelay=%dms", delay.Milliseconds()))
 			return &server{p, uri}
 		}
-		all = append(all, &delayer{name: fmt.Sprintf("nbdkit delay, %d threads", n), plain: theirs(0), slow: theirs(p.delay)})
+		all = append(all, &delayer{name: fmt.Sprintf("nbdkit delay, %d threads", n), apart: apart, plain: theirs(0), slow: theirs(p.delay)})
 	}
 	return all
 }
@@ -71,12 +81,12 @@ func delayers(t *testing.T, p delayPoint) (all []*delayer) {
 func TestBenchDelays(t *testing.T) {
 	d, repeat := peersPlan(t)
 	need(t, "nbdkit", "fio")
-	idle := newProcessors(t)
+	idle, apart := newProcessors(t), newPlacement(t)
 	var b strings.Builder
 	b.WriteString("| delay, depth | server | later than the delay, median, p99 | the same without a delay | beyond it | by the server's own count |\n|---|---|---:|---:|---:|---|\n")
 	for _, p := range delayPoints {
 		l := load{Size: 4 << 10, Depth: p.depth, Connections: 1, Time: d}
-		all := delayers(t, p)
+		all := delayers(t, p, apart)
 		var asleep, awake []rate
 		for range repeat {
 			idle.maySleep()
@@ -84,8 +94,8 @@ func TestBenchDelays(t *testing.T) {
 			idle.stayAwake()
 			awake = append(awake, sleeps(t, p.delay, d))
 			for _, c := range all {
-				c.base = append(c.base, c.plain.exactly(t, l, 0))
-				c.late = append(c.late, c.slow.exactly(t, l, p.delay))
+				c.base = append(c.base, c.plain.exactly(t, l, 0, c.apart))
+				c.late = append(c.late, c.slow.exactly(t, l, p.delay, c.apart))
 			}
 		}
 		fmt.Fprintf(&b, "| %v, %d | none: a thread that sleeps | %s | - | - | - |\n", p.delay, p.depth, medians(awake))
@@ -94,7 +104,7 @@ func TestBenchDelays(t *testing.T) {
 			fmt.Fprintf(&b, "| %v, %d | %s |%s %s |\n", p.delay, p.depth, c.name, c.cells(), c.own())
 		}
 	}
-	text := fmt.Sprintf("%s, %v, medians of %d interleaved measurements of %v by fio, 4k reads, in µs; beyond it, the median of the differences with its 95%% interval by order statistics. %s\n\n%s", machine(), idle, repeat, d, delayCaveats, b.String())
+	text := fmt.Sprintf("%s, %v, %v, medians of %d interleaved measurements of %v by fio, 4k reads, in µs; beyond it, the median of the differences with its 95%% interval by order statistics. %s\n\n%s", machine(), idle, apart, repeat, d, delayCaveats, b.String())
 	t.Logf("\n%s", text)
 	updateSection(t, "PERFORMANCE.md", "delays", text)
 }
@@ -181,11 +191,11 @@ func (c *delayer) own() string {
 // exactly is by how much round trips take longer than a delay. It reads fio's log
 // of each latency: the buckets of its percentiles are 1.6% wide, which of 10 ms
 // is more than what is looked for.
-func (s *server) exactly(t *testing.T, l load, delay time.Duration) (r rate) {
+func (s *server) exactly(t *testing.T, l load, delay time.Duration, apart *placement) (r rate) {
 	t.Helper()
 	dir := t.TempDir()
 	l.URI = s.uri
-	r = fioRun(t, dir, l, "--write_lat_log=each", "--disable_slat=1", "--disable_clat=1")
+	r = fioRun(t, dir, l, append(apart.fio(), "--write_lat_log=each", "--disable_slat=1", "--disable_clat=1")...)
 	text, err := os.ReadFile(filepath.Join(dir, "each_lat.1.log"))
 	if err != nil {
 		t.Fatal(err)
