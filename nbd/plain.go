@@ -114,7 +114,6 @@ func (p *plainSocket) wait(events int16, d time.Duration) bool {
 	if d < forever {
 		ts := unix.NsecToTimespec(int64(d))
 		until = &ts
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // of the thread that this is on now
 	}
 	fds := [...]unix.PollFd{{Fd: int32(p.fd), Events: events}}
 	n, err := unix.Ppoll(fds[:], until, nil)
