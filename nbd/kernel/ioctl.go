@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,9 +62,16 @@ func connectIoctl(c *connection) (*session, error) {
 }
 
 // run is inside the kernel until the device is disconnected or its server has
-// gone.
+// gone. Any signal that its thread takes would end it, such as those by which Go
+// interrupts threads.
 func (s *session) run() {
 	defer close(s.ended)
+	runtime.LockOSThread() // never unlocked: the thread ends with its signal mask
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil) // no error: the arguments are right
 	_ = unix.IoctlSetInt(int(s.file.Fd()), ioctlDoIt, 0) // how it ended shows in the device's requests
 	_ = s.clear()
 }

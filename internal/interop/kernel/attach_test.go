@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,6 +146,26 @@ func start(t *testing.T, args ...string) *process {
 	return p
 }
 
+// preempt sends to each thread what Go's runtime interrupts one with.
+func (p *process) preempt() {
+	p.t.Helper()
+	pid := p.cmd.Process.Pid
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err == nil {
+			err = unix.Tgkill(pid, id, unix.SIGURG)
+		}
+		if err != nil {
+			p.t.Fatalf("thread %s: %v", task.Name(), err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // NBD_DO_IT takes it, or does not
+}
+
 // end sends a signal and returns how the process ended.
 func (p *process) end(s os.Signal) error {
 	p.t.Helper()
@@ -218,6 +239,8 @@ func TestGuestAttachByIoctlsWorksWithoutNetlink(t *testing.T) {
 	guestOnly(t)
 	server := start(t, "serve", drive, "--size", "64MiB")
 	p := start(t, "attach", "--ioctl", server.line)
+	useBlock(t, p.line)
+	p.preempt()
 	useBlock(t, p.line)
 	if err := p.end(syscall.SIGTERM); err != nil || connected(p.line) {
 		t.Errorf("%v, connected %v\n%s", err, connected(p.line), p.talk)
