@@ -80,9 +80,9 @@ hostile: ## a million broken exchanges in the protocol's engines
 soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
 	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd
 
-bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into docs/PERFORMANCE.md
-	NBDBENCH_PEERS=$(or $(PEERTIME),500msx21) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
-	NBDBENCH_PEERS=$(or $(PEERTIME),1sx9) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchDelays ./internal/interop -update
+bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into docs/PERFORMANCE.md (1 h)
+	NBDBENCH_PEERS=$(or $(PEERTIME),500msx61) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
+	NBDBENCH_PEERS=$(or $(DELAYTIME),1sx9) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchDelays ./internal/interop -update
 
 check-real: ## real time against virtual time, on this machine as it is
 	NBDBENCH_TIMING=1 NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 30m -run RealTime ./internal/interop

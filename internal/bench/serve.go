@@ -92,6 +92,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
+	shortenSlices()
 	server.BlockWhenAlone()
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
