@@ -54,6 +54,9 @@ func (g *gate) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 	return devices.StatusOf(g.Media, off, n)
 }
 
+// takesTime reports whether a reply waits for an instant.
+func (l *live) takesTime() bool { return l.config.Delay > 0 || l.profile.Kind != "ram" }
+
 // newLive makes a device of the configuration on media.
 func newLive(c *ServeConfig, name string, loop *sim.Loop, media devices.Media) (*live, error) {
 	profile, err := catalog.Load(c.Device)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"nbdbench/devices"
@@ -92,7 +93,9 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
-	shortenSlices()
+	if slices.ContainsFunc(lives, (*live).takesTime) {
+		shortenSlices()
+	}
 	server.BlockWhenAlone()
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
