@@ -20,6 +20,10 @@ import (
 // over to the other way of waiting costs as much as some four requests.
 const aloneAfter = 256
 
+// crowdAfter is how many times requests have to come from another connection than
+// those before, with none alone in between, before several are taken to be busy.
+const crowdAfter = 256
+
 // A connection that is alone looks aloneLooks times before it sleeps, some 4 µs,
 // and goes back to Go's poller when nothing has come for aloneIdle. maxAlone at a
 // time are out of it, of which all but one are on their way back.
@@ -45,14 +49,38 @@ const (
 // It comes before Serve.
 func (s *Server) BlockWhenAlone() { s.aloneAfter = aloneAfter }
 
+// WhenCrowded has f called with true when several connections have become busy, and
+// with false when one is alone again, if BlockWhenAlone has it looked for. Calls follow each other, in no particular
+// goroutine, and hold up a reader each.
+//
+// It comes before Serve.
+func (s *Server) WhenCrowded(f func(crowded bool)) { s.onCrowd = f }
+
 // took notes that requests have come from k, and reports whether that makes it
-// alone. It belongs to the loop.
-func (s *Server) took(k *serverSocket) (alone bool) {
+// alone, or one of several. It belongs to the loop.
+func (s *Server) took(k *serverSocket) (alone, crowded bool) {
 	if s.latest != k {
 		s.latest, s.inRow = k, 0
+		s.changes++
 	}
 	s.inRow++
-	return s.aloneAfter > 0 && s.inRow >= s.aloneAfter
+	if alone = s.aloneAfter > 0 && s.inRow >= s.aloneAfter; alone {
+		s.changes = 0
+	}
+	return alone, s.changes >= crowdAfter
+}
+
+// tellCrowd says whether several are busy, if that is news. One that is late with it
+// is put right by the next.
+func (s *Server) tellCrowd(crowded bool) {
+	if s.onCrowd == nil || s.crowded.Load() == crowded {
+		return
+	}
+	s.crowdMu.Lock()
+	defer s.crowdMu.Unlock()
+	if s.crowded.Swap(crowded) != crowded {
+		s.onCrowd(crowded)
+	}
 }
 
 // socket is a server's end of a connection: one of Go's poller, or plain while the

@@ -78,6 +78,46 @@ func TestAServerIsNotToldToBlock(t *testing.T) {
 	}
 }
 
+func TestSeveralAreBusy(t *testing.T) {
+	told := make(chan bool, 8)
+	s := newSite(t, "unix", func(s *Server) {
+		s.aloneAfter = 4
+		s.WhenCrowded(func(crowded bool) { told <- crowded })
+	})
+	expect := func(want bool) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if got != want {
+				t.Errorf("the server says crowded: %v, expected %v", got, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the server says nothing, expected crowded: %v", want)
+		}
+	}
+	first, second := dialRaw(t, s.uri), dialRaw(t, s.uri)
+	for range 2 {
+		first.flushes(8)
+		for range crowdAfter/2 - 1 {
+			second.flushes(1)
+			first.flushes(1)
+		}
+		if len(told) > 0 {
+			t.Errorf("the server says crowded: %v after %d changes, expected nothing before %d", <-told, crowdAfter-2, crowdAfter)
+		}
+		for range 8 {
+			second.flushes(3)
+			first.flushes(3)
+		}
+		expect(true)
+		second.flushes(8)
+		expect(false)
+	}
+	if len(told) > 0 {
+		t.Errorf("the server says crowded: %v, expected nothing more", <-told)
+	}
+}
+
 func TestAConnectionAloneAndIdleJoinsThePoller(t *testing.T) {
 	s := aloneSite(t, "unix")
 	c := dialRaw(t, s.uri)

@@ -41,7 +41,12 @@ type Server struct {
 	aloneAfter int           // see BlockWhenAlone; 0 is never
 	latest     *serverSocket // from which requests came last, and inRow times; the loop's
 	inRow      int
+	changes    int          // of latest, since one was alone last
 	alone      atomic.Int32 // sockets that have left Go's poller
+
+	onCrowd func(crowded bool) // see WhenCrowded
+	crowdMu sync.Mutex
+	crowded atomic.Bool // what onCrowd was told last
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -477,7 +482,7 @@ func (k *serverSocket) receive() (disc, alone bool) {
 	}
 	real := k.server.real
 	real.Enter()
-	alone = k.server.took(k)
+	alone, crowded := k.server.took(k)
 	for i := range k.parsed {
 		p := &k.parsed[i]
 		if !k.await(&p.Header) {
@@ -490,6 +495,9 @@ func (k *serverSocket) receive() (disc, alone bool) {
 	disc = k.sc.Disconnected()
 	lingers := !disc && k.in.raw != nil && !k.keeps && real.Linger()
 	real.Leave()
+	if alone || crowded {
+		k.server.tellCrowd(crowded)
+	}
 	if lingers {
 		real.Lingered(k.in.ready)
 	}

@@ -93,9 +93,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
-	if slices.ContainsFunc(lives, (*live).takesTime) {
-		shortenSlices()
-	}
+	scheduleServer(slices.ContainsFunc(lives, (*live).takesTime), server.WhenCrowded)
 	server.BlockWhenAlone()
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(listeners), real.Close())
