@@ -50,8 +50,8 @@ const (
 func (s *Server) BlockWhenAlone() { s.aloneAfter = aloneAfter }
 
 // WhenCrowded has f called with true when several connections have become busy, and
-// with false when one is alone again, if BlockWhenAlone has it looked for. Calls follow each other, in no particular
-// goroutine, and hold up a reader each.
+// with false when one is alone again, if BlockWhenAlone has it looked for. Calls
+// follow each other, in no particular goroutine, and hold up a reader each.
 //
 // It comes before Serve.
 func (s *Server) WhenCrowded(f func(crowded bool)) { s.onCrowd = f }
