@@ -30,9 +30,11 @@ const maxExtends = 8
 // ErrUnknown is the error for a name that is no profile.
 var ErrUnknown = errors.New("unknown device")
 
-// Device is a simulated device: it serves, it counts, and its power can be cut.
+// Device is a simulated device: it serves, it counts, it shows its state, and its
+// power can be cut.
 type Device interface {
 	devices.Device
+	devices.Gauged
 	Stats() devices.Stats
 	// Cut returns what a power cut at this moment would leave, chosen by seed.
 	Cut(seed sim.Seed) *devices.Cut

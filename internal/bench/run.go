@@ -130,7 +130,7 @@ func collect(ctx context.Context, p *Plan, cells []Cell, out []*results.Cell, pr
 		return failed
 	}
 	for i, c := range out {
-		settle(c, kept[i])
+		giveRuns(c, kept[i])
 	}
 	return nil
 }
@@ -144,8 +144,8 @@ func isCellError(err error) bool {
 // errNotRun is for tasks that were not begun because the plan was stopped.
 var errNotRun = errors.New("interrupted")
 
-// settle gives a cell its runs.
-func settle(c *results.Cell, outcomes []outcome) {
+// giveRuns gives a cell its runs.
+func giveRuns(c *results.Cell, outcomes []outcome) {
 	missing := 0
 	var late []*sim.Lateness
 	for _, o := range outcomes {

@@ -35,6 +35,7 @@ func (f *FTL) choose() bool {
 	b.state = stateVictim
 	f.victim, f.at = i, 0
 	f.gain = max(f.cfg.size()-uint64(b.valid), 1)
+	f.chosen(b.valid)
 	return true
 }
 

@@ -164,6 +164,10 @@ type FTL struct {
 	warm   uint32   // means nothing: see Expect
 	debt   uint64   // places of the victim that have to go by, times gain
 	stats  Stats
+
+	spare   int     // superblocks at most that the room before collection has
+	victims uint64  // so far
+	valid   float64 // units in a victim, a mean over the last ones
 }
 
 // frontier is where a stream of data is written.
@@ -189,6 +193,7 @@ func New(cfg Config, sink Sink) *FTL {
 	for i := range f.blocks {
 		f.begin(int32(i), count)
 	}
+	f.spare = max(f.free.n-cfg.Reserve, 3) // collection may be one ahead, with two frontiers begun
 	return f
 }
 

@@ -1,0 +1,44 @@
+package ssd
+
+import "nbdbench/devices"
+
+// Gauges appends the drive's own and, of a drive whose dies are modelled, in bytes:
+//
+//   - How full a protected buffer is. Its Scale is 0 where it has no bound.
+//   - The room that is left before collection begins.
+//   - What is valid in a superblock that is collected, which decides what is
+//     written besides the host's data.
+//   - How full pSLC is, where there is any. Past it, writes take longer.
+//
+// Of a drive that is its laws alone nothing else is slow: neither collection nor
+// pSLC is modelled.
+func (d *Device) Gauges(dst []devices.Gauge) []devices.Gauge {
+	dst = d.Drive.Gauges(dst)
+	f := d.flash
+	if f == nil {
+		return dst
+	}
+	if d.Info().Cache == devices.CacheProtected {
+		dst = append(dst, f.buffered())
+	}
+	layer, unit := f.n.layer, float64(f.n.unit)
+	room, spare := layer.Room()
+	valid, size := layer.Collected()
+	dst = append(dst,
+		devices.Level("room before collection", "the spare space", room*unit, spare*unit),
+		devices.Level("valid data in what is collected", "a superblock", valid*unit, size*unit))
+	if used, all := layer.SLC(); all > 0 {
+		dst = append(dst, devices.Level("data in pSLC", "pSLC", used*unit, all*unit))
+	}
+	return dst
+}
+
+// buffered is what a protected buffer holds. A write longer than all of it may be
+// alone in it.
+func (f *flash) buffered() devices.Gauge {
+	const name, of = "bytes to be programmed", "the write buffer"
+	if f.capacity == 0 {
+		return devices.Gauge{Name: name, Of: of, Value: float64(f.used)}
+	}
+	return devices.Level(name, of, float64(f.used), float64(f.capacity))
+}
