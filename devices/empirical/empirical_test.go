@@ -398,3 +398,12 @@ func TestALieOfEitherKindIsSeenInRandomHistories(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCacheOfAMeasuredDriveHasAGauge(t *testing.T) {
+	g := newRig(t, steady(t, 1), devices.Lies{})
+	g.together(write(0, 0))
+	gs := g.dev.Gauges(nil)
+	if len(gs) != 1 || gs[0].Name != "dirty bytes" || gs[0].Value != 4096 {
+		t.Errorf("%+v, want 4096 dirty bytes", gs)
+	}
+}
