@@ -8,6 +8,9 @@ type Gauge struct {
 	Of   string // what it is part of, and what Scale is the size of: "the cache"
 	// Value is from 0 to Scale, in the unit of Scale. A Scale of 0 is no bound.
 	Value, Scale float64
+	// Ends says that the cost of a commit changes where the gauge reaches the end of
+	// its scale, and that nothing slows the gauge down before.
+	Ends bool
 }
 
 // Gauged is a device that shows its state. Gauges appends its gauges to dst:
@@ -37,6 +40,13 @@ func (c *Cache) Gauge(of string) Gauge {
 // Level is a gauge of which the value is kept within its scale.
 func Level(name, of string, value, scale float64) Gauge {
 	return Gauge{Name: name, Of: of, Value: min(max(value, 0), scale), Scale: scale}
+}
+
+// Supply is a Level that Ends.
+func Supply(name, of string, value, scale float64) Gauge {
+	g := Level(name, of, value, scale)
+	g.Ends = true
+	return g
 }
 
 // MeanOffset is the mean address of the dirty extents, in bytes; 0 if there are

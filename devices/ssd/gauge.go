@@ -25,10 +25,10 @@ func (d *Device) Gauges(dst []devices.Gauge) []devices.Gauge {
 	room, spare := layer.Room()
 	valid, size := layer.Collected()
 	dst = append(dst,
-		devices.Level("room before collection", "the spare space", room*unit, spare*unit),
+		devices.Supply("room before collection", "the spare space", room*unit, spare*unit),
 		devices.Level("valid data in what is collected", "a superblock", valid*unit, size*unit))
 	if used, all := layer.SLC(); all > 0 {
-		dst = append(dst, devices.Level("data in pSLC", "pSLC", used*unit, all*unit))
+		dst = append(dst, devices.Supply("data in pSLC", "pSLC", used*unit, all*unit))
 	}
 	return dst
 }

@@ -21,7 +21,7 @@ func (c *Cloud) Gauges(dst []devices.Gauge) []devices.Gauge {
 // gauge is how many tokens the bucket holds.
 func (b *bucket) gauge(now sim.Time, name string) devices.Gauge {
 	saved := min(max(now.Sub(b.empty), 0), b.saved)
-	return devices.Level(name, "the burst", saved.Seconds()*float64(b.rate), b.saved.Seconds()*float64(b.rate))
+	return devices.Supply(name, "the burst", saved.Seconds()*float64(b.rate), b.saved.Seconds()*float64(b.rate))
 }
 
 // Gauges appends how full the controller's cache is, in bytes, and the gauges of

@@ -26,8 +26,11 @@ const (
 
 	maxSamples = 512 // of a gauge: then every other one is dropped
 	maxGauges  = 16
-	checkEvery = 16 // samples
-	batches    = 8  // parts of a quarter, from which the noise of its rate is estimated
+	checkEvery = 16               // samples
+	maxLeft    = 1000 * time.Hour // more is not told apart
+	// A pilot that has gone on for this part of a bound may see that it cannot settle.
+	enoughSeen = 1.0 / 8
+	batches    = 8 // parts of a quarter, from which the noise of its rate is estimated
 
 	// From one quarter to the next, the mean of a gauge may change by mostTrend of its
 	// scale. It may change by no more than mostDrift of its standard deviation, and
@@ -210,7 +213,8 @@ func (s *pilot) thin() {
 	}
 }
 
-// check reports whether the cell has settled, and notes what is known of it by now.
+// check reports whether there is nothing more to find out: the cell has settled, or
+// will not. It notes what is known of it by now.
 func (s *pilot) check() bool {
 	f := &s.found
 	f.Elapsed = sim.Duration(s.n) * s.step
@@ -218,7 +222,10 @@ func (s *pilot) check() bool {
 	half := f.Elapsed / 2
 	done := s.commits[s.n-1] - s.commits[s.n/2-1]
 	f.Rate = float64(done) / half.Seconds()
-	f.Reason = s.trend()
+	trending := s.trend()
+	if trending && s.outlasts() {
+		return true
+	}
 	if f.Reason == "" && done < leastCommits {
 		f.Reason = fmt.Sprintf("there were only %d commits in the last %v", done, half)
 	}
@@ -235,25 +242,51 @@ func (s *pilot) check() bool {
 	return true
 }
 
-// trend says which gauge has a trend, if one has.
-func (s *pilot) trend() string {
+// trend reports whether a gauge has a trend, and says which.
+func (s *pilot) trend() bool {
+	s.found.Reason = ""
 	for i := range s.gauges {
 		g, v := &s.now[i], view(s.gauges[i][:s.n], sim.Duration(s.n)*s.step)
 		if v.trending(g.Scale) {
-			return changed(g.Name, part(v.a, g), part(v.b, g)+of(g), v.b > v.a, v.quarter)
+			s.found.Reason = changed(g.Name, part(v.a, g), part(v.b, g)+of(g), v.b > v.a, v.quarter)
+			return true
 		}
 		if v.cycling(g.Scale) {
-			return fmt.Sprintf("%s went up and down between %s and %s%s within %v", g.Name, part(v.low, g), part(v.high, g), of(g), rough(2*v.quarter))
+			s.found.Reason = fmt.Sprintf("%s went up and down between %s and %s%s within %v", g.Name, part(v.low, g), part(v.high, g), of(g), rough(2*v.quarter))
+			return true
 		}
 	}
-	return ""
+	return false
+}
+
+// outlasts reports whether a gauge goes so evenly towards the end of its scale, and
+// has so far to go, that it will not be there within MaxWarmup. Then the reason
+// says when it will.
+func (s *pilot) outlasts() bool {
+	f := &s.found
+	if f.Elapsed.Seconds() < enoughSeen*pilotTime.Seconds() && float64(s.requests()) < enoughSeen*pilotRequests {
+		return false
+	}
+	for i := range s.gauges {
+		g, v := &s.now[i], view(s.gauges[i][:s.n], f.Elapsed)
+		if !g.Ends || !v.trending(g.Scale) || !v.even() {
+			continue
+		}
+		if left := v.left(g.Scale); f.Elapsed+left > MaxWarmup {
+			f.Reason = changed(g.Name, part(v.a, g), part(v.b, g)+of(g), v.b > v.a, v.quarter) +
+				fmt.Sprintf("; it takes %v more to the end of it", left.Round(time.Minute))
+			return true
+		}
+	}
+	return false
 }
 
 // seen is the second half of what was seen of a gauge.
 type seen struct {
-	a, b      float64 // means of its two quarters
-	low, high float64 // the least and the greatest mean of its four eighths
-	sd        float64 // standard deviation, from the mean of all
+	a, b      float64    // means of its two quarters
+	means     [4]float64 // of its four eighths
+	low, high float64    // the least and the greatest of them
+	sd        float64    // standard deviation, from the mean of all
 	quarter   sim.Duration
 }
 
@@ -261,14 +294,13 @@ func view(values []float64, took sim.Duration) seen {
 	half := values[len(values)/2:]
 	v := seen{low: math.Inf(1), high: math.Inf(-1), quarter: took / 4}
 	n := len(half) / 4
-	var means [4]float64
-	for i := range means {
+	for i := range v.means {
 		for _, x := range half[i*n : (i+1)*n] {
-			means[i] += x / float64(n)
+			v.means[i] += x / float64(n)
 		}
-		v.low, v.high = min(v.low, means[i]), max(v.high, means[i])
+		v.low, v.high = min(v.low, v.means[i]), max(v.high, v.means[i])
 	}
-	v.a, v.b = (means[0]+means[1])/2, (means[2]+means[3])/2
+	v.a, v.b = (v.means[0]+v.means[1])/2, (v.means[2]+v.means[3])/2
 	sum := 0.0
 	for _, x := range half {
 		sum += (x - (v.a+v.b)/2) * (x - (v.a+v.b)/2)
@@ -297,6 +329,28 @@ func (v *seen) cycling(scale float64) bool {
 // state within the longest run that can follow.
 func (v *seen) matters(change, scale float64) bool {
 	return scale == 0 || change*(MaxVirtual.Seconds()/v.quarter.Seconds()) > mostTrend*scale
+}
+
+// even reports whether the change from one eighth to the next is always the same,
+// within a tenth.
+func (v *seen) even() bool {
+	each := (v.means[3] - v.means[0]) / 3
+	for i := range 3 {
+		if math.Abs(v.means[i+1]-v.means[i]-each) > 0.1*math.Abs(each) {
+			return false
+		}
+	}
+	return true
+}
+
+// left is how long the gauge takes to the end of its scale at this pace.
+func (v *seen) left(scale float64) sim.Duration {
+	way := v.means[3]
+	if v.b > v.a {
+		way = scale - v.means[3]
+	}
+	seconds := way / math.Abs(v.b-v.a) * v.quarter.Seconds()
+	return sim.Duration(min(seconds, maxLeft.Seconds()) * 1e9)
 }
 
 // rate says that what is counted has not the same rate in the last two quarters,
