@@ -25,6 +25,8 @@ type Empirical struct {
 	// are, as cell/operation.
 	Operations map[string]string `yaml:"operations"`
 	Parallel   int               `yaml:"parallel"`
+	// Latencies are the buckets of each operation, in place of a log.
+	Latencies map[string]buckets `yaml:"latencies"`
 
 	dir     string // of the profile that names the log
 	latency *[empirical.Operations]empirical.Table
@@ -59,6 +61,9 @@ func (p *Profile) validateEmpirical() error {
 		if !slices.ContainsFunc(needs, func(o empirical.Operation) bool { return o.String() == name }) {
 			return conf.At("operations."+name, "expected an operation that the device offers, of %s", join(needs))
 		}
+	}
+	if e.Latencies != nil {
+		return e.useInline(needs)
 	}
 	log, err := e.read()
 	if err != nil {

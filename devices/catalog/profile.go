@@ -116,6 +116,9 @@ var fuaLevels = map[string]devices.FUASupport{"native": devices.FUANative, "none
 
 var schedulers = map[string]hdd.Scheduler{"": hdd.SPTF, "sptf": hdd.SPTF, "c-look": hdd.CLook, "fifo": hdd.FIFO}
 
+// defaultIO is the least that a device prefers, in bytes.
+const defaultIO units.Size = 4096
+
 // MaxSize is the largest device: 16 PiB, well inside NBD's 63 bits.
 const MaxSize = 16 << 50
 
@@ -210,7 +213,7 @@ func (p *Profile) validateModel() error {
 func (p *Profile) Info() devices.Info {
 	return devices.Info{
 		Size: uint64(p.Size), LogicalBlock: uint32(p.LogicalBlock), AtomicUnit: uint32(p.AtomicUnit),
-		PreferredIO: uint32(max(p.PreferredIO, 4096)),
+		PreferredIO: uint32(max(p.PreferredIO, defaultIO)),
 		CanFlush:    p.Advertise.Flush, FUA: fuaLevels[p.Advertise.FUA],
 		CanTrim: p.Advertise.Trim, CanZero: p.Advertise.Zero,
 		CanFastZero: p.Advertise.Zero && !p.Advertise.Rotational, // a note in a table, where there is one

@@ -39,7 +39,9 @@ func (c *Cloud) config() volume.CloudConfig {
 // RAID has the parameters of a controller with a protected cache,
 // volume.RAIDConfig, and the profile of the disk behind it.
 type RAID struct {
-	Disk          string          `yaml:"disk"`
+	Disk string `yaml:"disk"`
+	// Profile is the disk's, where it is not to be looked up by name.
+	Profile       *Profile        `yaml:"disk_profile"`
 	Serial        time.Duration   `yaml:"serial"`
 	Parallel      time.Duration   `yaml:"parallel"`
 	Bandwidth     units.Bandwidth `yaml:"bandwidth"`
@@ -67,8 +69,11 @@ func (r *RAID) validate() error {
 	if _, ok := raidOrders[r.Order]; !ok {
 		return conf.At("raid.order", "expected sweep or oldest, got %q", r.Order)
 	}
-	disk, err := Load(r.Disk)
-	if err != nil {
+	disk, err := r.disk()
+	switch {
+	case err != nil && r.Profile != nil:
+		return conf.Under("raid.disk_profile", err)
+	case err != nil:
 		return conf.At("raid.disk", "%v", err)
 	}
 	if disk.Kind != "hdd" && disk.Kind != "ssd" {
@@ -84,7 +89,7 @@ func (r *RAID) validate() error {
 // openRAID opens the disk, of which only the time counts, and the controller
 // before it.
 func (p *Profile) openRAID(loop *sim.Loop, media devices.Media, o Options) (Device, error) {
-	disk, err := Load(p.RAID.Disk)
+	disk, err := p.RAID.disk()
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,9 @@ func NewTable(buckets []Bucket) (Table, error) {
 	return t, nil
 }
 
+// Buckets are what the table was made of; they must not be changed.
+func (t *Table) Buckets() []Bucket { return t.buckets }
+
 // Count is how many latencies were measured.
 func (t *Table) Count() int64 { return t.total }
 

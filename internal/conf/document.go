@@ -24,6 +24,10 @@ type Doc struct {
 	file  string
 	root  ast.Node // nil: the document is empty
 	index map[string]position
+
+	// Of a value within a larger file: its path there, and where it starts.
+	prefix string
+	start  position
 }
 
 type position struct{ line, column int }
@@ -39,10 +43,14 @@ func Decode(file string, data []byte, into any) error {
 
 // Parse reads a document; file is its name, for errors. The error is an *Error.
 func Parse(file string, data []byte) (*Doc, error) {
-	if len(data) > MaxBytes {
-		return nil, &Error{File: file, Msg: fmt.Sprintf("%d bytes: expected at most %d", len(data), MaxBytes)}
+	return (&Doc{file: file}).read(data, MaxBytes)
+}
+
+func (d *Doc) read(data []byte, limit int) (*Doc, error) {
+	if len(data) > limit {
+		return nil, &Error{File: d.file, Msg: fmt.Sprintf("%d bytes: expected at most %d", len(data), limit)}
 	}
-	d := &Doc{file: file, index: map[string]position{}}
+	d.index = map[string]position{}
 	syntax, err := d.parse(string(data))
 	if err != nil {
 		return nil, err
@@ -135,7 +143,7 @@ func (d *Doc) walk(path string, n ast.Node, depth int) error {
 		return nil
 	}
 	if _, known := d.index[path]; !known {
-		d.index[path] = place(first(n))
+		d.index[path] = d.place(first(n))
 	}
 	if depth > MaxDepth {
 		return d.errorAt(n.GetToken(), fmt.Sprintf("expected at most %d values within one another", MaxDepth))
@@ -163,7 +171,7 @@ func (d *Doc) walkMapping(path string, n *ast.MappingNode, depth int) error {
 		seen[key] = t
 		at := join(path, key)
 		if !isScalar(v.Value) {
-			d.index[at] = place(t)
+			d.index[at] = d.place(t)
 		}
 		if err := d.walk(at, v.Value, depth+1); err != nil {
 			return err
@@ -192,11 +200,11 @@ func first(n ast.Node) *token.Token {
 	return n.GetToken()
 }
 
-func place(t *token.Token) position {
+func (d *Doc) place(t *token.Token) position {
 	if t == nil || t.Position == nil {
-		return position{1, 1}
+		return d.moved(position{1, 1})
 	}
-	return position{t.Position.Line, t.Position.Column}
+	return d.moved(position{t.Position.Line, t.Position.Column})
 }
 
 // Pos is the line and column of a path such as "steps[2].size": of a scalar,
@@ -208,7 +216,8 @@ func (d *Doc) Pos(path string) (line, column int) {
 			return p.line, p.column
 		}
 		if path == "" {
-			return 1, 1
+			p := d.moved(position{1, 1})
+			return p.line, p.column
 		}
 		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
 	}
@@ -223,7 +232,7 @@ func (d *Doc) Has(path string) bool {
 // Errorf returns an *Error at a path.
 func (d *Doc) Errorf(path, format string, args ...any) error {
 	line, column := d.Pos(path)
-	return &Error{File: d.file, Line: line, Column: column, Msg: (&FieldError{path, fmt.Sprintf(format, args...)}).Error()}
+	return &Error{File: d.file, Line: line, Column: column, Msg: (&FieldError{join(d.prefix, path), fmt.Sprintf(format, args...)}).Error()}
 }
 
 // Locate makes a FieldError within err an *Error with its place in the document.
@@ -237,6 +246,6 @@ func (d *Doc) Locate(err error) error {
 }
 
 func (d *Doc) errorAt(t *token.Token, msg string) error {
-	p := place(t)
+	p := d.place(t)
 	return &Error{File: d.file, Line: p.line, Column: p.column, Msg: msg}
 }
