@@ -16,6 +16,10 @@ const Schema = "nbdbench/run/v1"
 type Tool struct {
 	Version string `json:"version"`
 	Go      string `json:"go"`
+	// Revision is the commit that the program was built from, and Modified says that
+	// the source was not as that commit has it. Empty where the build does not know.
+	Revision string `json:"revision,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
 }
 
 // Host describes the machine, where a real clock makes it matter.
@@ -29,20 +33,31 @@ type Host struct {
 	// RoundTrip is the median latency of a write over the run's kind of socket to
 	// a device that takes no time; null where it was not measured.
 	RoundTrip *sim.Duration `json:"socket_round_trip_ns"`
+	// Governor is that of the processors' frequency: of each kind once.
+	Governor   *string      `json:"governor"`
+	LoadBefore *LoadAverage `json:"load_before"`
+	LoadAfter  *LoadAverage `json:"load_after"`
+	Target     *Target      `json:"target"` // null where the run has its own server
 }
 
 // Run is the document of one benchmark: what run.json holds. Make it with
 // NewRun, Add its cells in the plan's order, then Finish.
 type Run struct {
-	Schema      string          `json:"schema"`
-	Tool        Tool            `json:"tool"`
-	Host        *Host           `json:"host"`
-	Plan        json.RawMessage `json:"plan"`
-	Seed        sim.Seed        `json:"seed"`
-	Partial     bool            `json:"partial"` // interrupted: some cell has fewer runs than planned
-	Cells       []*Cell         `json:"cells"`
-	Comparisons []Comparison    `json:"comparisons"`
-	Verdicts    []Verdict       `json:"verdicts"`
+	Schema string          `json:"schema"`
+	Tool   Tool            `json:"tool"`
+	Host   *Host           `json:"host"`
+	Plan   json.RawMessage `json:"plan"`
+	// Devices and Workloads are the profiles that the cells were made with, by their
+	// names in the cells' ids. Documents of earlier programs have none.
+	Devices     map[string]*Stored `json:"devices,omitempty"`
+	Workloads   map[string]*Stored `json:"workloads,omitempty"`
+	Seed        sim.Seed           `json:"seed"`
+	Partial     bool               `json:"partial"` // interrupted: some cell has fewer runs than planned
+	Cells       []*Cell            `json:"cells"`
+	Comparisons []Comparison       `json:"comparisons"`
+	Verdicts    []Verdict          `json:"verdicts"`
+
+	path string // that it was read from
 }
 
 // NewRun returns a document without cells. Plan is any JSON value.

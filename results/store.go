@@ -142,20 +142,11 @@ func (v *Interval) row(cell string, run int) []string {
 // Load reads a run directory back: the document and its histograms. An error
 // names the file and the place in it.
 func Load(dir string) (*Run, error) {
-	path := filepath.Join(dir, FileRun)
-	text, err := os.ReadFile(path)
+	r, err := ReadDocument(dir)
 	if err != nil {
 		return nil, err
 	}
-	r, err := Decode(text)
-	if err != nil {
-		if e, ok := errors.AsType[*FileError](err); ok {
-			e.Path = path
-			return nil, e
-		}
-		return nil, &FileError{Path: path, Err: err}
-	}
-	path = filepath.Join(dir, FileLog)
+	path := filepath.Join(dir, FileLog)
 	log, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -180,6 +171,9 @@ func Decode(text []byte) (*Run, error) {
 		return nil, at(text, int(d.InputOffset()), errors.New("want nothing after the document"))
 	}
 	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := r.locateProfiles(text); err != nil {
 		return nil, err
 	}
 	return &r, nil

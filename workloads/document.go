@@ -1,0 +1,89 @@
+package workloads
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"sync"
+
+	"nbdbench/internal/conf"
+)
+
+// Document writes the profile as a JSON object of the keys that a file has, with
+// defaults filled in and zeros written. ParseDocument reads it.
+func (p Profile) Document() ([]byte, error) { return conf.JSON(p.filled()) }
+
+// ParseDocument reads what Document has written, from its place in a file. The
+// error is a *conf.Error.
+func ParseDocument(at conf.Within, data []byte) (Profile, error) {
+	doc, err := conf.ParseWithin(at, data)
+	if err != nil {
+		return Profile{}, err
+	}
+	var p Profile
+	if err := doc.Decode(&p); err != nil {
+		return Profile{}, err
+	}
+	return p, doc.Locate(p.Validate())
+}
+
+// estimate is the source of a profile that names none.
+const estimate = "estimate"
+
+// filled is the profile with its defaults.
+func (p Profile) filled() Profile {
+	p.QueueDepth, p.Arrival = p.depth(), cmp.Or(p.Arrival, ArrivalClosed)
+	p.Source = cmp.Or(p.Source, estimate)
+	p.Transaction, p.Between = filledSteps(p.Transaction), filledSteps(p.Between)
+	return p
+}
+
+func filledSteps(steps []Step) []Step {
+	steps = slices.Clone(steps)
+	for i := range steps {
+		s := &steps[i]
+		s.Count = s.count()
+		if s.Op == ActionFlush {
+			continue
+		}
+		s.Pattern = s.pattern()
+		if s.Pattern == PatternZipf {
+			s.Theta = s.theta()
+		}
+	}
+	return steps
+}
+
+// Label is how the profile is called where results are shown, name being its name
+// in the plan: by that where it is the one that comes with the program; as modified
+// where it is another of that name; and with the file that it is from, where the
+// program has none of that name.
+func (p Profile) Label(name, from string) (string, error) {
+	shipped, ok := shippedDocuments()[p.Name]
+	if !ok {
+		if from == "" || from == p.Name {
+			return name, nil
+		}
+		return name + " (" + from + ")", nil
+	}
+	mine, err := p.Document()
+	if err == nil && !bytes.Equal(mine, shipped) {
+		name += " (modified)"
+	}
+	return name, err
+}
+
+// shippedDocuments are those of the profiles that come with the program.
+var shippedDocuments = sync.OnceValue(func() map[string][]byte {
+	out := map[string][]byte{}
+	for _, name := range List() {
+		p, err := Get(name)
+		if err == nil {
+			out[name], err = p.Document()
+		}
+		if err != nil {
+			panic("workloads: " + err.Error()) // a test reads them all
+		}
+	}
+	return out
+})
