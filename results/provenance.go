@@ -88,12 +88,17 @@ func ReadDocument(path string) (*Run, error) {
 	return r, nil
 }
 
+// PlanPlace is where the plan begins in the document that it was read from, from 1.
+func (r *Run) PlanPlace() (line, column int) { return r.planLine, r.planColumn }
+
 // Path is the file that the document was read from; empty for another.
 func (r *Run) Path() string { return r.path }
 
-// locateProfiles notes where the stored profiles are in the text of the document, and
+// locateProfiles notes where the plan and the stored profiles are in the text of the document, and
 // checks that each is what its digest says.
 func (r *Run) locateProfiles(text []byte) error {
+	plan := at(text, offsetOf(text, "plan"), nil)
+	r.planLine, r.planColumn = plan.Line, plan.Column
 	for _, section := range []struct {
 		key      string
 		profiles map[string]*Stored

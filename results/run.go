@@ -57,7 +57,8 @@ type Run struct {
 	Comparisons []Comparison       `json:"comparisons"`
 	Verdicts    []Verdict          `json:"verdicts"`
 
-	path string // that it was read from
+	path                 string // that it was read from
+	planLine, planColumn int    // of Plan there
 }
 
 // NewRun returns a document without cells. Plan is any JSON value.

@@ -68,10 +68,15 @@ func Parse(file string, data []byte) (Profile, error) {
 // Open takes a shipped profile's name, or the path of a file: what has a slash
 // or ends in .yaml or .yml.
 func Open(nameOrPath string) (Profile, error) {
-	if strings.ContainsRune(nameOrPath, '/') || strings.HasSuffix(nameOrPath, ".yaml") || strings.HasSuffix(nameOrPath, ".yml") {
+	if IsPath(nameOrPath) {
 		return LoadFile(nameOrPath)
 	}
 	return Get(nameOrPath)
+}
+
+// IsPath reports whether a workload's name means a file.
+func IsPath(name string) bool {
+	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
 }
 
 // Ref names a profile in a plan, where it is either a name alone or a mapping

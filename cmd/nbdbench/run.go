@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -26,7 +27,9 @@ const runHelp = `Benchmark devices x workloads x strategies through the NBD serv
 
 Without arguments it compares native, emulate, none and none-unsafe on three
 devices and two workloads in virtual time, in seconds. A plan file or flags
-choose otherwise; flags override the file.
+choose otherwise; flags override the file. RUN, a run directory or its run.json,
+is run again with the plan and the profiles that are stored in it, not the files: in
+virtual time the document comes out byte for byte, but for the program's version.
 
 Strategies, and who makes a durable write durable:
   native           the device, for that write alone            1 round trip
@@ -73,7 +76,7 @@ type runFlags struct {
 func newRun() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use: "run [PLAN.yaml]", Short: "Benchmark devices x workloads x strategies through the NBD server", Long: runHelp,
+		Use: "run [PLAN.yaml | RUN]", Short: "Benchmark devices x workloads x strategies through the NBD server", Long: runHelp,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
@@ -137,10 +140,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 func (f *runFlags) plan(c *cobra.Command, args []string) (p bench.Plan, name string, err error) {
 	p, name = bench.Default(), "default"
 	if len(args) == 1 {
-		if p, err = bench.Load(args[0]); err != nil {
+		if p, name, err = planFrom(args[0]); err != nil {
 			return p, "", err
 		}
-		name = strings.TrimSuffix(filepath.Base(args[0]), filepath.Ext(args[0]))
 	}
 	if err := f.override(c, &p); err != nil {
 		return p, "", err
@@ -150,6 +152,37 @@ func (f *runFlags) plan(c *cobra.Command, args []string) (p bench.Plan, name str
 		return p, "", usage("--tls-cert and --tls-key: %w", err)
 	}
 	return p, name, nil
+}
+
+// planFrom reads a plan file, or the plan of a stored run.
+func planFrom(path string) (p bench.Plan, name string, err error) {
+	if !results.IsDocument(path) {
+		p, err = bench.Load(path)
+		return p, strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), err
+	}
+	doc, err := results.ReadDocument(path)
+	if err != nil {
+		return p, "", &exitError{exitUsage, err}
+	}
+	p, err = bench.Rerun(doc)
+	return p, nameOfRun(doc.Path()), err
+}
+
+// runDir matches the names that save gives, of which the middle is the plan's name.
+var runDir = regexp.MustCompile(`^\d{8}T\d{6}-(.+)-[0-9a-f]{6}$`)
+
+// nameOfRun is the name of the plan of a stored run.
+func nameOfRun(path string) string {
+	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	if filepath.Base(path) == results.FileRun {
+		if dir, err := filepath.Abs(filepath.Dir(path)); err == nil {
+			name = filepath.Base(dir)
+		}
+	}
+	if m := runDir.FindStringSubmatch(name); m != nil {
+		return m[1]
+	}
+	return name
 }
 
 // override applies the flags that were given.
@@ -165,8 +198,8 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("target", func() error { p.UseTarget(f.target); return nil })
 	set("via", func() error { p.UseVia(f.via); return nil })
 	set("clock", func() error { p.UseClock(f.clock); return nil })
-	set("device", func() error { p.Devices = f.devices; return nil })
-	set("workload", func() error { p.Workloads = refs(f.workloads); return nil })
+	set("device", func() error { p.UseDevices(f.devices); return nil })
+	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })
 	set("link", func() (e error) { p.Link, e = bench.ParseLink(f.link); return e })
 	set("queue-depth", func() error { p.QueueDepth = f.queueDepth; return nil })

@@ -35,9 +35,8 @@ offset, version, transaction, checksum). serve --log-writes writes the same form
 with the data itself.
 
 RUN is a run directory. A run in virtual time follows from its plan and seed, so
-its cell is run again, and must take the same time as the stored run. Of a run in
-real time there is no record; neither can a workload be had again that came from a
-file.`
+its cell is run again with the profiles that are stored in it, and must take the same
+time as the stored run. Of a run in real time there is no record.`
 
 func newImport() *cobra.Command {
 	c := &cobra.Command{

@@ -54,6 +54,8 @@ type Plan struct {
 
 	// Loads is what Workloads comes to, for the document.
 	Loads []PlanLoad `yaml:"-" json:"workloads"`
+
+	kept provenance
 }
 
 // PlanLoad is a workload of a plan under the load that it was run with.
@@ -237,9 +239,13 @@ func (p *Plan) Cells() ([]Cell, error) {
 	for i, w := range loads {
 		p.Loads[i] = PlanLoad{names[i], max(w.QueueDepth, 1), cmp.Or(w.Arrival, workloads.ArrivalClosed), w.Rate, w.Think}
 	}
+	labels, loadLabels, err := p.remember(profiles, names)
+	if err != nil {
+		return nil, err
+	}
 	var cells []Cell
-	for _, prof := range profiles {
-		device := "target"
+	for d, prof := range profiles {
+		device := targetName
 		if prof != nil {
 			device = prof.Name
 		}
@@ -247,7 +253,7 @@ func (p *Plan) Cells() ([]Cell, error) {
 			for _, s := range p.Strategies {
 				strategy, _ := layer.Lookup(s)
 				id := device + "/" + names[i] + "/" + s
-				cells = append(cells, Cell{id, device, prof, w, names[i], strategy})
+				cells = append(cells, Cell{id, labels[d], prof, w, loadLabels[i], strategy})
 			}
 		}
 	}
@@ -264,10 +270,10 @@ func (p *Plan) profiles() ([]*catalog.Profile, error) {
 	}
 	var out []*catalog.Profile
 	seen := map[string]bool{}
-	for i, name := range p.Devices {
-		prof, err := catalog.Load(name)
+	for i := range p.Devices {
+		prof, err := p.openDevice(i)
 		if err != nil {
-			return nil, conf.Under(fmt.Sprintf("devices[%d]", i), err)
+			return nil, err
 		}
 		if seen[prof.Name] {
 			return nil, fmt.Errorf("devices: two profiles are called %q: expected different names", prof.Name)
@@ -284,11 +290,13 @@ func (p *Plan) loads() ([]workloads.Profile, []string, error) {
 	var profiles []workloads.Profile
 	var names []string
 	seen := map[string]bool{}
+	p.kept.bases = nil
 	for i, ref := range p.Workloads {
-		w, err := ref.Resolve()
+		base, w, err := p.openWorkload(i)
 		if err != nil {
-			return nil, nil, conf.Under(fmt.Sprintf("workloads[%d]", i), err)
+			return nil, nil, err
 		}
+		p.kept.bases = append(p.kept.bases, base)
 		w = w.With(workloads.Override{QueueDepth: p.QueueDepth, Arrival: workloads.Arrival(p.Arrival), Rate: p.Rate})
 		if err := w.Validate(); err != nil {
 			return nil, nil, fmt.Errorf("workload %s: %w", ref.Name, err)
@@ -307,7 +315,11 @@ func (p *Plan) loads() ([]workloads.Profile, []string, error) {
 }
 
 // JSON is the plan as the run document holds it: all that the results depend on.
-func (p *Plan) JSON() (json.RawMessage, error) { return json.Marshal(p) }
+func (p *Plan) JSON() (json.RawMessage, error) {
+	q := *p
+	q.Target = withoutPassword(p.Target)
+	return json.Marshal(&q)
+}
 
 // seedOf is the seed of run n: the same for every cell, so that what strategies
 // and devices meet is the same.

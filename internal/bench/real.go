@@ -41,7 +41,7 @@ func host() *results.Host {
 // measuredHost describes this machine and, where the run uses a socket of its
 // own, that socket's round trip.
 func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
-	h := host()
+	h := begun(host())
 	if p.Target != "" {
 		return h, nil
 	}
@@ -162,6 +162,9 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	if err != nil {
 		o.err = errors.Join(err, real.Close())
 		return
+	}
+	if s == nil {
+		p.saw(uri, dialed.Multi[0].Export())
 	}
 	if c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn {
 		o.err = &layer.Unsupported{Reason: "the target does not advertise multi-conn: a FLUSH would not cover other connections"}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -19,8 +18,8 @@ var ErrInterrupted = errors.New("interrupted")
 // strategy and above the server's. Runs are counted from 0, as in latency.hlog.
 //
 // The stored run is the proof that it is the same one: commits that take another
-// time in all are an error, as they are if the program or a profile's file has
-// changed since. By then the sink has been told everything.
+// time in all are an error, as they are if the program has changed since, or a
+// profile that an earlier document does not have. By then the sink has been told everything.
 func Record(doc *results.Run, id string, run int, sink history.Sink, stop func() bool) error {
 	at, stored, err := recordable(doc, id, run)
 	if err != nil {
@@ -50,7 +49,7 @@ func Record(doc *results.Run, id string, run int, sink history.Sink, stop func()
 		return err
 	}
 	if n, sum := r.Commit.Count(), r.Commit.Sum(); n != stored.Commit.Count || sum != stored.CommitSum {
-		return conf.At("run", "expected the stored run's %d commits in %d ns, got %d in %d ns: the program, or the file of a profile, is not the one that run %d of %s was made with",
+		return conf.At("run", "expected the stored run's %d commits in %d ns, got %d in %d ns: the program, or a profile that the document does not have, is not the one that run %d of %s was made with",
 			stored.Commit.Count, stored.CommitSum, n, sum, run, id)
 	}
 	return nil
@@ -89,25 +88,28 @@ func recordable(doc *results.Run, id string, run int) (at int, stored *results.P
 // planOf is the document's plan of cell number at alone, without power cuts, which
 // change nothing.
 func planOf(doc *results.Run, at int) (*Plan, error) {
-	var p Plan
-	if err := json.Unmarshal(doc.Plan, &p); err != nil {
-		return nil, conf.At("plan", "%v", err)
+	p, located, err := decodePlan(doc)
+	if err != nil {
+		return nil, err
 	}
 	if n := len(p.Devices) * len(p.Loads) * len(p.Strategies); n != len(doc.Cells) {
-		return nil, conf.At("plan", "expected as many cells as devices, workloads and strategies make, %d, got %d", n, len(doc.Cells))
+		return nil, located.Errorf("", "expected as many cells as devices, workloads and strategies make, %d, got %d", n, len(doc.Cells))
 	}
 	s := at % len(p.Strategies)
-	l := &p.Loads[at/len(p.Strategies)%len(p.Loads)]
+	l := at / len(p.Strategies) % len(p.Loads)
 	d := at / len(p.Strategies) / len(p.Loads)
-	name, _, _ := strings.Cut(l.Name, "@") // with what tells it from the same workload under another load
-	load := workloads.Override{QueueDepth: l.QueueDepth, Arrival: l.Arrival, Rate: l.Rate, Think: l.Think}
-	if _, err := workloads.Get(name); err != nil {
-		return nil, conf.At("cell", "%s: the file that the workload %q is from is not known; expected one that comes with the program", doc.Cells[at].ID, name)
+	ref := &p.Workloads[l]
+	if doc.Workloads == nil {
+		// An earlier document names its workloads alone: those of files are not known.
+		ref.Name, _, _ = strings.Cut(ref.Name, "@") // with what tells it from the same workload under another load
+		if _, err := workloads.Get(ref.Name); err != nil {
+			return nil, conf.At("cell", "%s: the file that the workload %q is from is not known; expected one that comes with the program", doc.Cells[at].ID, ref.Name)
+		}
 	}
-	p.Devices, p.Workloads, p.Strategies = p.Devices[d:d+1], []workloads.Ref{{Name: name, Override: load}}, p.Strategies[s:s+1]
+	p.Devices, p.Workloads, p.Strategies = p.Devices[d:d+1], p.Workloads[l:l+1], p.Strategies[s:s+1]
 	p.QueueDepth, p.Arrival, p.Rate, p.Cuts = 0, "", 0, 0
 	if err := p.Validate(); err != nil {
-		return nil, conf.Under("plan", err)
+		return nil, located.Locate(err)
 	}
 	return &p, nil
 }

@@ -60,13 +60,16 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 	if err := collect(ctx, p, cells, out, progress); err != nil {
 		return nil, err
 	}
+	p.ended(doc)
 	doc.Finish()
 	return doc, nil
 }
 
 // Tool says which program this is.
 func Tool() results.Tool {
-	return results.Tool{Version: Version(), Go: runtime.Version()}
+	t := results.Tool{Version: Version(), Go: runtime.Version()}
+	t.Revision, t.Modified = revision()
+	return t
 }
 
 // Version is the release that the program was built from, or "devel": a commit

@@ -1,0 +1,221 @@
+package bench
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"nbdbench/devices/catalog"
+	"nbdbench/internal/conf"
+	"nbdbench/nbd"
+	"nbdbench/results"
+	"nbdbench/workloads"
+)
+
+// provenance is what a plan's names mean.
+type provenance struct {
+	// from is the stored run that the plan is of, nil for another: what it has of
+	// devices and workloads takes the place of the catalog's and of files.
+	from *results.Run
+	// bases are the workloads as their profiles have them, without the plan's load.
+	bases []workloads.Profile
+	// devices and workloads are all that the plan's cells are made with.
+	devices, workloads map[string]*results.Stored
+
+	target *results.Target // as it was met; one run at a time writes it
+}
+
+// openDevice opens device i of the plan.
+func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
+	name := p.Devices[i]
+	if p.kept.from != nil && p.kept.from.Devices != nil {
+		return p.storedDevice(name)
+	}
+	prof, err := catalog.Load(name)
+	return prof, conf.Under(fmt.Sprintf("devices[%d]", i), err)
+}
+
+// openWorkload opens workload i of the plan, without and with the load that is given
+// beside its name.
+func (p *Plan) openWorkload(i int) (base, w workloads.Profile, err error) {
+	ref := p.Workloads[i]
+	if p.kept.from != nil && p.kept.from.Workloads != nil {
+		base, err = p.storedWorkload(ref.Name)
+	} else {
+		base, err = workloads.Open(ref.Name)
+		err = conf.Under(fmt.Sprintf("workloads[%d]", i), err)
+	}
+	if err != nil {
+		return base, w, err
+	}
+	w = base.With(ref.Override)
+	if err := w.Validate(); err != nil {
+		return base, w, conf.Under(fmt.Sprintf("workloads[%d]", i), fmt.Errorf("workload %s: %w", ref.Name, err))
+	}
+	return base, w, nil
+}
+
+// remember keeps the profiles, which loads and profiles have opened, as the document
+// has them, and returns what the cells' devices and workloads are called.
+func (p *Plan) remember(profiles []*catalog.Profile, names []string) (devices, loads []string, err error) {
+	p.kept.devices, p.kept.workloads = map[string]*results.Stored{}, map[string]*results.Stored{}
+	for i, prof := range profiles {
+		label := targetName
+		if prof != nil {
+			if label, err = p.rememberDevice(i, prof); err != nil {
+				return nil, nil, fmt.Errorf("device %s: %w", prof.Name, err)
+			}
+		}
+		devices = append(devices, label)
+	}
+	for i, name := range names {
+		label, err := p.rememberWorkload(i, name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("workload %s: %w", name, err)
+		}
+		loads = append(loads, label)
+	}
+	return devices, loads, nil
+}
+
+// targetName is what a server that is not ours is called.
+const targetName = "target"
+
+func (p *Plan) rememberDevice(i int, prof *catalog.Profile) (label string, err error) {
+	from := ""
+	if catalog.IsPath(p.Devices[i]) {
+		from = p.Devices[i]
+	}
+	text, err := prof.Document()
+	if err != nil {
+		return "", err
+	}
+	if p.kept.devices[prof.Name], err = results.NewStored(from, text); err != nil {
+		return "", err
+	}
+	return prof.Label(from)
+}
+
+func (p *Plan) rememberWorkload(i int, name string) (label string, err error) {
+	base, from := p.kept.bases[i], p.Workloads[i].Name
+	if p.kept.from != nil && p.kept.from.Workloads[from] != nil {
+		from = p.kept.from.Workloads[from].From
+	} else if !workloads.IsPath(from) {
+		from = ""
+	}
+	text, err := base.Document()
+	if err != nil {
+		return "", err
+	}
+	if p.kept.workloads[name], err = results.NewStored(from, text); err != nil {
+		return "", err
+	}
+	return base.Label(name, from)
+}
+
+// saw notes what the plan's target says about itself.
+func (p *Plan) saw(u nbd.URI, x nbd.ExportInfo) {
+	p.kept.target = &results.Target{URI: u.String(), Size: x.Size, Flags: flagNames(x.Flags)}
+}
+
+// transmissionFlags are the names of flags in the order of their bits, as the
+// protocol has them after NBD_FLAG_.
+var transmissionFlags = map[nbd.TransmissionFlags]string{
+	nbd.HasFlags: "HAS_FLAGS", nbd.ReadOnly: "READ_ONLY", nbd.SendFlush: "SEND_FLUSH", nbd.SendFUA: "SEND_FUA",
+	nbd.Rotational: "ROTATIONAL", nbd.SendTrim: "SEND_TRIM", nbd.SendWriteZeroes: "SEND_WRITE_ZEROES", nbd.SendDF: "SEND_DF",
+	nbd.CanMultiConn: "CAN_MULTI_CONN", nbd.SendCache: "SEND_CACHE", nbd.SendFastZero: "SEND_FAST_ZERO",
+}
+
+func flagNames(f nbd.TransmissionFlags) []string {
+	names := []string{}
+	for _, bit := range slices.Sorted(maps.Keys(transmissionFlags)) {
+		if f&bit != 0 {
+			names = append(names, transmissionFlags[bit])
+		}
+		f &^= bit
+	}
+	if f != 0 {
+		names = append(names, fmt.Sprintf("%#x", uint16(f)))
+	}
+	return names
+}
+
+// withoutPassword is a URI without who asks: a stored run is passed on.
+func withoutPassword(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.User == nil {
+		return uri
+	}
+	u.User = nil
+	return u.String()
+}
+
+// begun adds to a host what is seen of it before a measurement.
+func begun(h *results.Host) *results.Host {
+	h.Governor, h.LoadBefore = governor(), loadAverage()
+	return h
+}
+
+// ended adds to the document of a run what is known once it is over.
+func (p *Plan) ended(doc *results.Run) {
+	doc.Devices, doc.Workloads = p.kept.devices, p.kept.workloads
+	if doc.Host != nil {
+		doc.Host.LoadAfter, doc.Host.Target = loadAverage(), p.kept.target
+	}
+}
+
+// governor names those of all processors, each once; nil where the kernel has none.
+func governor() *string {
+	files, err := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	var names []string
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil {
+			names = append(names, strings.TrimSpace(string(text)))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	all := strings.Join(slices.Compact(names), ", ")
+	return &all
+}
+
+// loadAverage is nil where the kernel does not tell it.
+func loadAverage() *results.LoadAverage {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return nil
+	}
+	var l results.LoadAverage
+	if _, err := fmt.Sscan(string(text), &l[0], &l[1], &l[2]); err != nil {
+		return nil
+	}
+	return &l
+}
+
+// revision is the commit that the program was built from, and whether its source was
+// changed since; empty where the build does not say.
+func revision() (commit string, modified bool) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", false
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value
+		case "vcs.modified":
+			modified = s.Value == "true"
+		}
+	}
+	return commit, modified
+}
