@@ -34,7 +34,7 @@ func (r *Run) breakdown(device string, groups []*group) *Chart {
 		seen := slices.DeleteFunc(slices.Clone(g.cells), func(c *Cell) bool { return c.BreakdownNS == nil || *c.Commit.Mean == 0 })
 		if len(seen) > 0 {
 			rows += len(seen)
-			shown = append(shown, &group{g.device, g.workload, seen})
+			shown = append(shown, &group{device: g.device, workload: g.workload, decide: g.decide, cells: seen})
 		}
 	}
 	if len(shown) == 0 {

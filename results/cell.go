@@ -1,7 +1,9 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"nbdbench/devices"
@@ -20,7 +22,8 @@ type RunResult struct {
 	Seed    sim.Seed
 	Elapsed sim.Duration // the window's length
 
-	Commit   *Distribution // from due to durable
+	Commit   *Distribution // from due to durable: the response time
+	Service  *Distribution // from the first request's submission to durable
 	Lag      *Distribution // from due to the first request's submission
 	Lateness *Distribution // of a real-time shell; nil in virtual time
 	Wire     Wire
@@ -34,19 +37,64 @@ type RunResult struct {
 	// Durability is what the run's power cuts did; nil where there were none.
 	Durability *Durability
 
+	// Load is what the workload counted of arrivals and iterations.
+	Load LoadCounts
+	// Late is how late a real-time server's replies were; nil where that cannot be
+	// seen.
+	Late *ReplyLateness
+
 	Intervals []Interval
-	Partial   bool     // the run was interrupted
-	Warnings  []string // told with the cell, once each
+	Raw       []RawCommit // every commit, where the recorder was to keep them
+	Partial   bool        // the run was interrupted
+	Short     bool        // it ended at a bound in time before its commits were done
+	Warnings  []string    // reported with the cell, once each
 
 	ops        [numOperations]*Distribution
 	mismatches int64
 	backwards  int64
 }
 
+// LoadCounts are what a run's workload counted in the window.
+type LoadCounts struct {
+	// Iterations are whole rounds of a closed loop's slots: the transaction, what
+	// runs between two, and the pause. IterationTime is their sum.
+	Iterations    int64
+	IterationTime sim.Duration
+	// Arrivals are the transactions of an open loop that were due, Done those that
+	// ended, and the backlogs those that were due and not done.
+	Arrivals, Done            int64
+	BacklogMiddle, BacklogEnd int64
+	// Overrun says that the run was stopped because its backlog grew past a bound.
+	Overrun bool
+}
+
+func (l *LoadCounts) add(o *LoadCounts) {
+	l.Iterations += o.Iterations
+	l.IterationTime += o.IterationTime
+	l.Arrivals += o.Arrivals
+	l.Done += o.Done
+	l.BacklogMiddle += o.BacklogMiddle
+	l.BacklogEnd += o.BacklogEnd
+	l.Overrun = l.Overrun || o.Overrun
+}
+
+// ReplyLateness is how late a real-time server's replies were, beyond what the
+// device's time asks: the worst of a cell's runs.
+type ReplyLateness struct {
+	P50 sim.Duration `json:"p50_ns"`
+	P99 sim.Duration `json:"p99_ns"`
+	Max sim.Duration `json:"max_ns"`
+}
+
+func (l *ReplyLateness) merge(o *ReplyLateness) {
+	l.P50, l.P99, l.Max = max(l.P50, o.P50), max(l.P99, o.P99), max(l.Max, o.Max)
+}
+
 // The states of a cell.
 const (
 	StatusOK          = "ok"
-	StatusPartial     = "partial"     // interrupted, or runs are missing
+	StatusPartial     = "partial"     // interrupted, at a bound, or runs are missing
+	StatusUnsustained = "unsustained" // an open loop that the device does not keep up with
 	StatusUnsupported = "unsupported" // the combination cannot be had; Reason says why
 	StatusInvalid     = "invalid"     // measured, but not to be used; Reason says why
 )
@@ -74,6 +122,8 @@ type Rates struct {
 	Commits float64 `json:"commits_per_s"`
 	IOPS    float64 `json:"iops"`
 	Bytes   float64 `json:"bytes_per_s"`
+
+	over float64 // seconds
 }
 
 // Breakdown is the mean time of a commit by stage. It sums exactly to the mean.
@@ -99,6 +149,7 @@ type Span [2]int64
 type CI95 struct {
 	Mean *Span `json:"commit.mean"`
 	P50  *Span `json:"commit.p50"`
+	P90  *Span `json:"commit.p90"`
 	P99  *Span `json:"commit.p99"`
 }
 
@@ -124,6 +175,14 @@ type CellConfig struct {
 	QueueDepth  int
 	Connections int
 	Runs        int // planned
+	Commits     uint64
+	Arrival     string  // closed, constant or poisson
+	Offered     float64 // rate of an open loop
+	// Settled says whether the device had settled when the window opened: true,
+	// false, or CleanDevice; nil where that is not known, as in real time.
+	Settled   any
+	Unsettled string // why Settled is false
+	Warmup    sim.Duration
 	// Durable says that by its definition the strategy makes an acknowledged
 	// commit durable on this device; WhoDurable who does it: "device, per write".
 	Durable    bool
@@ -148,13 +207,26 @@ type Cell struct {
 	QueueDepth  int            `json:"queue_depth"`
 	Connections int            `json:"connections"`
 	Runs        int            `json:"runs"`
+	Arrival     string         `json:"arrival"`
+	Offered     *float64       `json:"offered_per_s"`  // null for a closed loop
+	Achieved    *float64       `json:"achieved_per_s"` // likewise
+	Warmup      sim.Duration   `json:"warmup_ns"`
+	Settled     any            `json:"settled"` // true, false, CleanDevice or null
 	Elapsed     sim.Duration   `json:"elapsed_ns"`
 	Advertised  *Advertised    `json:"advertised"`
 	Commit      *Latency       `json:"commit"`
 	CI95        *CI95          `json:"ci95"`
 	Ops         *Ops           `json:"ops"`
+	Service     *Latency       `json:"service"` // null for a closed loop, where it is commit
 	Lag         *Latency       `json:"lag"`
 	Lateness    *Latency       `json:"lateness"`
+	Late        *ReplyLateness `json:"reply_lateness"`
+	// Little is the rate of commits times the mean of whole iterations, over the
+	// queue depth; 1 by Little's law. Null but for a closed loop with enough of them.
+	Little *float64 `json:"littles_law"`
+	// Outliers are the runs, from 0, that differ so much from the others that the
+	// intervals cannot be trusted.
+	Outliers    []int          `json:"outliers"`
 	Rates       *Rates         `json:"rates"`
 	Wire        *Wire          `json:"wire"`
 	Errors      *Errors        `json:"errors"`
@@ -164,10 +236,14 @@ type Cell struct {
 	PerRun      []PerRun       `json:"per_run"`
 	Warnings    []string       `json:"warnings"`
 
-	planned int
-	runs    []*RunResult
-	sample  *sample
+	planned   int
+	commits   uint64 // planned for each run; 0 is no such bound
+	unsettled string
+	runs      []*RunResult
 }
+
+// CleanDevice is what Settled says of a cell that was measured without a warm-up.
+const CleanDevice = "clean-device"
 
 // NewCell returns a cell without runs.
 func NewCell(c CellConfig) *Cell {
@@ -175,9 +251,18 @@ func NewCell(c CellConfig) *Cell {
 		ID: c.ID, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
 		Durable: c.Durable, WhoDurable: c.WhoDurable, Clock: c.Clock, Link: c.Link,
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
-		PerRun: []PerRun{}, Warnings: []string{}, planned: c.Runs,
+		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
+		PerRun: []PerRun{}, Warnings: []string{}, Outliers: []int{},
+		planned: c.Runs, commits: c.Commits, unsettled: c.Unsettled,
 	}
 }
+
+// arrivalClosed is the arrival process in which the end of one transaction makes
+// the next one due.
+const arrivalClosed = "closed"
+
+// open reports whether transactions of the cell are due by the clock.
+func (c *Cell) open() bool { return c.Arrival != arrivalClosed }
 
 // Add takes in one run. Runs are to be added in their order, on whatever cores
 // they were computed, so that the result is the same each time.
@@ -200,9 +285,13 @@ func (c *Cell) Warn(format string, args ...any) {
 	}
 }
 
-// usable reports whether the cell's figures may be compared.
+// usable reports whether the cell's figures may be printed.
 func (c *Cell) usable() bool {
-	return (c.Status == StatusOK || c.Status == StatusPartial) && c.Commit != nil && c.Commit.Count > 0
+	switch c.Status {
+	case StatusOK, StatusPartial, StatusUnsustained:
+		return c.Commit != nil && c.Commit.Count > 0
+	}
+	return false
 }
 
 // safe reports whether the cell lost nothing in its cuts, or, where there were
@@ -214,8 +303,9 @@ func (c *Cell) safe() bool {
 	return c.Durable
 }
 
-// summarise computes the cell's figures from its runs.
-func (c *Cell) summarise() {
+// summarise computes the cell's figures from its runs. Outliers are sought in
+// the metric that decides.
+func (c *Cell) summarise(decide metric) {
 	c.Runs = len(c.runs)
 	if c.Status == StatusUnsupported || len(c.runs) == 0 {
 		c.markEmpty()
@@ -223,15 +313,32 @@ func (c *Cell) summarise() {
 	}
 	c.poolTimes()
 	c.poolCounters()
+	c.estimate()
 	c.poolObserved()
 	for _, r := range c.runs {
 		c.PerRun = append(c.PerRun, PerRun{
-			Seed: r.Seed, Elapsed: r.Elapsed, Partial: r.Partial,
-			Commit: r.Commit.Latency(), CommitSum: r.Commit.Sum(), Rates: ratesOf(r.Commit.Count(), r.Wire, r.Bytes, r.Elapsed),
+			Seed: r.Seed, Elapsed: r.Elapsed, Partial: r.Partial || r.Short,
+			Commit: r.Commit.Latency(), CommitSum: r.Commit.Sum(), Rates: r.rates(c.open()),
 		})
 	}
+	c.Outliers = append(c.Outliers, c.findOutliers(decide)...)
+	c.markUnsustained()
 	c.markPartial()
-	c.warnings()
+	c.warnings(decide)
+}
+
+// findOutliers are the outlying runs by their place among all runs.
+func (c *Cell) findOutliers(m metric) (out []int) {
+	var with []int // runs that have commits
+	for i, r := range c.runs {
+		if r.Commit.Count() > 0 {
+			with = append(with, i)
+		}
+	}
+	for _, i := range outliersOf(c.figures(m, c.seeds())) {
+		out = append(out, with[i])
+	}
+	return out
 }
 
 func (c *Cell) markEmpty() {
@@ -240,14 +347,51 @@ func (c *Cell) markEmpty() {
 	}
 }
 
+const (
+	// minSustained is the share of an open loop's arrivals in the window that must
+	// be completed in it.
+	minSustained = 0.99
+	// minIterations is how many commits each slot must have for Little's law to be
+	// checked, and maxLittle how far from 1 it may be.
+	minIterations = 100
+	maxLittle     = 0.01
+)
+
+// markUnsustained marks an open loop whose device did not keep up: less than 99%
+// of what was due in the window was done in it, while the backlog grew beyond
+// what is in progress.
+func (c *Cell) markUnsustained() {
+	if c.Status != StatusOK || !c.open() || c.Offered == nil {
+		return
+	}
+	l := c.load()
+	grows := l.BacklogEnd > l.BacklogMiddle && l.BacklogEnd > int64(c.QueueDepth*c.Runs)
+	if l.Overrun || float64(l.Done) < minSustained*float64(l.Arrivals) && grows {
+		c.Status = StatusUnsustained
+		c.Reason = fmt.Sprintf("%s were due in the window and %s done: the device does not keep up, and latency grows as long as the run lasts",
+			formatCount(l.Arrivals), formatCount(l.Done))
+	}
+}
+
+func (c *Cell) load() (sum LoadCounts) {
+	for _, r := range c.runs {
+		sum.add(&r.Load)
+	}
+	return sum
+}
+
 func (c *Cell) markPartial() {
 	if c.Status != StatusOK {
 		return
 	}
-	cut := 0
+	cut, short, fewest := 0, 0, int64(math.MaxInt64)
 	for _, r := range c.runs {
-		if r.Partial {
+		switch {
+		case r.Partial:
 			cut++
+		case r.Short:
+			short++
+			fewest = min(fewest, r.Commit.Count()+r.Errors.Commit)
 		}
 	}
 	switch {
@@ -255,6 +399,9 @@ func (c *Cell) markPartial() {
 		c.Partial(fmt.Sprintf("%d of %d runs finished", c.Runs-cut, c.planned))
 	case cut > 0:
 		c.Partial(fmt.Sprintf("%d of %d runs were interrupted", cut, c.Runs))
+	case short > 0:
+		c.Partial(fmt.Sprintf("%d of %d runs reached their bound in time before their %s commits were done, one with %s",
+			short, c.Runs, formatCount(int64(c.commits)), formatCount(fewest)))
 	}
 }
 
@@ -272,6 +419,9 @@ func (c *Cell) poolTimes() {
 		return c.pool(func(r *RunResult) *Distribution { return r.ops[o] }).Latency()
 	}
 	c.Commit = c.pool(func(r *RunResult) *Distribution { return r.Commit }).Latency()
+	if c.open() {
+		c.Service = c.pool(func(r *RunResult) *Distribution { return r.Service }).Latency()
+	}
 	c.Lag = c.pool(func(r *RunResult) *Distribution { return r.Lag }).Latency()
 	if late := c.pool(func(r *RunResult) *Distribution { return r.Lateness }); late.Count() > 0 {
 		c.Lateness = late.Latency()
@@ -284,37 +434,179 @@ func (c *Cell) poolTimes() {
 
 func (c *Cell) poolCounters() {
 	c.Wire, c.Errors = new(Wire), new(Errors)
-	var bytes uint64
+	var rates []Rates
 	for _, r := range c.runs {
 		c.Wire.add(r.Wire)
 		c.Errors.Commit += r.Errors.Commit
 		c.Errors.Op += r.Errors.Op
 		c.Elapsed += r.Elapsed
-		bytes += r.Bytes
+		if one := r.rates(c.open()); one != nil {
+			rates = append(rates, *one)
+		}
+		if r.Late != nil {
+			if c.Late == nil {
+				c.Late = new(ReplyLateness)
+			}
+			c.Late.merge(r.Late)
+		}
 	}
-	c.Rates = ratesOf(c.Commit.Count, *c.Wire, bytes, c.Elapsed)
+	c.Rates = meanRates(rates, c.Elapsed)
+	c.countLoad()
 }
 
-// ratesOf divides by the window's length; without one there is no rate.
-func ratesOf(commits int64, w Wire, bytes uint64, elapsed sim.Duration) *Rates {
-	if elapsed <= 0 {
+// countLoad derives what the workload's counts say.
+func (c *Cell) countLoad() {
+	l := c.load()
+	if c.Elapsed <= 0 {
+		return
+	}
+	if s := c.Elapsed.Seconds(); c.open() && l.Arrivals > 0 {
+		c.Offered, c.Achieved = new(float64(l.Arrivals)/s), new(float64(l.Done)/s)
+	}
+	if slots := int64(c.QueueDepth); l.Iterations >= minIterations*slots*int64(c.Runs) && c.Link != LinkKernel {
+		mean := l.IterationTime.Seconds() / float64(l.Iterations)
+		rate := float64(c.Commit.Count+c.Errors.Commit) / c.Elapsed.Seconds()
+		c.Little = new(rate * mean / float64(slots))
+	}
+}
+
+// meanRates averages the runs' rates over time: the sum of counts over the sum
+// of windows, which gives runs of one length one weight.
+func meanRates(rates []Rates, elapsed sim.Duration) *Rates {
+	if len(rates) == 0 || elapsed <= 0 {
 		return nil
 	}
+	var sum Rates
+	for _, r := range rates {
+		sum.Commits += r.Commits * r.over
+		sum.IOPS += r.IOPS * r.over
+		sum.Bytes += r.Bytes * r.over
+	}
 	s := elapsed.Seconds()
+	return &Rates{Commits: sum.Commits / s, IOPS: sum.IOPS / s, Bytes: sum.Bytes / s}
+}
+
+// rates divides a run's counts by its window's length; without one there is no
+// rate. A closed loop's commits are those that were due in the window. An open
+// loop's are those that were done in it: what is due says nothing of the device.
+func (r *RunResult) rates(open bool) *Rates {
+	if r.Elapsed <= 0 {
+		return nil
+	}
+	s, w := r.Elapsed.Seconds(), &r.Wire
+	commits := r.Commit.Count()
+	if open && r.Load.Arrivals > 0 {
+		commits = r.Load.Done
+	}
 	ios := w.Read + w.Write + w.WriteFUA + w.Trim + w.TrimFUA + w.WriteZeroes + w.WriteZeroesFUA
-	return &Rates{Commits: float64(commits) / s, IOPS: float64(ios) / s, Bytes: float64(bytes) / s}
+	return &Rates{Commits: float64(commits) / s, IOPS: float64(ios) / s, Bytes: float64(r.Bytes) / s, over: s}
+}
+
+// RateInterval is the 95% interval over runs of one of the cell's rates; nil with
+// fewer runs than an interval needs. Runs of one length are averaged by their
+// rates, runs of one number of commits by the time that one takes.
+func (c *Cell) RateInterval(get func(*Rates) float64) *Ratio {
+	var rates, times []figure
+	same := true
+	for i := range c.PerRun {
+		p := &c.PerRun[i]
+		if p.Rates == nil || get(p.Rates) <= 0 {
+			return nil
+		}
+		same = same && p.Elapsed == c.PerRun[0].Elapsed
+		v := get(p.Rates)
+		rates, times = append(rates, figure{v, v}), append(times, figure{1 / v, 1 / v})
+	}
+	if len(rates) < minRuns {
+		return nil
+	}
+	if same {
+		return (*Ratio)(estimateOf(rates, metricMean).span)
+	}
+	span := estimateOf(times, metricMean).span
+	if span[0] <= 0 {
+		return nil
+	}
+	return &Ratio{1 / span[1], 1 / span[0]}
+}
+
+// estimate replaces the pooled mean and percentiles by the averages over runs,
+// where the pooled samples suffice for the percentile, and adds their intervals.
+func (c *Cell) estimate() {
+	if c.Commit.Count == 0 {
+		return
+	}
+	c.CI95 = new(CI95)
+	for m, at := range [numMetrics]struct {
+		value **int64
+		span  **Span
+	}{
+		metricMean: {&c.Commit.Mean, &c.CI95.Mean}, metricP50: {&c.Commit.P50, &c.CI95.P50},
+		metricP90: {&c.Commit.P90, &c.CI95.P90}, metricP99: {&c.Commit.P99, &c.CI95.P99},
+	} {
+		m := metric(m)
+		if *at.value == nil {
+			continue
+		}
+		e := estimateOf(c.figures(m, c.seeds()), m)
+		*at.value = new(int64(math.Round(e.value)))
+		if e.span != nil {
+			*at.span = &Span{int64(math.Floor(e.span[0])), int64(math.Ceil(e.span[1]))}
+		}
+	}
+}
+
+// Known reports whether a metric of the cell has its ten samples beyond, and an
+// interval whose half is at most that part of the value. A cell that cannot be had
+// is known. It is for a cell that is not finished.
+func (c *Cell) Known(name string, half float64) bool {
+	m := metric(slices.Index(metricNames[:], name))
+	if m < 0 || c.Status != StatusOK || len(c.runs) == 0 {
+		return true
+	}
+	if q := metricQuantiles[m]; q > 0 && !q.tellable(c.pool(func(r *RunResult) *Distribution { return r.Commit }).Count()) {
+		return false
+	}
+	e := estimateOf(c.figures(m, c.seeds()), m)
+	return e.span != nil && e.span[1]-e.value <= half*e.value && e.value-e.span[0] <= half*e.value
+}
+
+// seeds are the seeds of the cell's runs that have commits.
+func (c *Cell) seeds() []sim.Seed {
+	var out []sim.Seed
+	for _, r := range c.runs {
+		if r.Commit.Count() > 0 {
+			out = append(out, r.Seed)
+		}
+	}
+	return out
+}
+
+// figures are a metric of the runs with the given seeds.
+func (c *Cell) figures(m metric, seeds []sim.Seed) []figure {
+	var out []figure
+	for _, s := range seeds {
+		i := slices.IndexFunc(c.runs, func(r *RunResult) bool { return r.Seed == s && r.Commit.Count() > 0 })
+		out = append(out, figureOf(c.runs[i].Commit, m))
+	}
+	return out
+}
+
+// at is the cell's value of a metric, or nil.
+func (c *Cell) at(m metric) *int64 {
+	if c.Commit == nil {
+		return nil
+	}
+	return [numMetrics]*int64{c.Commit.Mean, c.Commit.P50, c.Commit.P90, c.Commit.P99}[m]
 }
 
 // poolObserved sums what may not be observable; it is null unless every run
 // could see it.
 func (c *Cell) poolObserved() {
-	var stages devices.Stages
 	stats, durability := new(devices.Stats), new(Durability)
 	seenStages, seenStats, seenCuts := true, true, true
 	for _, r := range c.runs {
-		if seenStages = seenStages && r.Stages != nil; seenStages {
-			stages.Add(r.Stages)
-		}
+		seenStages = seenStages && r.Stages != nil
 		if seenStats = seenStats && r.Device != nil; seenStats {
 			stats.Add(*r.Device)
 		}
@@ -323,7 +615,7 @@ func (c *Cell) poolObserved() {
 		}
 	}
 	if seenStages && c.Commit.Count > 0 {
-		c.BreakdownNS = breakdownOf(stages, c.Commit)
+		c.BreakdownNS = c.breakdown()
 	}
 	if seenStats {
 		c.Stats = stats
@@ -333,14 +625,21 @@ func (c *Cell) poolObserved() {
 	}
 }
 
-// breakdownOf divides the stages' sums by the number of commits. The parts are
-// rounded by largest remainder, so that they sum exactly to the mean. Sums that
-// do not add up to the commits' own give no breakdown.
-func breakdownOf(s devices.Stages, commit *Latency) *Breakdown {
-	var part, rest [devices.NumStages]int64
-	left := *commit.Mean
-	for i, d := range s {
-		part[i], rest[i] = int64(d)/commit.Count, int64(d)%commit.Count
+// breakdown averages the time of a commit by stage over the runs, which weigh
+// alike as in the mean. The parts are rounded by largest remainder, so that they
+// sum exactly to the mean. Sums that do not add up to it give no breakdown.
+func (c *Cell) breakdown() *Breakdown {
+	var exact [devices.NumStages]float64
+	n := float64(len(c.seeds()))
+	for _, r := range c.runs {
+		for i, d := range r.Stages {
+			exact[i] += float64(d) / float64(max(r.Commit.Count(), 1)) / n
+		}
+	}
+	var part [devices.NumStages]int64
+	left := *c.Commit.Mean
+	for i, x := range exact {
+		part[i] = int64(x)
 		left -= part[i]
 	}
 	if left < 0 || left > int64(len(part)) {
@@ -348,13 +647,12 @@ func breakdownOf(s devices.Stages, commit *Latency) *Breakdown {
 	}
 	for ; left > 0; left-- {
 		best := 0
-		for i := range rest {
-			if rest[i] > rest[best] {
+		for i, x := range exact {
+			if x-float64(part[i]) > exact[best]-float64(part[best]) {
 				best = i
 			}
 		}
 		part[best]++
-		rest[best] = -1
 	}
 	return &Breakdown{
 		ClientQueue: part[devices.ClientQueue], Link: part[devices.Wire], ServerQueue: part[devices.ServerQueue],
@@ -368,7 +666,7 @@ func breakdownOf(s devices.Stages, commit *Latency) *Breakdown {
 const maxLateShare = 0.10
 
 // warnings says what a reader must know before believing the cell.
-func (c *Cell) warnings() {
+func (c *Cell) warnings(decide metric) {
 	var mismatches, backwards int64
 	for _, r := range c.runs {
 		mismatches += r.mismatches
@@ -376,11 +674,6 @@ func (c *Cell) warnings() {
 		for _, w := range r.Warnings {
 			c.Warn("%s", w)
 		}
-	}
-	if c.Commit.Count == 0 {
-		c.Warn("no commit was due in the window and acknowledged")
-	} else if c.Commit.P99 == nil {
-		c.Warn("p99 needs at least 1000 commits, there are %d", c.Commit.Count)
 	}
 	if mismatches > 0 {
 		c.Warn("%d of %d commits: the stages do not sum to the latency", mismatches, c.Commit.Count)
@@ -397,13 +690,49 @@ func (c *Cell) warnings() {
 	if n := c.Commit.Overflow; n > 0 {
 		c.Warn("%d commits took longer than 1 h and count as 1 h in percentiles", n)
 	}
-	if n := c.Runs; n < minRuns {
-		c.Warn("%d runs: an interval over runs needs at least %d", n, minRuns)
-	}
+	c.warnSample(decide)
 	c.warnLate()
 }
 
+// warnSample says what is wrong with the runs as a sample.
+func (c *Cell) warnSample(decide metric) {
+	if c.Commit.Count == 0 {
+		c.Warn("no commit was due in the window and acknowledged")
+	} else if c.Commit.P99 == nil {
+		c.Warn("p99 needs at least 1000 commits, there are %d", c.Commit.Count)
+	}
+	if n := c.Runs; n < minRuns {
+		c.Warn("%d runs: an interval over runs needs at least %d", n, minRuns)
+	}
+	if c.Settled == false {
+		c.Warn("the device had not settled when the window opened: %s", c.unsettled)
+	}
+	if x := c.Little; x != nil && math.Abs(*x-1) > maxLittle {
+		c.Warn("rate times mean round is %.3f of the queue depth, where Little's law says 1: the window is too short for this load", *x)
+	}
+	for _, i := range c.Outliers {
+		c.Warn("run %d (seed %d) is an outlier: its %s is %s, where the median run has %s; no interval from %d runs covers what is so rare",
+			i+1, uint64(c.runs[i].Seed), shortMetric(metricNames[decide]), formatNS(c.figureNS(i, decide)), formatNS(c.medianNS(decide)), c.Runs)
+	}
+}
+
+func (c *Cell) figureNS(run int, m metric) int64 {
+	return int64(figureOf(c.runs[run].Commit, m).value)
+}
+
+func (c *Cell) medianNS(m metric) int64 {
+	var all []float64
+	for _, f := range c.figures(m, c.seeds()) {
+		all = append(all, f.value)
+	}
+	return int64(median(all))
+}
+
+// warnLate says how late a real-time shell was, on both sides of the socket.
 func (c *Cell) warnLate() {
+	if l := c.Late; l != nil {
+		c.Warn("replies late by: p50 below %v, p99 below %v, at most %v", rough(l.P50), rough(l.P99), rough(l.Max))
+	}
 	if c.Lateness == nil || c.Lateness.P99 == nil || c.Commit.P50 == nil {
 		return
 	}
@@ -411,4 +740,12 @@ func (c *Cell) warnLate() {
 		c.Warn("the host was late: p99 %s, more than %.0f%% of the median commit (%s)",
 			formatNS(late), 100*maxLateShare, formatNS(median))
 	}
+}
+
+// rough rounds to two significant digits.
+func rough(d sim.Duration) sim.Duration {
+	unit := sim.Duration(1)
+	for ; d >= 100*unit; unit *= 10 {
+	}
+	return d.Round(unit)
 }

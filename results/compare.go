@@ -2,7 +2,6 @@ package results
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"nbdbench/sim"
@@ -34,20 +33,13 @@ type Comparison struct {
 	Ratio    float64 `json:"ratio"`
 	CI95     *Ratio  `json:"ci95"`
 	Exact    bool    `json:"exact"` // every run gave the same value on both sides
-	P        float64 `json:"p_adjusted"`
-	Verdict  string  `json:"verdict"`
-	Sentence string  `json:"sentence"`
-}
+	// P is null: the interval alone decides.
+	P        *float64 `json:"p_adjusted"`
+	Verdict  string   `json:"verdict"`
+	Sentence string   `json:"sentence"`
 
-// effect is the ratio of one metric of two cells.
-type effect struct {
-	ratio float64
-	span  *Ratio
-	exact bool
-	p     float64
+	withheld string // why there is no interval
 }
-
-func (e *effect) verdict() string { return verdictOf(e.span) }
 
 // verdictOf is the rule: from the interval and the margin alone.
 func verdictOf(span *Ratio) string {
@@ -64,103 +56,11 @@ func verdictOf(span *Ratio) string {
 	return Inconclusive
 }
 
-// inference computes intervals for the cells of one document. Cells with as
-// many runs share their resamples.
-type inference struct {
-	seed    sim.Seed
-	weights map[int]weights
-}
-
-func newInference(seed sim.Seed) *inference {
-	return &inference{seed: seed, weights: map[int]weights{}}
-}
-
-func (f *inference) weightsFor(n int) weights {
-	if f.weights[n] == nil {
-		f.weights[n] = newWeights(f.seed, n, resamples)
-	}
-	return f.weights[n]
-}
-
-// sample is one side of a comparison: the runs, and each metric resampled.
-type sample struct {
-	boot   *bootstrap
-	values [numMetrics][]float64
-}
-
-func (s *sample) resampled(m metric, w weights) []float64 {
-	if s.values[m] == nil {
-		s.values[m] = s.boot.resampled(w, m)
-	}
-	return s.values[m]
-}
-
-// seeds are the seeds of the cell's runs that have commits.
-func (c *Cell) seeds() []sim.Seed {
-	var out []sim.Seed
-	for _, r := range c.runs {
-		if r.Commit.Count() > 0 {
-			out = append(out, r.Seed)
-		}
-	}
-	return out
-}
-
-// sampleOf lays out the cell's runs with the given seeds; all of them once.
-func (c *Cell) sampleOf(seeds []sim.Seed) *sample {
-	whole := slices.Equal(seeds, c.seeds())
-	if whole && c.sample != nil {
-		return c.sample
-	}
-	var runs []*Distribution
-	for _, s := range seeds {
-		i := slices.IndexFunc(c.runs, func(r *RunResult) bool { return r.Seed == s && r.Commit.Count() > 0 })
-		runs = append(runs, c.runs[i].Commit)
-	}
-	out := &sample{boot: newBootstrap(runs)}
-	if whole {
-		c.sample = out
-	}
-	return out
-}
-
-// intervals fills in the cell's own intervals.
-func (f *inference) intervals(c *Cell) {
-	if c.Commit == nil || c.Commit.Count == 0 {
-		return
-	}
-	s := c.sampleOf(c.seeds())
-	span := func(m metric, told *int64) *Span {
-		if told == nil || (s.boot.n < minRuns && !s.constant(m)) {
-			return nil
-		}
-		lo, hi, ok := interval95(s.resampled(m, f.weightsFor(s.boot.n)), s.boot.n)
-		if !ok {
-			return nil
-		}
-		return &Span{int64(math.Round(lo)), int64(math.Round(hi))}
-	}
-	c.CI95 = &CI95{Mean: span(metricMean, c.Commit.Mean), P50: span(metricP50, c.Commit.P50), P99: span(metricP99, c.Commit.P99)}
-}
-
-// constant reports whether at least two runs gave one and the same value.
-func (s *sample) constant(m metric) bool {
-	v := s.boot.perRun(m)
-	return len(v) > 1 && slices.Min(v) == slices.Max(v)
-}
-
-// told is the cell's value of a metric, or nil.
-func (c *Cell) told(m metric) *int64 {
-	if c.Commit == nil {
-		return nil
-	}
-	return [numMetrics]*int64{c.Commit.Mean, c.Commit.P50, c.Commit.P99}[m]
-}
-
-// compare is the effect of being a rather than b, from the runs whose seeds
-// both have; nil where the metric cannot be told or no run pairs.
-func (f *inference) compare(a, b *Cell, m metric) *effect {
-	if a.told(m) == nil || b.told(m) == nil {
+// compare is the effect of being a rather than b, from the runs whose seeds both
+// have; nil where the metric is null, where no run pairs, or where a value is 0.
+// The interval holds at once with as many as family says.
+func compare(a, b *Cell, m metric, family int) *effect {
+	if a.at(m) == nil || b.at(m) == nil {
 		return nil
 	}
 	theirs := b.seeds()
@@ -168,65 +68,79 @@ func (f *inference) compare(a, b *Cell, m metric) *effect {
 	if len(common) == 0 {
 		return nil
 	}
-	return f.effect(a.sampleOf(common), b.sampleOf(common), m)
-}
-
-// effect resamples the same runs of both sides.
-func (f *inference) effect(a, b *sample, m metric) *effect {
-	top, bottom := a.boot.point(m), b.boot.point(m)
-	if top <= 0 || bottom <= 0 {
-		return nil
-	}
-	e := &effect{ratio: top / bottom, p: signedRank(logRatios(a.boot.perRun(m), b.boot.perRun(m)))}
-	n := a.boot.n
-	if a.constant(m) && b.constant(m) {
-		e.exact, e.span = true, &Ratio{e.ratio, e.ratio}
-		return e
-	}
-	if n < minRuns {
-		return e
-	}
-	w := f.weightsFor(n)
-	x, y := a.resampled(m, w), b.resampled(m, w)
-	ratios := make([]float64, len(x))
-	for i := range x {
-		ratios[i] = x[i] / y[i]
-	}
-	if lo, hi, ok := interval95(ratios, n); ok {
-		e.span = &Ratio{lo, hi}
-	}
-	return e
-}
-
-// logRatios are differences of logarithms, so that swapping the sides changes
-// nothing but the signs. A run in which either side is 0 says nothing.
-func logRatios(a, b []float64) []float64 {
-	out := make([]float64, 0, len(a))
-	for i := range a {
-		if a[i] > 0 && b[i] > 0 {
-			out = append(out, math.Log(a[i])-math.Log(b[i]))
-		}
-	}
-	return out
+	return effectOf(a.figures(m, common), b.figures(m, common), true, family)
 }
 
 // group is the cells of one device under one workload.
 type group struct {
 	device, workload string
 	cells            []*Cell
+	decide           metric
+	family           int    // intervals of the document that hold at once
+	drift            string // why runs of this group cannot be compared, if they cannot
 }
 
 // groups are the document's cells by device and workload, in the order in which
 // they first appear.
 func (r *Run) groups() []*group {
 	var out []*group
+	decide := r.decide()
 	for _, c := range r.Cells {
 		i := slices.IndexFunc(out, func(g *group) bool { return g.device == c.Device && g.workload == c.Workload })
 		if i < 0 {
-			out = append(out, &group{device: c.Device, workload: c.Workload})
+			out = append(out, &group{device: c.Device, workload: c.Workload, decide: decide})
 			i = len(out) - 1
 		}
 		out[i].cells = append(out[i].cells, c)
+	}
+	family := 0
+	for _, g := range out {
+		n := len(g.candidates())
+		family += n * (n - 1) / 2
+	}
+	for _, g := range out {
+		g.family = max(family, 1)
+		g.drift = g.findDrift()
+	}
+	return out
+}
+
+// Overloaded names the first device and workload, if there is one, whose rate was
+// asked for and sustained by no strategy.
+func (r *Run) Overloaded() string {
+	for _, g := range r.groups() {
+		beyond, kept := 0, 0
+		for _, c := range g.cells {
+			switch c.Status {
+			case StatusUnsustained:
+				beyond++
+			case StatusOK, StatusPartial:
+				kept++
+			}
+		}
+		if beyond > 0 && kept == 0 {
+			return g.device + "/" + g.workload
+		}
+	}
+	return ""
+}
+
+// decide is the metric that decides verdicts.
+func (r *Run) decide() metric {
+	if i := slices.Index(metricNames[:], r.Decide); i >= 0 {
+		return metric(i)
+	}
+	return metricP99
+}
+
+// candidates are the group's cells that make commits durable and may be compared:
+// any two of them may come to be compared in a verdict.
+func (g *group) candidates() []*Cell {
+	var out []*Cell
+	for _, c := range g.cells {
+		if c.usable() && c.safe() {
+			out = append(out, c)
+		}
 	}
 	return out
 }
@@ -254,14 +168,12 @@ func (g *group) baseline() *Cell {
 
 // compareAll fills in the document's comparisons: in each group, every other
 // strategy against the baseline, by each metric.
-func (r *Run) compareAll(f *inference) {
+func (r *Run) compareAll() {
 	r.Comparisons = []Comparison{}
 	for m := range numMetrics {
-		first := len(r.Comparisons)
 		for _, g := range r.groups() {
-			r.Comparisons = append(r.Comparisons, g.compare(f, m)...)
+			r.Comparisons = append(r.Comparisons, g.compare(m)...)
 		}
-		adjust(r.Comparisons[first:])
 	}
 	for i := range r.Comparisons {
 		c := &r.Comparisons[i]
@@ -269,32 +181,64 @@ func (r *Run) compareAll(f *inference) {
 	}
 }
 
-func (g *group) compare(f *inference, m metric) []Comparison {
+func (g *group) compare(m metric) []Comparison {
 	base := g.baseline()
 	var out []Comparison
 	for _, c := range g.cells {
 		if base == nil || c == base || !c.usable() {
 			continue
 		}
-		if e := f.compare(c, base, m); e != nil {
-			out = append(out, Comparison{
-				Device: g.device, Workload: g.workload, Metric: metricNames[m], A: c.Strategy, B: base.Strategy,
-				Ratio: e.ratio, CI95: e.span, Exact: e.exact, P: e.p, Verdict: e.verdict(),
-			})
+		e := compare(c, base, m, g.family)
+		if e == nil {
+			continue
 		}
+		why := g.unfit(c, base)
+		if why != "" { // an interval would promise what it cannot keep
+			e.span, e.exact = nil, false
+		}
+		out = append(out, Comparison{
+			Device: g.device, Workload: g.workload, Metric: metricNames[m], A: c.Strategy, B: base.Strategy,
+			Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict(), withheld: why,
+		})
 	}
 	return out
 }
 
-// adjust replaces the p-values of one family by Holm's.
-func adjust(family []Comparison) {
-	p := make([]float64, len(family))
-	for i := range family {
-		p[i] = family[i].P
+// unfit says why the cells cannot be compared by latency, or nothing.
+func (g *group) unfit(cells ...*Cell) string {
+	for _, c := range cells {
+		if why := c.unfit(g.decide); why != "" {
+			return c.Strategy + " " + why
+		}
 	}
-	for i, q := range holm(p) {
-		family[i].P = q
+	return g.drift
+}
+
+// unfit says why the cell takes part in no comparison by latency, or nothing.
+func (c *Cell) unfit(m metric) string {
+	switch {
+	case c.Status == StatusUnsustained:
+		return "did " + c.sustained()
+	case c.Status != StatusOK:
+		return "is " + c.Status
+	case c.Settled == false:
+		return "had not settled"
+	case len(c.seeds()) < minRuns:
+		return fmt.Sprintf("has %s of the %d that an interval needs", plural(int64(len(c.seeds())), "run"), minRuns)
+	case c.at(m) == nil:
+		return fmt.Sprintf("has too few commits (%s) for %s", formatCount(c.Commit.Count), shortMetric(metricNames[m]))
+	case len(c.Outliers) > 0:
+		return fmt.Sprintf("has an outlier, run %d", c.Outliers[0]+1)
 	}
+	return ""
+}
+
+// sustained is what an open loop did of what it was asked: "249 of 300/s".
+func (c *Cell) sustained() string {
+	if c.Offered == nil || c.Achieved == nil {
+		return "less than was due"
+	}
+	return fmt.Sprintf("%s of %s/s", formatRate(*c.Achieved), formatRate(*c.Offered))
 }
 
 // short is the metric's name without its prefix.
@@ -312,7 +256,7 @@ func (c *Comparison) sentence() string {
 		return fmt.Sprintf("%s and %s are equivalent in %s: %s, within %.0f%%.", c.A, c.B, what, times, 100*Margin)
 	}
 	if c.CI95 == nil {
-		return fmt.Sprintf("%s against %s in %s: %s, from too few runs for an interval.", c.A, c.B, what, times)
+		return fmt.Sprintf("%s against %s in %s: %s, without an interval, since %s.", c.A, c.B, what, times, c.withheld)
 	}
 	return fmt.Sprintf("%s and %s cannot be told apart in %s: %s.", c.A, c.B, what, times)
 }

@@ -28,17 +28,18 @@ type DiffRow struct {
 	Ratio  float64 `json:"ratio"`
 	CI95   *Ratio  `json:"ci95"`
 	Exact  bool    `json:"exact"`
-	// P is null where no run of one has the seed of a run of the other.
+	// P is null: the interval alone decides.
 	P       *float64 `json:"p_adjusted"`
 	Verdict string   `json:"verdict"`
 }
 
 // Compare says what changed between two documents, cell by cell, by the rules
 // of a document's own comparisons. Runs are paired by seed; cells whose runs
-// have no seed in common are resampled independently and have no p-value.
+// have no seed in common are compared unpaired. Runs in real time share no noise,
+// whatever their seeds, and are compared unpaired too. The intervals of one metric
+// hold at once.
 func Compare(before, after *Run) *Diff {
 	d := &Diff{Schema: DiffSchema, Rows: []DiffRow{}, Only: []string{}}
-	f := newInference(before.Seed)
 	for _, x := range before.Cells {
 		if after.cell(x.ID) == nil {
 			d.Only = append(d.Only, x.ID)
@@ -50,7 +51,7 @@ func Compare(before, after *Run) *Diff {
 		}
 	}
 	for m := range numMetrics {
-		d.add(f, before, after, m)
+		d.add(before, after, m)
 	}
 	return d
 }
@@ -63,62 +64,30 @@ func (r *Run) cell(id string) *Cell {
 }
 
 // add appends one family: a metric of every cell that both have.
-func (d *Diff) add(f *inference, before, after *Run, m metric) {
-	var family []float64
-	first := len(d.Rows)
+func (d *Diff) add(before, after *Run, m metric) {
+	var pairs [][2]*Cell
 	for _, x := range before.Cells {
-		y := after.cell(x.ID)
-		if y == nil || !x.usable() || !y.usable() || x.told(m) == nil || y.told(m) == nil {
+		if y := after.cell(x.ID); y != nil && x.usable() && y.usable() && x.at(m) != nil && y.at(m) != nil {
+			pairs = append(pairs, [2]*Cell{x, y})
+		}
+	}
+	for _, p := range pairs {
+		x, y := p[0], p[1]
+		var e *effect
+		if x.Clock == "virtual" && y.Clock == "virtual" {
+			e = compare(y, x, m, len(pairs))
+		}
+		if e == nil {
+			e = effectOf(y.figures(m, y.seeds()), x.figures(m, x.seeds()), false, len(pairs))
+		}
+		if e == nil {
 			continue
 		}
-		e, paired := f.compare(y, x, m), true
-		if e == nil {
-			e, paired = f.unpaired(y, x, m), false
+		if x.unfit(m) != "" || y.unfit(m) != "" {
+			e.span, e.exact = nil, false
 		}
-		if e == nil {
-			continue
-		}
-		row := DiffRow{Cell: x.ID, Metric: metricNames[m], Old: *x.told(m), New: *y.told(m), Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict()}
-		if paired {
-			row.P = new(e.p)
-			family = append(family, e.p)
-		}
-		d.Rows = append(d.Rows, row)
+		d.Rows = append(d.Rows, DiffRow{Cell: x.ID, Metric: metricNames[m], Old: *x.at(m), New: *y.at(m), Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict()})
 	}
-	adjusted := holm(family)
-	for i := range d.Rows[first:] {
-		if p := d.Rows[first+i].P; p != nil {
-			*p, adjusted = adjusted[0], adjusted[1:]
-		}
-	}
-}
-
-// unpaired is the effect of being a rather than b where no runs pair: each side
-// is resampled by draws of its own.
-func (f *inference) unpaired(a, b *Cell, m metric) *effect {
-	x, y := a.sampleOf(a.seeds()), b.sampleOf(b.seeds())
-	if x.boot == nil || y.boot == nil || x.boot.n == 0 || y.boot.n == 0 || y.boot.point(m) <= 0 || x.boot.point(m) <= 0 {
-		return nil
-	}
-	e := &effect{ratio: x.boot.point(m) / y.boot.point(m)}
-	n := min(x.boot.n, y.boot.n)
-	if x.constant(m) && y.constant(m) {
-		e.exact, e.span = true, &Ratio{e.ratio, e.ratio}
-		return e
-	}
-	if n < minRuns {
-		return e
-	}
-	other := newInference(f.seed.Sub("unpaired", 0))
-	top := x.boot.resampled(other.weightsFor(x.boot.n), m)
-	bottom := y.boot.resampled(f.weightsFor(y.boot.n), m)
-	for i := range top {
-		top[i] /= bottom[i]
-	}
-	if lo, hi, ok := interval95(top, n); ok {
-		e.span = &Ratio{lo, hi}
-	}
-	return e
 }
 
 // Regressed lists the rows of a metric whose interval lies wholly above
@@ -157,13 +126,13 @@ func (d *Diff) Table() *Table {
 		{Key: "ratio", Title: "new/old", Right: true, Place: everywhere},
 		{Key: "ratio_low", Place: InData},
 		{Key: "ratio_high", Place: InData},
-		{Key: "p_adjusted", Title: "p adj.", Right: true, Drop: 1, Place: everywhere},
+		{Key: "p_adjusted", Place: InData},
 		{Key: "verdict", Title: "verdict", Place: everywhere},
 	}}
 	for _, r := range d.Rows {
 		t.Rows = append(t.Rows, Row{Group: r.Metric, Values: r.values()})
 	}
-	t.Notes = []string{fmt.Sprintf("Intervals are 95%% over runs, paired by seed; they cover seeds, not model error. Verdicts go by them and a margin of %.0f%%.", 100*Margin)}
+	t.Notes = []string{fmt.Sprintf("Intervals are 95%% over runs, all of one metric at once; they cover seeds, not model error. Verdicts go by them and a margin of %.0f%%.", 100*Margin)}
 	for _, c := range d.Only {
 		t.Notes = append(t.Notes, c+": in one of the runs only")
 	}
@@ -171,7 +140,7 @@ func (d *Diff) Table() *Table {
 }
 
 func (r *DiffRow) values() []Value {
-	ratio, low, high, p := Value{significant(r.Ratio), r.Ratio}, Value{}, Value{}, none
+	ratio, low, high := Value{significant(r.Ratio), r.Ratio}, Value{}, Value{}
 	if r.CI95 != nil {
 		low, high = Value{Data: r.CI95[0]}, Value{Data: r.CI95[1]}
 		if r.Exact {
@@ -179,9 +148,6 @@ func (r *DiffRow) values() []Value {
 		} else {
 			ratio.Text = formatEstimate(r.Ratio, r.CI95[0], r.CI95[1]) + " " + formatSpan(r.CI95[0], r.CI95[1])
 		}
-	}
-	if r.P != nil {
-		p = Value{fmt.Sprintf("%.2g", *r.P), *r.P}
 	}
 	return []Value{
 		{r.Metric, r.Metric},
@@ -191,7 +157,7 @@ func (r *DiffRow) values() []Value {
 		ratio,
 		low,
 		high,
-		p,
+		{},
 		{r.Verdict, r.Verdict},
 	}
 }

@@ -15,11 +15,15 @@ func TestComparingADocumentWithItselfFindsNothing(t *testing.T) {
 	}
 	d := Compare(smallDocument(t), back) // one from memory, one from disk
 	for _, r := range d.Rows {
-		if r.Ratio != 1 || r.Verdict != Equivalent || *r.P != 1 {
+		want := Equivalent
+		if strings.HasSuffix(r.Cell, "/none") && strings.HasPrefix(r.Cell, "nvme") { // partial
+			want = Inconclusive
+		}
+		if r.Ratio != 1 || r.Verdict != want || r.P != nil {
 			t.Errorf("%+v", r)
 		}
 	}
-	if len(d.Rows) != 3*5 || len(d.Only) != 0 {
+	if len(d.Rows) != int(numMetrics)*5 || len(d.Only) != 0 {
 		t.Errorf("%d rows, only %v", len(d.Rows), d.Only)
 	}
 }
@@ -55,8 +59,8 @@ func TestWithoutCommonSeedsThereIsNoPairing(t *testing.T) {
 		Compare(documentOf(cellOf("native", true, a)), documentOf(other))
 	for i, r := range apart.Rows {
 		wide, narrow := r.CI95[1]-r.CI95[0], paired.Rows[i].CI95[1]-paired.Rows[i].CI95[0]
-		if r.P != nil || wide < 2*narrow {
-			t.Errorf("%s: p %v, interval %.3f wide, paired %.3f", r.Metric, r.P, wide, narrow)
+		if wide < 2*narrow {
+			t.Errorf("%s: interval %.3f wide, paired %.3f", r.Metric, wide, narrow)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func Example() {
 			ID: "disk/log/" + name, Device: "disk", Workload: "log", Strategy: name,
 			Clock: "virtual", Link: "none", QueueDepth: 1, Connections: 1, Runs: 4, Durable: true, WhoDurable: "device",
 		})
-		for seed := range sim.Seed(4) {
+		for seed := range sim.Seed(6) {
 			rec := results.NewRecorder(results.RecorderConfig{})
 			latency := sim.Duration(i+1) * 100e3
 			for k := range 500 {
@@ -33,7 +33,7 @@ func Example() {
 	}
 	run.Finish()
 	fmt.Println(run.Verdicts[0].Winner)
-	fmt.Println(run.Comparisons[2].Sentence)
+	fmt.Println(run.Comparisons[3].Sentence)
 	if err := run.Summary().CSV(os.Stdout); err != nil {
 		fmt.Println(err)
 	}

@@ -15,7 +15,7 @@ import (
 // Exposed is what was at risk at one power cut: acknowledged data that is not
 // durable, and commits that the worst legal image would not have.
 type Exposed struct {
-	At      sim.Duration `json:"at_ns"` // since the run began
+	At      sim.Duration `json:"at_ns"` // since the window began
 	Bytes   int64        `json:"bytes"`
 	Commits int64        `json:"commits"`
 }

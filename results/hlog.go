@@ -14,14 +14,15 @@ import (
 // The operations that a latency log has besides those at the wire.
 const (
 	logCommit   = "commit"
+	logService  = "service"
 	logLag      = "lag"
 	logLateness = "lateness"
 )
 
 // logged are the distributions of a run by the name of their operation.
 func (r *RunResult) logged() (names []string, parts []**Distribution) {
-	names = []string{logCommit, logLag, logLateness}
-	parts = []**Distribution{&r.Commit, &r.Lag, &r.Lateness}
+	names = []string{logCommit, logService, logLag, logLateness}
+	parts = []**Distribution{&r.Commit, &r.Service, &r.Lag, &r.Lateness}
 	for i := range r.ops {
 		names, parts = append(names, operationNames[i]), append(parts, &r.ops[i])
 	}

@@ -2,6 +2,7 @@ package results
 
 import (
 	"fmt"
+	"math"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -95,7 +96,7 @@ func (w *Wire) add(o Wire) {
 // RecorderConfig says what a Recorder records. The zero value records what was
 // due from the beginning, in intervals of DefaultInterval.
 type RecorderConfig struct {
-	// Start and End bound the window: what was due in [Start, End) counts, even
+	// Start and End bound the window: what was due from Start to End counts, even
 	// if it finishes later. End 0 is without end.
 	Start, End sim.Time
 	// Interval is the first width of the interval series; 0 is DefaultInterval.
@@ -103,6 +104,11 @@ type RecorderConfig struct {
 	// NoStages says that the way of a commit cannot be seen, as with a server
 	// that is not ours: no breakdown, rather than one full of zeros.
 	NoStages bool
+	// Raw keeps every commit, for export.
+	Raw bool
+	// Open says that commits are due by the clock: then the time from a commit's
+	// first request is recorded apart from that since it was due.
+	Open bool
 }
 
 // Validate reports a window or an interval that makes no sense.
@@ -121,7 +127,10 @@ func (c RecorderConfig) Validate() error {
 // request or commit.
 type Recorder struct {
 	start, end sim.Time
+	last       uint64 // number of the last transaction that counts
 	noStages   bool
+	keepRaw    bool
+	raw        []RawCommit
 
 	ops      [numOperations]*Histogram
 	wire     [numClasses]int64
@@ -129,6 +138,7 @@ type Recorder struct {
 	opErrors int64
 
 	commit       *Histogram
+	service      *Histogram
 	lag          *Histogram
 	lateness     *Histogram
 	commitErrors int64
@@ -144,30 +154,39 @@ func NewRecorder(c RecorderConfig) *Recorder {
 	if err := c.Validate(); err != nil {
 		panic("results: " + err.Error())
 	}
-	r := &Recorder{noStages: c.NoStages, commit: NewHistogram(), lag: NewHistogram()}
+	r := &Recorder{noStages: c.NoStages, keepRaw: c.Raw, commit: NewHistogram(), lag: NewHistogram()}
+	if c.Open {
+		r.service = NewHistogram()
+	}
 	r.intervals = newSeries(c.Interval)
-	r.SetWindow(c.Start, c.End)
+	if c.End == 0 {
+		c.End = sim.Never
+	}
+	r.StartAt(c.Start)
+	r.EndAt(c.End, math.MaxUint64)
 	return r
 }
 
-// SetWindow moves the window, where its start is known only once a warm-up is
-// over. End 0 is without end. What has been counted stays.
-func (r *Recorder) SetWindow(start, end sim.Time) {
-	if end == 0 {
-		end = sim.Never
-	}
-	r.start, r.end = start, end
-}
+// StartAt says when the window begins, where that is known only once a warm-up
+// is over. What has been counted stays.
+func (r *Recorder) StartAt(t sim.Time) { r.start = t }
 
-// In reports whether what was due at t counts.
-func (r *Recorder) In(t sim.Time) bool { return t >= r.start && t < r.end }
+// EndAt says when the window ends, and which transaction of the workload is the
+// last that counts: others may be due at the same instant.
+func (r *Recorder) EndAt(t sim.Time, last uint64) { r.end, r.last = t, last }
+
+// counts reports whether what was due at t counts. Requests that run between the
+// workload's transactions count by their time alone.
+func (r *Recorder) counts(t sim.Time, stream uint32, txn uint64) bool {
+	return t >= r.start && t <= r.end && (txn <= r.last || stream != 0)
+}
 
 // Op records one request that has completed at the client, as the wire saw it.
 // Its latency runs from Submitted to Completed. A request that failed counts
 // at the wire and as an error, and has no latency.
 func (r *Recorder) Op(q *devices.Request) {
 	c := classOf(q)
-	if c < 0 || !r.In(q.Intended) {
+	if c < 0 || !r.counts(q.Intended, q.Stream, q.Txn) {
 		return
 	}
 	r.wire[c]++
@@ -188,7 +207,7 @@ func (r *Recorder) Op(q *devices.Request) {
 // Commit records one durable transaction. Its latency runs from when it was
 // due until it was acknowledged. One that failed counts as an error only.
 func (r *Recorder) Commit(c *devices.Commit) {
-	if !r.In(c.Intended) {
+	if !r.counts(c.Intended, c.Stream, c.Txn) {
 		return
 	}
 	if c.Errno != devices.OK {
@@ -197,7 +216,13 @@ func (r *Recorder) Commit(c *devices.Commit) {
 	}
 	latency := r.between(c.Intended, c.Acked)
 	r.commit.Record(latency)
+	if r.service != nil {
+		r.service.Record(r.between(c.Started, c.Acked))
+	}
 	r.lag.Record(r.between(c.Intended, c.Started))
+	if r.keepRaw {
+		r.raw = append(r.raw, RawCommit{c.Intended.Sub(r.start), c.Started.Sub(r.start), c.Acked.Sub(r.start)})
+	}
 	r.intervals.record(c.Intended.Sub(r.start), latency)
 	if r.noStages {
 		return
@@ -237,6 +262,7 @@ func (r *Recorder) Result(seed sim.Seed, elapsed sim.Duration) *RunResult {
 	out := &RunResult{
 		Seed: seed, Elapsed: elapsed,
 		Commit: r.commit.Freeze(), Lag: r.lag.Freeze(),
+		Raw:  r.raw,
 		Wire: wireOf(r.wire), Bytes: r.bytes,
 		Errors:    Errors{Commit: r.commitErrors, Op: r.opErrors},
 		Intervals: r.intervals.freeze(),
@@ -247,6 +273,9 @@ func (r *Recorder) Result(seed sim.Seed, elapsed sim.Duration) *RunResult {
 		if h != nil {
 			out.ops[i] = h.Freeze()
 		}
+	}
+	if r.service != nil {
+		out.Service = r.service.Freeze()
 	}
 	if r.lateness != nil {
 		out.Lateness = r.lateness.Freeze()

@@ -71,7 +71,7 @@ func TestStagesThatDoNotSumBecomeAWarning(t *testing.T) {
 	}
 	c := NewCell(CellConfig{Runs: 1})
 	c.Add(r.Result(1, 300))
-	c.summarise()
+	c.summarise(metricP99)
 	if len(c.Warnings) == 0 || !containsText(c.Warnings, "3 of 3 commits: the stages do not sum") {
 		t.Errorf("warnings %q", c.Warnings)
 	}

@@ -51,7 +51,7 @@ type pageChart struct {
 
 type pageComparison struct {
 	Comparison
-	Ratio, Interval, P string
+	Ratio, Interval string
 }
 
 // WriteHTML writes the report: one file that needs nothing else.
@@ -130,7 +130,7 @@ func (t *Table) pageRow(r Row) (out pageRow) {
 	switch r.Values[len(r.Values)-1].Text {
 	case "wins", "ties":
 		out.Class = "best"
-	case "not durable", StatusUnsupported, StatusInvalid:
+	case "not durable", "no verdict", "not settled", StatusUnsupported, StatusInvalid, StatusPartial:
 		out.Class = "unsafe"
 	}
 	return out
@@ -139,7 +139,7 @@ func (t *Table) pageRow(r Row) (out pageRow) {
 func (r *Run) pageComparisons() []pageComparison {
 	out := make([]pageComparison, len(r.Comparisons))
 	for i, c := range r.Comparisons {
-		out[i] = pageComparison{Comparison: c, Ratio: significant(c.Ratio), P: fmt.Sprintf("%.2g", c.P)}
+		out[i] = pageComparison{Comparison: c, Ratio: significant(c.Ratio)}
 		switch {
 		case c.Exact:
 			out[i].Interval = "exact"

@@ -49,13 +49,19 @@ type Run struct {
 	Plan   json.RawMessage `json:"plan"`
 	// Devices and Workloads are the profiles that the cells were made with, by their
 	// names in the cells' ids. Documents of earlier programs have none.
-	Devices     map[string]*Stored `json:"devices,omitempty"`
-	Workloads   map[string]*Stored `json:"workloads,omitempty"`
-	Seed        sim.Seed           `json:"seed"`
-	Partial     bool               `json:"partial"` // interrupted: some cell has fewer runs than planned
-	Cells       []*Cell            `json:"cells"`
-	Comparisons []Comparison       `json:"comparisons"`
-	Verdicts    []Verdict          `json:"verdicts"`
+	Devices   map[string]*Stored `json:"devices,omitempty"`
+	Workloads map[string]*Stored `json:"workloads,omitempty"`
+	Seed      sim.Seed           `json:"seed"`
+	Partial   bool               `json:"partial"` // interrupted: some cell has fewer runs than planned
+	// Decide is the one metric that decides verdicts.
+	Decide string `json:"decide"`
+	// Order is the cells' ids in the order in which a run in real time measured
+	// them, block by block; null in virtual time, where it changes nothing.
+	Order       [][]string   `json:"order"`
+	Cells       []*Cell      `json:"cells"`
+	Comparisons []Comparison `json:"comparisons"`
+	Verdicts    []Verdict    `json:"verdicts"`
+	Thresholds  []Threshold  `json:"thresholds"`
 
 	path                 string // that it was read from
 	planLine, planColumn int    // of Plan there
@@ -66,7 +72,7 @@ func NewRun(tool Tool, plan json.RawMessage, seed sim.Seed) *Run {
 	if plan == nil {
 		plan = json.RawMessage("{}")
 	}
-	return &Run{Schema: Schema, Tool: tool, Plan: plan, Seed: seed, Cells: []*Cell{}}
+	return &Run{Schema: Schema, Tool: tool, Plan: plan, Seed: seed, Decide: metricNames[metricP99], Cells: []*Cell{}, Thresholds: []Threshold{}}
 }
 
 // Add appends a cell.
@@ -75,15 +81,23 @@ func (r *Run) Add(c *Cell) { r.Cells = append(r.Cells, c) }
 // Finish computes everything that follows from the cells' runs: figures,
 // intervals, comparisons and verdicts. It is called once, after the last Add.
 func (r *Run) Finish() {
-	f := newInference(r.Seed)
 	for _, c := range r.Cells {
-		c.summarise()
-		f.intervals(c)
+		c.summarise(r.decide())
 		r.Partial = r.Partial || c.Status == StatusPartial
 	}
-	r.compareAll(f)
-	r.judge(f)
+	for _, g := range r.groups() {
+		for _, c := range g.cells {
+			if g.drift != "" && c.usable() {
+				c.Warn("%s", g.drift)
+			}
+		}
+	}
+	r.compareAll()
+	r.judge()
 }
+
+// DecideNames are the metrics that may decide a verdict.
+func DecideNames() []string { return metricNames[:] }
 
 // WriteJSON writes the document as run.json holds it.
 func (r *Run) WriteJSON(w io.Writer) error {

@@ -10,8 +10,6 @@ import (
 
 const (
 	spectrumSteps  = 60 // to a factor of ten in the number of samples beyond
-	bandSteps      = 12
-	bandResamples  = 200
 	spectrumHeight = 250
 )
 
@@ -42,55 +40,55 @@ func rankBeyond(x float64, n int64) int64 {
 	return min(max(int64(math.Ceil((1-math.Pow(10, -x))*float64(n)-1e-9)), 1), n)
 }
 
-// newCurve reads the curve up to where ten samples lie beyond.
-func newCurve(c *Cell, f *inference) *curve {
+// newCurve reads the curve up to where every run has a sample beyond and all
+// together have ten.
+func newCurve(c *Cell) *curve {
 	d := c.Commits()
 	if d.Count() == 0 {
 		return nil
 	}
 	out := &curve{cell: c, maxX: math.Log10(float64(d.n)), maxY: log10(float64(d.max))}
-	end := math.Log10(float64(d.n) / minBeyond)
+	fewest := d.n
+	for _, r := range c.runs {
+		if r.Commit.Count() > 0 {
+			fewest = min(fewest, r.Commit.n)
+		}
+	}
+	end := min(math.Log10(float64(d.n)/minBeyond), math.Log10(float64(fewest)))
 	for i := 0; float64(i)/spectrumSteps < end; i++ {
-		x := float64(i) / spectrumSteps
-		out.x, out.y = append(out.x, x), append(out.y, log10(d.atRank(rankBeyond(x, d.n))))
+		out.add(float64(i) / spectrumSteps)
 	}
 	if end > 0 {
-		out.x, out.y = append(out.x, end), append(out.y, log10(d.atRank(rankBeyond(end, d.n))))
-		out.band(f, end)
+		out.add(end)
 	}
 	return out
 }
 
-// band is the interval of the curve over runs, on a coarser grid.
-func (v *curve) band(f *inference, end float64) {
-	seeds := v.cell.seeds()
-	if len(seeds) < minRuns {
-		return
+// add adds the point beyond which a share 10^-x lies: a run's value, averaged over
+// runs as in the table, and its interval.
+func (v *curve) add(x float64) {
+	var runs []figure
+	for _, r := range v.cell.runs {
+		if d := r.Commit; d.Count() > 0 {
+			at := d.atRank(rankBeyond(x, d.n))
+			runs = append(runs, figure{at, float64(max(bucketFrom(int64(at)), d.min))})
+		}
 	}
-	boot := v.cell.sampleOf(seeds).boot
-	ws := f.weightsFor(len(seeds))[:bandResamples]
-	values := make([]float64, len(ws))
-	for i := range int(end*bandSteps) + 2 {
-		x := min(float64(i)/bandSteps, end)
-		q := Quantile(math.Round((1 - math.Pow(10, -x)) * float64(whole)))
-		for k, w := range ws {
-			values[k] = boot.quantile(w, q)
-		}
-		if lo, hi, ok := interval95(values, len(seeds)); ok {
-			v.bandX, v.lo, v.hi = append(v.bandX, x), append(v.lo, log10(lo)), append(v.hi, log10(hi))
-		}
+	e := estimateOf(runs, metricP99)
+	v.x, v.y = append(v.x, x), append(v.y, log10(e.value))
+	if e.span != nil {
+		v.bandX, v.lo, v.hi = append(v.bandX, x), append(v.lo, log10(e.span[0])), append(v.hi, log10(e.span[1]))
 	}
 }
 
 // spectrum is the figure of one device: a panel for each workload.
 func (r *Run) spectrum(device string, groups []*group) *Chart {
-	f := newInference(r.Seed)
 	var shown []*group
 	var all [][]*curve
 	for _, g := range groups {
 		var curves []*curve
 		for _, c := range g.cells {
-			if v := newCurve(c, f); v != nil {
+			if v := newCurve(c); v != nil {
 				curves = append(curves, v)
 			}
 		}

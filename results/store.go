@@ -83,6 +83,12 @@ func (r *Run) saveFiles(dir string) error {
 		{FileIntervals, r.WriteIntervals},
 		{FileReport, func(w io.Writer) error { return r.writeHTML(w, charts) }},
 	}
+	if r.raw() {
+		files = append(files, struct {
+			name  string
+			write func(io.Writer) error
+		}{FileRaw, r.WriteRaw})
+	}
 	for _, f := range files {
 		if err := writeFile(filepath.Join(dir, f.name), f.write); err != nil {
 			return err
@@ -210,7 +216,7 @@ func at(text []byte, offset int, err error) *FileError {
 	}
 }
 
-var statuses = []string{StatusOK, StatusPartial, StatusUnsupported, StatusInvalid}
+var statuses = []string{StatusOK, StatusPartial, StatusUnsustained, StatusUnsupported, StatusInvalid}
 
 // check tests what the types cannot say.
 func (r *Run) check() error {

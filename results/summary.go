@@ -5,27 +5,34 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"nbdbench/sim"
 )
 
-// summaryColumns are the main table's. Base names the baseline.
-func summaryColumns(base string) []Column {
+// summaryColumns are the main table's. By names the metric that decides, base the
+// baseline.
+func summaryColumns(by, base string) []Column {
 	return []Column{
 		{Key: "device", Title: "device", Place: InPage | InData},
 		{Key: "workload", Title: "workload", Place: InPage | InData},
 		{Key: "strategy", Title: "strategy", Place: InText | InPage | InData},
 		{Key: "status", Title: "status", Place: InData},
 		{Key: "who_durable", Title: "made durable by", Shorten: true, Place: InText | InPage | InData},
+		{Key: "arrival", Place: InData},
+		{Key: "offered_per_s", Title: "asked/s", Right: true, Place: InText | InPage | InData},
+		{Key: "achieved_per_s", Title: "done/s", Right: true, Place: InText | InPage | InData},
 		{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: InText | InPage | InData},
+		{Key: "service_p99_ns", Title: "service p99", Right: true, Place: InText | InPage | InData},
 		{Key: "p50_ns", Title: "p50", Right: true, Drop: 5, Place: InText | InPage | InData},
 		{Key: "p99_ns", Title: "p99", Right: true, Place: InText | InPage | InData},
 		{Key: "p99_ci_low_ns", Place: InData},
 		{Key: "p99_ci_high_ns", Place: InData},
 		{Key: "p999_ns", Title: "p99.9", Right: true, Place: InPage | InData},
-		{Key: "ratio", Title: "p99/" + base, Right: true, Drop: 3, Place: InText | InPage | InData},
+		{Key: "ratio", Title: by + "/" + base, Right: true, Drop: 3, Place: InText | InPage | InData},
 		{Key: "ratio_metric", Place: InData},
 		{Key: "ratio_low", Place: InData},
 		{Key: "ratio_high", Place: InData},
-		{Key: "p_adjusted", Title: "p adj.", Right: true, Place: InPage | InData},
+		{Key: "p_adjusted", Place: InData},
 		{Key: "flushes_per_commit", Title: "flush/c", Right: true, Drop: 1, Place: InText | InPage | InData},
 		{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: InText | InPage | InData},
 		{Key: "at_risk_per_cut", Place: InData},
@@ -73,7 +80,7 @@ func (c *Cell) sent() Value {
 
 // Summary is the main table: one row a cell, grouped by device and workload.
 func (r *Run) Summary() *Table {
-	t := &Table{Head: r.head(), Columns: summaryColumns(r.baseName())}
+	t := &Table{Head: r.head(), Columns: summaryColumns(shortMetric(metricNames[r.decide()]), r.baseName())}
 	for _, g := range r.groups() {
 		for _, c := range g.cells {
 			t.Rows = append(t.Rows, Row{Group: g.device + " · " + g.workload, Values: r.summaryRow(c)})
@@ -83,7 +90,42 @@ func (r *Run) Summary() *Table {
 	if !r.throughKernel() {
 		t.withoutColumn("kernel_sent")
 	}
+	open := r.openLoops()
+	for _, key := range []string{"offered_per_s", "achieved_per_s", "service_p99_ns"} {
+		if open == 0 {
+			t.withoutColumn(key)
+		}
+	}
+	if open == len(r.Cells) { // it is what was done
+		t.withoutColumn("commits_per_s")
+	}
 	return t
+}
+
+// openLoops is how many cells are open loops.
+func (r *Run) openLoops() (n int) {
+	for _, c := range r.Cells {
+		if c.open() {
+			n++
+		}
+	}
+	return n
+}
+
+// rateValue is a rate that may not be there.
+func rateValue(x *float64) Value {
+	if x == nil {
+		return none
+	}
+	return Value{formatRate(*x), *x}
+}
+
+// service is the p99 of an open loop's service time, without the wait for a slot.
+func (c *Cell) service() Value {
+	if c.Service == nil || c.Service.P99 == nil || !c.usable() {
+		return none
+	}
+	return Value{formatNS(*c.Service.P99), *c.Service.P99}
 }
 
 // baseName is the baseline of all groups, or the word where they differ.
@@ -122,7 +164,11 @@ func (r *Run) summaryRow(c *Cell) []Value {
 		same(c.Strategy),
 		same(c.Status),
 		same(c.WhoDurable),
+		same(c.Arrival),
+		rateValue(c.Offered),
+		rateValue(c.Achieved),
 		c.rate(),
+		c.service(),
 		c.duration(metricP50),
 		p99,
 		low,
@@ -145,7 +191,7 @@ func (r *Run) summaryRow(c *Cell) []Value {
 var none = Value{Text: "-"}
 
 func (c *Cell) duration(m metric) Value {
-	if v := c.told(m); v != nil && c.usable() {
+	if v := c.at(m); v != nil && c.usable() {
 		return Value{formatNS(*v), *v}
 	}
 	return none
@@ -197,27 +243,26 @@ func (c *Cell) lossValues() (lost, risk Value) {
 	return lost, risk
 }
 
-// comparisonOf is the cell's row of the comparisons by the first metric that
-// can be told, of the tail first.
-func (r *Run) comparisonOf(c *Cell) *Comparison {
-	for _, m := range decisive {
-		i := slices.IndexFunc(r.Comparisons, func(x Comparison) bool {
-			return x.Device == c.Device && x.Workload == c.Workload && x.A == c.Strategy && x.Metric == metricNames[m]
-		})
-		if i >= 0 {
-			return &r.Comparisons[i]
-		}
+// ComparisonOf is the cell's row of the comparisons by the metric that decides; nil
+// for the baseline and for what is not compared.
+func (r *Run) ComparisonOf(c *Cell) *Comparison {
+	decide := metricNames[r.decide()]
+	i := slices.IndexFunc(r.Comparisons, func(x Comparison) bool {
+		return x.Device == c.Device && x.Workload == c.Workload && x.A == c.Strategy && x.Metric == decide
+	})
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &r.Comparisons[i]
 }
 
 // ratioValues are the ratio, its metric, both ends of its interval and p.
 func (r *Run) ratioValues(c *Cell) [5]Value {
-	x := r.comparisonOf(c)
+	x := r.ComparisonOf(c)
 	if x == nil {
-		return [5]Value{{Text: r.baselineMark(c)}, {}, {}, {}, none}
+		return [5]Value{{Text: r.baselineMark(c)}, {}, {}, {}, {}}
 	}
-	out := [5]Value{{significant(x.Ratio), x.Ratio}, {Data: x.Metric}, {}, {}, {fmt.Sprintf("%.2g", x.P), x.P}}
+	out := [5]Value{{significant(x.Ratio), x.Ratio}, {Data: x.Metric}, {}, {}, {}}
 	if x.CI95 != nil {
 		out[2], out[3] = Value{Data: x.CI95[0]}, Value{Data: x.CI95[1]}
 	}
@@ -226,9 +271,6 @@ func (r *Run) ratioValues(c *Cell) [5]Value {
 		out[0].Text += " exact"
 	case x.CI95 != nil && c.safe(): // else it is not another way of doing the same
 		out[0].Text = formatEstimate(x.Ratio, x.CI95[0], x.CI95[1]) + " " + formatSpan(x.CI95[0], x.CI95[1])
-	}
-	if x.Metric != metricNames[metricP99] {
-		out[0].Text += " " + shortMetric(x.Metric)
 	}
 	return out
 }
@@ -245,13 +287,20 @@ func (r *Run) baselineMark(c *Cell) string {
 
 // rowVerdict is the last column: one or two words.
 func (r *Run) rowVerdict(c *Cell) string {
-	if !c.usable() {
+	switch {
+	case c.Status == StatusUnsustained:
+		return "did " + c.sustained()
+	case c.Status != StatusOK:
 		return c.Status
-	}
-	if !c.safe() {
+	case !c.safe():
 		return "not durable"
+	case c.Settled == false:
+		return "not settled"
 	}
 	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Device == c.Device && v.Workload == c.Workload })
+	if i >= 0 && r.Verdicts[i].Outcome == OutcomeWithheld {
+		return "no verdict"
+	}
 	if i >= 0 && r.Verdicts[i].Winner == c.Strategy {
 		return "wins"
 	}
@@ -261,7 +310,7 @@ func (r *Run) rowVerdict(c *Cell) string {
 		}
 		return Inconclusive
 	}
-	if x := r.comparisonOf(c); x != nil {
+	if x := r.ComparisonOf(c); x != nil {
 		return x.Verdict
 	}
 	if i >= 0 && r.Verdicts[i].Outcome != OutcomeNone {
@@ -319,6 +368,16 @@ func conditionsOf(cells []*Cell) []string {
 		return fmt.Sprintf("queue depth %d on %s", c.QueueDepth, plural(int64(c.Connections), "connection"))
 	})
 	add(func(c *Cell) string {
+		if !c.open() {
+			return "closed loop"
+		}
+		if c.Offered == nil {
+			return "open loop, " + c.Arrival
+		}
+		return fmt.Sprintf("open loop, %s, %s/s", c.Arrival, formatRate(*c.Offered))
+	})
+	out = append(out, startedFrom(cells)...)
+	add(func(c *Cell) string {
 		if c.Commit == nil || c.Runs == 0 {
 			return ""
 		}
@@ -331,6 +390,33 @@ func conditionsOf(cells []*Cell) []string {
 		return plural(c.Durability.Cuts/int64(c.Runs), "cut") + " a run"
 	})
 	return out
+}
+
+// startedFrom says which question was asked: how a device does once it has
+// settled, or from a clean one.
+func startedFrom(cells []*Cell) []string {
+	least, most := sim.Duration(math.MaxInt64), sim.Duration(0)
+	clean, seen := false, false
+	for _, c := range cells {
+		if c.Status == StatusUnsupported {
+			continue
+		}
+		if c.Settled == CleanDevice {
+			clean = true
+			continue
+		}
+		seen = true
+		least, most = min(least, c.Warmup), max(most, c.Warmup)
+	}
+	switch {
+	case clean && !seen:
+		return []string{"from a clean device"}
+	case !seen || most == 0:
+		return nil
+	case least == most:
+		return []string{fmt.Sprintf("after a warm-up of %v", most)}
+	}
+	return []string{fmt.Sprintf("after a warm-up of %v to %v", least, most)}
 }
 
 // notes stand below the table: what the columns mean, who is who, what is
@@ -349,9 +435,10 @@ func (r *Run) notes() []string {
 
 // legend explains columns, and names who makes a commit durable in full.
 func (r *Run) legend() string {
-	s := fmt.Sprintf("Latencies are of whole commits, from when they were due; ± and [] are 95%% intervals over runs (they cover seeds, "+
-		"not model error); verdicts go by them and a margin of %.0f%%; flush/c: flushes that the device served for each commit; "+
-		"lost/cut: acknowledged commits that a power cut lost on average (in the worst legal image).", 100*Margin)
+	s := fmt.Sprintf("Latencies are of whole commits, from when they were due: a run's percentile, averaged over runs; ± is its 95%% interval "+
+		"and [] that of the ratio, all ratios of the table at once (they cover seeds, not model error). %s alone decides: the "+
+		"interval of its ratio against a margin of %.0f%%. flush/c: flushes that the device served for each commit; "+
+		"lost/cut: acknowledged commits that a power cut lost on average, over cuts at any time of the run (in the worst legal image).", shortMetric(metricNames[r.decide()]), 100*Margin)
 	var who []string
 	for _, c := range r.Cells {
 		if w := c.Strategy + " = " + c.WhoDurable; c.WhoDurable != "" && !slices.Contains(who, w) {

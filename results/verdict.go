@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,17 +27,14 @@ const (
 	OutcomeEquivalent   = "equivalent"   // several, within the margin of the fastest
 	OutcomeInconclusive = "inconclusive" // several, which the runs do not separate
 	OutcomeNone         = "none"         // no strategy kept every commit
+	OutcomeWithheld     = "withheld"     // what was measured does not allow one; the sentence says why
 )
 
-// decisive are the metrics by which a winner is sought, in this order: the tail
-// is what a client waits for, and the next decides only where it cannot.
-var decisive = []metric{metricP99, metricP50, metricMean}
-
 // judge fills in the document's verdicts.
-func (r *Run) judge(f *inference) {
+func (r *Run) judge() {
 	r.Verdicts = []Verdict{}
 	for _, g := range r.groups() {
-		j := judgement{group: g, f: f}
+		j := judgement{group: g}
 		r.Verdicts = append(r.Verdicts, j.verdict())
 	}
 }
@@ -44,35 +42,118 @@ func (r *Run) judge(f *inference) {
 // judgement is the making of one verdict.
 type judgement struct {
 	*group
-	f      *inference
+	safe   []*Cell // kept every commit, and may be compared
+	out    []*Cell // kept every commit, and may not: unfit says why
+	unsafe []*Cell
 	first  []*Cell // those that nothing beats; one is the winner
-	by     metric  // what decided, or the last that was tried
-	runner *Cell   // the fastest that was beaten by the first, by that metric
+	runner *Cell   // the fastest that was beaten
 }
 
 func (j *judgement) verdict() Verdict {
 	v := Verdict{Device: j.device, Workload: j.workload, Outcome: OutcomeNone, Tied: []string{}}
-	safe, unsafe := j.split()
-	if len(safe)+len(unsafe) == 0 {
+	j.split()
+	switch {
+	case len(j.safe)+len(j.out)+len(j.unsafe) == 0:
 		v.Headline = "nothing was measured"
 		v.Sentence = sentences(j.subject() + v.Headline)
-		return v
-	}
-	if len(safe) == 0 {
+	case len(j.safe)+len(j.out) == 0:
 		v.Headline = "no strategy kept every acknowledged commit"
-		v.Sentence = sentences(j.subject()+v.Headline, j.definition(), j.losses(nil, unsafe))
-		return v
+		v.Sentence = sentences(j.subject()+v.Headline, j.definition(), j.losses(nil))
+	default:
+		j.decideIt(&v)
 	}
-	j.contest(safe)
+	return v
+}
+
+// decideIt fills in the verdict where some strategy kept every commit.
+func (j *judgement) decideIt(v *Verdict) {
+	if why := j.withheld(); why != "" {
+		v.Outcome, v.Headline = OutcomeWithheld, "no verdict: "+why
+		v.Sentence = sentences(j.subject()+v.Headline, j.definition(), j.losses(nil))
+		return
+	}
+	if best := j.only(); best != nil {
+		v.Winner, v.Outcome = best.Strategy, OutcomeWins
+		v.Headline = best.Strategy + " alone " + j.alone(best)
+		v.Sentence = sentences(j.subject()+v.Headline+" ("+figures(best)+")", j.exceptions(), j.definition(), j.losses(best))
+		return
+	}
+	j.contest()
 	best := j.first[0]
 	if len(j.first) == 1 {
-		v.Winner, v.Metric, v.Outcome = best.Strategy, metricNames[j.by], OutcomeWins
+		v.Winner, v.Metric, v.Outcome = best.Strategy, metricNames[j.decide], OutcomeWins
 	} else {
 		v.Tied, v.Outcome = names(j.first), j.tieOutcome()
 	}
-	v.Headline = j.headline(len(safe))
-	v.Sentence = sentences(j.subject()+j.result(len(safe)), j.definition(), j.losses(best, unsafe))
-	return v
+	if why := j.late(); why != "" {
+		v.Winner, v.Tied, v.Outcome, v.Metric = "", []string{}, OutcomeWithheld, ""
+		v.Headline = "no verdict: " + why
+		v.Sentence = sentences(j.subject()+v.Headline, j.definition(), j.losses(nil))
+		return
+	}
+	v.Headline = j.headline()
+	v.Sentence = sentences(j.subject()+j.result(), j.exceptions(), j.definition(), j.losses(best))
+}
+
+// withheld says why no verdict can be given on the cells as they are.
+func (j *judgement) withheld() string {
+	switch {
+	case j.drift != "":
+		return j.drift
+	case len(j.safe) == 0:
+		return reasonsOf(j.decide, j.out)
+	}
+	for _, c := range j.out {
+		if len(c.Outliers) > 0 && c.Status == StatusOK { // it may be as fast as any
+			return reasonsOf(j.decide, j.out)
+		}
+	}
+	if len(j.safe) == 1 && j.only() == nil {
+		return reasonsOf(j.decide, j.out) + ", and one strategy alone is no comparison"
+	}
+	return ""
+}
+
+// reasonsOf says of each cell why it takes no part.
+func reasonsOf(m metric, cells []*Cell) string {
+	var parts []string
+	for _, c := range cells {
+		parts = append(parts, c.Strategy+" "+c.unfit(m))
+	}
+	return join(parts)
+}
+
+// only is the strategy that is left without a comparison: the only one that kept
+// every commit, or that sustained the rate.
+func (j *judgement) only() *Cell {
+	if len(j.safe) != 1 {
+		return nil
+	}
+	for _, c := range j.out {
+		if c.Status != StatusUnsustained {
+			return nil
+		}
+	}
+	return j.safe[0]
+}
+
+// alone says what the only strategy did.
+func (j *judgement) alone(c *Cell) string {
+	switch {
+	case len(j.out) > 0:
+		return "sustained " + formatRate(*c.Offered) + "/s"
+	case c.Durability.Measured():
+		return "lost nothing in " + plural(c.Durability.Cuts, "power cut")
+	}
+	return "is durable by definition"
+}
+
+// exceptions says who took no part, and why.
+func (j *judgement) exceptions() string {
+	if len(j.out) == 0 {
+		return ""
+	}
+	return reasonsOf(j.decide, j.out) + ": no part in this verdict"
 }
 
 func (j *judgement) subject() string { return j.device + ", " + j.workload + ": " }
@@ -91,71 +172,75 @@ func names(cells []*Cell) []string {
 	return out
 }
 
-// split parts the usable cells into those that may win and the others.
-func (j *judgement) split() (safe, unsafe []*Cell) {
+// split parts the usable cells into those that may win, those that kept every
+// commit but cannot be compared, and the others.
+func (j *judgement) split() {
 	for _, c := range j.cells {
 		switch {
 		case !c.usable():
-		case c.safe():
-			safe = append(safe, c)
+		case !c.safe():
+			j.unsafe = append(j.unsafe, c)
+		case c.unfit(j.decide) != "":
+			j.out = append(j.out, c)
 		default:
-			unsafe = append(unsafe, c)
+			j.safe = append(j.safe, c)
 		}
 	}
-	return safe, unsafe
 }
 
-// contest finds the first: by each metric in turn, all whose interval does not
-// lie above the lowest's; until one is left.
-func (j *judgement) contest(safe []*Cell) {
-	j.first = slices.Clone(safe)
-	first := numMetrics
-	for _, m := range decisive {
-		if slices.ContainsFunc(j.first, func(c *Cell) bool { return c.told(m) == nil }) {
-			continue
-		}
-		j.by = m
-		if first == numMetrics {
-			first = m
-		}
-		slices.SortStableFunc(j.first, func(a, b *Cell) int { return int(min(max(*a.told(m)-*b.told(m), -1), 1)) })
-		best := j.first[0]
-		tied := []*Cell{best}
-		for _, c := range j.first[1:] {
-			if e := j.f.compare(c, best, m); e == nil || e.verdict() != Slower {
-				tied = append(tied, c)
-			}
-		}
-		if j.first = tied; len(tied) == 1 {
-			j.findRunner(safe)
-			return
-		}
-	}
-	j.by = first
-	j.findRunner(safe)
-}
-
-// findRunner finds the lowest of the beaten, by the metric that decided.
-func (j *judgement) findRunner(safe []*Cell) {
-	for _, c := range safe {
-		if slices.Contains(j.first, c) || c.told(j.by) == nil {
-			continue
-		}
-		if j.runner == nil || *c.told(j.by) < *j.runner.told(j.by) {
+// contest finds the first, by the one metric that decides: the lowest, and all
+// whose interval against it does not lie above the margin.
+func (j *judgement) contest() {
+	order := slices.Clone(j.safe)
+	slices.SortStableFunc(order, func(a, b *Cell) int { return cmp.Compare(*a.at(j.decide), *b.at(j.decide)) })
+	best := order[0]
+	j.first = []*Cell{best}
+	for _, c := range order[1:] {
+		e := j.against(c, best)
+		switch {
+		case e == nil || e.verdict() != Slower:
+			j.first = append(j.first, c)
+		case j.runner == nil:
 			j.runner = c
 		}
 	}
 }
 
-// headline fits a chart's title.
-func (j *judgement) headline(safe int) string {
-	best := j.first[0]
-	switch {
-	case safe == 1 && best.Durability.Measured():
-		return best.Strategy + " alone lost nothing"
-	case safe == 1:
-		return best.Strategy + " alone is durable by definition"
+// against compares two cells by the metric that decides.
+func (j *judgement) against(a, b *Cell) *effect { return compare(a, b, j.decide, j.family) }
+
+// late says why a winner or a tie may be the host's doing: replies were later than
+// the device asked for by more than what parts the strategies.
+func (j *judgement) late() string {
+	for _, c := range j.safe {
+		if c.Late == nil {
+			return ""
+		}
 	}
+	best := j.first[0]
+	lateness := func(c *Cell) float64 {
+		if j.decide == metricP99 {
+			return float64(c.Late.P99)
+		}
+		return float64(c.Late.P50)
+	}
+	for _, c := range j.safe {
+		if c == best {
+			continue
+		}
+		a, b := float64(*c.at(j.decide)), float64(*best.at(j.decide))
+		tied := slices.Contains(j.first, c)
+		if !tied && a-lateness(c) > b*(1+Margin) || tied && max(lateness(c), lateness(best)) <= Margin*b {
+			continue
+		}
+		return fmt.Sprintf("replies of %s were up to %s late, which is enough to change it", c.Strategy, formatNS(int64(max(lateness(c), lateness(best)))))
+	}
+	return ""
+}
+
+// headline fits a chart's title.
+func (j *judgement) headline() string {
+	best := j.first[0]
 	s := best.Strategy + " wins"
 	if len(j.first) > 1 {
 		s = join(names(j.first)) + " " + tieVerb(j.tieOutcome())
@@ -163,76 +248,68 @@ func (j *judgement) headline(safe int) string {
 	if j.runner == nil {
 		return s
 	}
-	if e := j.f.compare(j.runner, best, j.by); e != nil {
-		s += fmt.Sprintf("; %s takes %sx (%s)", j.runner.Strategy, significant(e.ratio), shortMetric(metricNames[j.by]))
+	if e := j.against(j.runner, best); e != nil {
+		s += fmt.Sprintf("; %s takes %sx (%s)", j.runner.Strategy, significant(e.ratio), shortMetric(metricNames[j.decide]))
 	}
 	return s
 }
 
 // result is the first sentence: who wins and by how much.
-func (j *judgement) result(safe int) string {
+func (j *judgement) result() string {
 	best := j.first[0]
-	switch {
-	case safe == 1:
-		return fmt.Sprintf("%s alone %s (%s)", best.Strategy, j.kept(best, "is"), figures(best))
-	case len(j.first) > 1:
+	if len(j.first) > 1 {
 		return j.tie()
 	}
-	s := fmt.Sprintf("%s wins among those that %s", best.Strategy, j.kept(best, "are"))
-	if best.told(j.by) != nil {
-		s += fmt.Sprintf(": %s %s", shortMetric(metricNames[j.by]), formatNS(*best.told(j.by)))
-	}
+	s := fmt.Sprintf("%s wins among those that %s: %s %s", best.Strategy, j.kept(best, "are"),
+		shortMetric(metricNames[j.decide]), formatNS(*best.at(j.decide)))
 	if j.runner == nil {
 		return s
 	}
-	if e := j.f.compare(j.runner, best, j.by); e != nil {
-		s += fmt.Sprintf(" against %s for %s, which takes %s as long", formatNS(*j.runner.told(j.by)), j.runner.Strategy, factor(e.ratio, e.span, e.exact))
+	if e := j.against(j.runner, best); e != nil {
+		s += fmt.Sprintf("; the next, %s, takes %s as long", j.runner.Strategy, factor(e.ratio, e.span, e.exact))
+		if by := j.byRate(e.ratio, best, j.runner); by != "" {
+			s += ", at " + by
+		}
 	}
-	return s + j.aside(best)
+	return s
 }
 
-// aside tells how the first two compare by the other percentile.
-func (j *judgement) aside(best *Cell) string {
-	other := metricP50
-	if j.by == metricP50 {
-		other = metricP99
-	}
-	e := j.f.compare(j.runner, best, other)
-	if e == nil {
+// byRate is the ratio of rates where the deciding percentile does not show it: in
+// a closed loop, time that passes between commits or in the few slowest.
+func (j *judgement) byRate(ratio float64, best, other *Cell) string {
+	if best.open() || best.Rates == nil || other.Rates == nil || other.Rates.Commits <= 0 {
 		return ""
 	}
-	name := shortMetric(metricNames[other])
-	switch e.verdict() {
-	case Faster:
-		return fmt.Sprintf(", though by %s only %s", name, factor(e.ratio, e.span, e.exact))
-	case Slower:
-		return fmt.Sprintf(" (by %s %s)", name, factor(e.ratio, e.span, e.exact))
-	case Equivalent:
-		return fmt.Sprintf(" (by %s they are equivalent)", name)
+	rates := best.Rates.Commits / other.Rates.Commits
+	if max(rates/ratio, ratio/rates) < hidden {
+		return ""
 	}
-	return fmt.Sprintf(" (by %s they cannot be told apart)", name)
+	return fmt.Sprintf("%s times the commits a second (%s against %s)", significant(rates), formatRate(best.Rates.Commits), formatRate(other.Rates.Commits))
 }
 
+// hidden is how far the ratio of rates must be from that of the percentile to be
+// given beside it.
+const hidden = 1.25
+
+// tie is the first sentence where several are first.
 func (j *judgement) tie() string {
 	best := j.first[0]
 	var ratios []string
 	for _, c := range j.first[1:] {
-		if e := j.f.compare(c, best, j.by); e != nil {
+		if e := j.against(c, best); e != nil {
 			ratios = append(ratios, fmt.Sprintf("%s/%s %s", c.Strategy, best.Strategy, factor(e.ratio, e.span, e.exact)))
 		}
 	}
 	how := "cannot be told apart"
 	if j.tieOutcome() == OutcomeEquivalent {
 		how = fmt.Sprintf("are equivalent within %.0f%%", 100*Margin)
-	} else if len(best.runs) < minRuns {
-		how = fmt.Sprintf("cannot be ranked by fewer than %d runs", minRuns)
 	}
 	s := fmt.Sprintf("%s %s among those that %s (%s: %s)", join(names(j.first)), how, j.kept(best, "are"),
-		shortMetric(metricNames[j.by]), strings.Join(ratios, ", "))
+		shortMetric(metricNames[j.decide]), strings.Join(ratios, ", "))
 	if j.runner == nil {
 		return s
 	}
-	if e := j.f.compare(j.runner, best, j.by); e != nil {
+	if e := j.against(j.runner, best); e != nil {
 		s += fmt.Sprintf("; the next, %s, takes %s as long", j.runner.Strategy, factor(e.ratio, e.span, e.exact))
 	}
 	return s
@@ -241,7 +318,7 @@ func (j *judgement) tie() string {
 // tieOutcome tells strategies that are alike from those not separated.
 func (j *judgement) tieOutcome() string {
 	for _, c := range j.first[1:] {
-		if e := j.f.compare(c, j.first[0], j.by); e == nil || e.verdict() != Equivalent {
+		if e := j.against(c, j.first[0]); e == nil || e.verdict() != Equivalent {
 			return OutcomeInconclusive
 		}
 	}
@@ -278,7 +355,7 @@ func (j *judgement) definition() string {
 func figures(c *Cell) string {
 	var parts []string
 	for _, m := range []metric{metricP50, metricP99} {
-		if v := c.told(m); v != nil {
+		if v := c.at(m); v != nil {
 			parts = append(parts, shortMetric(metricNames[m])+" "+formatNS(*v))
 		}
 	}
@@ -289,29 +366,30 @@ func figures(c *Cell) string {
 }
 
 // losses says what each of the others would gain, and what it loses.
-func (j *judgement) losses(best *Cell, unsafe []*Cell) string {
+func (j *judgement) losses(best *Cell) string {
 	var parts []string
-	for _, c := range unsafe {
+	for _, c := range j.unsafe {
 		parts = append(parts, c.Strategy+" "+j.gain(best, c)+c.loss())
 	}
 	return strings.Join(parts, ". ")
 }
 
 func (j *judgement) gain(best, c *Cell) string {
-	if best == nil {
+	if best == nil || c.unfit(j.decide) != "" {
 		return ""
 	}
-	for _, m := range decisive {
-		e := j.f.compare(c, best, m)
-		if e == nil {
-			continue
-		}
-		if e.verdict() == Slower || e.verdict() == Equivalent {
-			return "would be no faster, and "
-		}
-		return fmt.Sprintf("would be %s as fast by %s, but ", factor(1/e.ratio, e.span.inverse(), e.exact), shortMetric(metricNames[m]))
+	e := j.against(c, best)
+	if e == nil {
+		return ""
 	}
-	return ""
+	if e.verdict() == Slower || e.verdict() == Equivalent {
+		return "would be no faster, and "
+	}
+	s := fmt.Sprintf("would be %s as fast by %s", factor(1/e.ratio, e.span.inverse(), e.exact), shortMetric(metricNames[j.decide]))
+	if by := j.byRate(1/e.ratio, c, best); by != "" {
+		s += " and do " + by
+	}
+	return s + ", but "
 }
 
 // loss says what power cuts did to the cell.

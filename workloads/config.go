@@ -18,7 +18,8 @@ type Config struct {
 	Connections uint32
 	Seed        sim.Seed
 	// Commits is how many measured transactions to begin; 0 is no bound but
-	// MaxCommits. Those that are due within Warmup come on top.
+	// MaxCommits. Those that are due within Warmup come on top. The window ends
+	// when the next one after them is due.
 	Commits uint64
 	// Duration is how long transactions may become due, after Warmup; 0 is no
 	// bound. One of Commits and Duration must be given. On a device that takes
@@ -28,6 +29,15 @@ type Config struct {
 	// Runner.Measured. The Observer is told of everything all the same.
 	Warmup  sim.Duration
 	Content Content
+	// Sustain keeps the load up after the window has ended: transactions that are
+	// not measured go on being begun until the last measured one is done, so that
+	// none of them runs beside idle slots.
+	Sustain bool
+	// Ends, if not nil, is called on the loop as soon as it is known when the window
+	// ends, which may lie ahead, or which its last transaction is, and again when
+	// more is known: see Runner.Measured. Until then they are sim.Never and the
+	// highest number.
+	Ends func(at sim.Time, last uint64)
 	// Observer may be nil.
 	Observer Observer
 }

@@ -55,7 +55,7 @@ func (l Load) String() string {
 		at = "one transaction at a time"
 	}
 	switch {
-	case l.open():
+	case l.Open():
 		return fmt.Sprintf("open loop, %s arrivals, %v, %s", l.Arrival, l.Rate, at)
 	case l.Think > 0:
 		return fmt.Sprintf("closed loop, %s, %v between two", at, l.Think)

@@ -125,12 +125,12 @@ func (p Profile) With(o Override) Profile {
 	if o.QueueDepth != 0 {
 		p.QueueDepth = o.QueueDepth
 	}
-	if o.Arrival == "" && o.Rate != 0 && !p.open() {
+	if o.Arrival == "" && o.Rate != 0 && !p.Open() {
 		o.Arrival = ArrivalConstant
 	}
 	if o.Arrival != "" {
 		p.Arrival = o.Arrival
-		if p.open() {
+		if p.Open() {
 			p.Think = 0
 		} else {
 			p.Rate = 0
@@ -161,7 +161,8 @@ func (p *Profile) Durable() bool {
 	return wrote && !pending
 }
 
-func (l Load) open() bool { return l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson }
+// Open reports whether transactions are due by the clock.
+func (l Load) Open() bool { return l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson }
 
 func (l Load) depth() uint32 { return max(l.QueueDepth, 1) }
 

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"fmt"
+	"math"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -32,6 +33,23 @@ type Stats struct {
 	MaxLag sim.Duration
 	// SumLag is the sum of all such times.
 	SumLag sim.Duration
+
+	// Iterations are the slots' whole rounds that began in the window, and
+	// IterationTime is the sum of how long they took: the transaction, what runs
+	// between, and the pause, until the slot's next transaction was due. A closed
+	// loop has them; by Little's law their rate times their mean is the queue depth.
+	Iterations    uint64
+	IterationTime sim.Duration
+
+	// Arrivals are the transactions of an open loop that were due in the window,
+	// and Done are those that ended in it, whenever they were due.
+	Arrivals, Done uint64
+	// BacklogMiddle and BacklogEnd are the transactions of an open loop that were
+	// due and not done in the middle of the window and at its end.
+	BacklogMiddle, BacklogEnd int64
+	// Overrun says that an open loop was stopped because it took longer than the
+	// window itself to serve what was left when the window ended.
+	Overrun bool
 }
 
 // Runner runs one profile on one device. It belongs to the device's loop.
@@ -49,8 +67,10 @@ type Runner struct {
 	stamp    devices.Stamp
 	left     uint64 // measured transactions still to begin
 	from     sim.Time
-	end      sim.Time
-	busy     int // slots with a transaction in progress
+	end      sim.Time // of the window; Never until it is known
+	last     uint64   // number of the last measured transaction; the highest until it is known
+	pending  int      // measured transactions in progress
+	busy     int      // slots with a transaction in progress
 	failures int
 	started  bool
 	stopped  bool
@@ -93,17 +113,19 @@ func (r *Runner) Start() {
 	}
 	r.started = true
 	now := r.loop.Now()
-	r.from, r.end = now.Add(r.cfg.Warmup), sim.Never
+	r.from, r.end, r.last = now.Add(r.cfg.Warmup), sim.Never, math.MaxUint64
 	if r.cfg.Duration != 0 {
 		r.end = r.from.Add(r.cfg.Duration)
 	}
-	r.left = r.cfg.Commits
-	if r.left == 0 {
+	if r.left = r.cfg.Commits; r.left == 0 {
 		r.left = MaxCommits
 	}
 	if open := r.cfg.Profile.opens(now, r.cfg.Seed); open != nil {
 		r.pace = newOpenPace(r, open, now)
 	} else {
+		if r.end != sim.Never {
+			r.endAt(r.end)
+		}
 		r.pace = &closedPace{r: r, loop: ClosedLoop{r.cfg.Profile.Think.Std()}}
 	}
 	r.pace.start()
@@ -123,9 +145,13 @@ func (r *Runner) Stop() {
 // Finished reports whether the run is over and nothing of it is in flight.
 func (r *Runner) Finished() bool { return r.stopped && r.busy == 0 }
 
-// Measured reports whether what was due at that instant counts: after the
-// warm-up and before the end. Its latency counts even if it ends later.
-func (r *Runner) Measured(due sim.Time) bool { return due >= r.from && due < r.end }
+// Measured reports whether what belongs to transaction txn and was due at that
+// instant counts: after the warm-up, before the end, and not after the last
+// transaction asked for, which others may be due with. Its latency counts even if
+// it ends later.
+func (r *Runner) Measured(due sim.Time, txn uint64) bool {
+	return due >= r.from && due <= r.end && txn <= r.last
+}
 
 // Err says why the run stopped early, if it did.
 func (r *Runner) Err() error { return r.err }
@@ -136,8 +162,49 @@ func (r *Runner) Stats() Stats { return r.stats }
 // Busy is how many transactions are in progress.
 func (r *Runner) Busy() int { return r.busy }
 
-// more reports whether a transaction that is due at that instant may begin.
-func (r *Runner) more(due sim.Time) bool { return !r.stopped && r.left > 0 && due < r.end }
+// Short reports whether the run ended at a bound in time before it had begun as
+// many measured transactions as it was asked for.
+func (r *Runner) Short() bool { return r.cfg.Commits > 0 && r.left > 0 && r.Finished() }
+
+// more reports whether a transaction that is due at that instant may begin: it
+// is measured, or measured ones are still in progress and the load is kept up.
+func (r *Runner) more(due sim.Time) bool {
+	if r.stopped || r.left == 0 && !r.cfg.Sustain {
+		return false
+	}
+	if r.left == 0 && due < r.end {
+		r.endAt(due)
+	}
+	return due < r.end || r.cfg.Sustain && r.pending > 0
+}
+
+// goesOn reports whether a slot whose transaction has ended at that instant runs
+// what comes between two: as long as the window is open, and until the last
+// measured transaction is done.
+func (r *Runner) goesOn(now sim.Time) bool {
+	if !r.cfg.Sustain {
+		return r.more(now)
+	}
+	return !r.stopped && (now < r.end || r.pending > 0)
+}
+
+// endAt says when the window ends.
+func (r *Runner) endAt(at sim.Time) {
+	r.end = at
+	r.reportEnd()
+}
+
+// lastIs says which transaction is the last measured one.
+func (r *Runner) lastIs(txn uint64) {
+	r.last = txn
+	r.reportEnd()
+}
+
+func (r *Runner) reportEnd() {
+	if r.cfg.Ends != nil {
+		r.cfg.Ends(r.end, r.last)
+	}
+}
 
 // begin starts the next transaction of StreamCommit in s.
 func (r *Runner) begin(s *slot, due sim.Time) {
@@ -146,11 +213,18 @@ func (r *Runner) begin(s *slot, due sim.Time) {
 	lag := r.loop.Now().Sub(due)
 	r.stats.MaxLag = max(r.stats.MaxLag, lag)
 	r.stats.SumLag += lag
-	if due >= r.from {
+	s.due, s.measured = due, r.left > 0 && due >= r.from && due < r.end
+	if s.measured {
 		r.left--
+		r.pending++
+	} else if due >= r.from && r.last == math.MaxUint64 {
+		r.lastIs(r.txn)
 	}
 	s.begin(StreamCommit, due)
-	if r.left == 0 {
+	if r.left == 0 && r.last == math.MaxUint64 {
+		r.lastIs(r.txn)
+	}
+	if r.left == 0 && !r.cfg.Sustain {
 		r.Stop()
 	}
 }
@@ -160,7 +234,10 @@ func (r *Runner) ended(s *slot) {
 	now := r.loop.Now()
 	if s.commit.Stream == StreamCommit {
 		r.account(s, now)
-		if len(r.streams[StreamBetween].phases) > 0 && r.more(now) {
+		if s.measured {
+			r.pending--
+		}
+		if len(r.streams[StreamBetween].phases) > 0 && r.goesOn(now) {
 			r.stats.Between++
 			s.begin(StreamBetween, now)
 			return
@@ -176,6 +253,9 @@ func (r *Runner) account(s *slot, now sim.Time) {
 	if s.commit.Errno == devices.OK {
 		r.stats.Commits++
 		r.failures = 0
+		if now >= r.from && now < r.end {
+			r.stats.Done++
+		}
 	} else {
 		r.stats.Failed++
 		r.failures++
@@ -194,8 +274,21 @@ func (r *Runner) fail(err error) {
 	r.Stop()
 }
 
-// overloaded ends a run whose device does not keep up.
-func (r *Runner) overloaded(lag sim.Duration) {
-	r.fail(fmt.Errorf("workload %s: more than %d transactions are due and wait (%v late): the device does not keep up with %v",
-		r.cfg.Profile.Name, MaxBacklog, lag, r.cfg.Profile.Rate))
+// overrun ends a run whose device does not keep up with an open loop. The window
+// ends with it.
+func (r *Runner) overrun() {
+	r.stats.Overrun = true
+	if now := r.loop.Now(); now < r.end {
+		r.endAt(max(now, r.from))
+	}
+	r.Stop()
+}
+
+// iterated counts the round that a slot of a closed loop has completed when its
+// next transaction is due.
+func (r *Runner) iterated(s *slot, due sim.Time) {
+	if s.measured {
+		r.stats.Iterations++
+		r.stats.IterationTime += due.Sub(s.due)
+	}
 }

@@ -15,10 +15,12 @@ type slot struct {
 	conn  uint32
 	timer sim.Timer
 
-	commit  devices.Commit // of the transaction in progress
-	n       uint64         // its number in its stream
-	phase   int
-	waiting int // requests of the phase that are not done
+	commit   devices.Commit // of the transaction in progress
+	due      sim.Time       // when the slot's last transaction of StreamCommit was due
+	measured bool           // that was in the window
+	n        uint64         // its number in its stream
+	phase    int
+	waiting  int // requests of the phase that are not done
 
 	requests []devices.Request
 	buffers  [][]byte          // per request, for content Bytes

@@ -85,11 +85,11 @@ func (l Load) Validate() error {
 		return conf.At("queue_depth", "expected at most %d, got %d", MaxQueueDepth, l.QueueDepth)
 	case l.Arrival != "" && !slices.Contains(arrivals, l.Arrival):
 		return conf.At("arrival", "expected %s, got %q", oneOf(arrivals), l.Arrival)
-	case l.open() && !(l.Rate > 0 && l.Rate <= units.MaxRate):
+	case l.Open() && !(l.Rate > 0 && l.Rate <= units.MaxRate):
 		return conf.At("rate", "expected a rate above 0 and at most %v with %s arrivals, got %v", units.MaxRate, l.Arrival, l.Rate)
-	case !l.open() && l.Rate != 0:
+	case !l.Open() && l.Rate != 0:
 		return conf.At("rate", "expected none in a closed loop; say arrival: constant or poisson, or drop it")
-	case l.open() && l.Think != 0:
+	case l.Open() && l.Think != 0:
 		return conf.At("think", "expected none with %s arrivals, which do not wait for replies", l.Arrival)
 	case l.Think < 0:
 		return conf.At("think", "expected no negative pause, got %v", l.Think)

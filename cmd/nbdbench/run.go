@@ -49,8 +49,15 @@ clock. --target drives somebody else's NBD server and overwrites what is on it.
 kernel sent for each commit, by the server's count.
 
 A threshold such as 'nvme-990pro/wal-noisy/emulate:commit.p99<2ms' makes the exit
-code 99 when it does not hold. The exit code does not depend on what was lost in
-power cuts: the loss is a result.`
+code 99 when it does not hold: when the far end of its interval does not. CELL may
+have * (*/*/emulate). Other figures: ratio<3, lost_per_cut==0, rates.commits_per_s>90.
+The exit code does not depend on what was lost in power cuts: the loss is a result.
+
+Virtual time: 12 runs of 2000 commits, each after its device has settled; a window of
+at most 15 virtual minutes. Real time: blocks of one run of every cell, each of 1s
+after a flush and 500ms of warm-up, in random order; 10 blocks, and 15, 20 or 30 where
+the deciding percentile has not its ten samples or its interval is wider than 5%
+either way, for at most 10 minutes (--max-time); no power cuts.`
 
 // gcPercent lets the heap grow to five times what is live before it is
 // collected: a run makes little garbage and lives for seconds. Measured on the
@@ -64,7 +71,9 @@ type runFlags struct {
 	queueDepth, connections        uint32
 	rate, arrival                  string
 	commits                        uint64
-	duration, warmup               time.Duration
+	duration, maxTime              time.Duration
+	warmup, decide                 string
+	raw                            bool
 	runs, cuts, jobs               int
 	seed                           uint64
 	thresholds                     []string
@@ -96,7 +105,10 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.arrival, "arrival", "", "closed, constant or poisson; empty is the workload's own")
 	fl.Uint64Var(&f.commits, "commits", d.Commits, "durable transactions a run; 0 is no bound but --duration")
 	fl.DurationVar(&f.duration, "duration", 0, "how long a run lasts; 0 is until all commits are done (at most 15 virtual minutes)")
-	fl.DurationVar(&f.warmup, "warmup", 0, "time before anything counts")
+	fl.StringVar(&f.warmup, "warmup", d.Warmup.String(), "time before anything counts: a duration; auto: until the device has settled (in real time 500ms); 0: from a clean device")
+	fl.StringVar(&f.decide, "decide", d.Decide, "the one metric that decides verdicts: commit.mean, commit.p50, commit.p90 or commit.p99")
+	fl.DurationVar(&f.maxTime, "max-time", 0, "bound on the whole run, on this machine's clock (default in real time 10m)")
+	fl.BoolVar(&f.raw, "raw", false, "store every commit, in commits.csv.gz")
 	fl.IntVar(&f.runs, "runs", d.Runs, "runs of each cell, each with a seed of its own")
 	fl.Uint64Var(&f.seed, "seed", d.Seed, "the one seed of all randomness")
 	fl.IntVar(&f.cuts, "cuts", d.Cuts, "power cuts a run, in virtual time; 0 is none")
@@ -117,8 +129,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err := checkFormat(f.format); err != nil {
 		return err
 	}
-	thresholds, err := f.check(c.Context(), &p)
-	if err != nil {
+	if err := f.check(c.Context(), &p); err != nil {
 		return err
 	}
 	debug.SetGCPercent(gcPercent)
@@ -132,7 +143,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err := errors.Join(saved, write(c.OutOrStdout(), doc, f.format)); err != nil {
 		return err
 	}
-	return verdictOf(c, doc, thresholds)
+	return verdictOf(c, doc)
 }
 
 // plan makes the plan of file and flags. A flag that was not given leaves the
@@ -207,9 +218,18 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("rate", func() (e error) { p.Rate, e = units.ParseRate(f.rate); return e })
 	set("arrival", func() error { p.Arrival = f.arrival; return nil })
 	set("duration", func() error { p.UseDuration(f.duration); return nil })
-	set("commits", func() error { p.Commits = f.commits; return nil })
-	set("warmup", func() error { p.Warmup = f.warmup; return nil })
-	set("runs", func() error { p.Runs = f.runs; return nil })
+	set("commits", func() error {
+		if p.UseCommits(f.commits); given("duration") {
+			p.Duration = f.duration
+		}
+		return nil
+	})
+	set("warmup", func() error { return p.Warmup.UnmarshalText([]byte(f.warmup)) })
+	set("decide", func() error { p.Decide = f.decide; return nil })
+	set("max-time", func() error { p.MaxTime = f.maxTime; return nil })
+	set("raw", func() error { p.Raw = f.raw; return nil })
+	set("threshold", func() error { p.Thresholds = f.thresholds; return nil })
+	set("runs", func() error { p.Runs, p.MoreRuns = f.runs, false; return nil })
 	set("seed", func() error { p.Seed = f.seed; return nil })
 	set("cuts", func() error { p.Cuts = f.cuts; return nil })
 	set("jobs", func() error { p.Jobs = f.jobs; return nil })
@@ -224,28 +244,19 @@ func refs(names []string) (out []workloads.Ref) {
 }
 
 // check refuses what must not or cannot be run, before anything is.
-func (f *runFlags) check(ctx context.Context, p *bench.Plan) ([]bench.Threshold, error) {
+func (f *runFlags) check(ctx context.Context, p *bench.Plan) error {
 	if p.Target != "" && !f.destroy {
-		return nil, usage("%s", p.WouldOverwrite(ctx))
+		return usage("%s", p.WouldOverwrite(ctx))
 	}
-	cells, err := p.Cells()
-	if err != nil {
-		return nil, &exitError{exitUsage, err}
-	}
-	var out []bench.Threshold
-	for _, text := range f.thresholds {
-		t, err := bench.ParseThreshold(text, cells)
-		if err != nil {
-			return nil, usage("--threshold: %w", err)
-		}
-		out = append(out, t)
+	if _, err := p.Cells(); err != nil {
+		return &exitError{exitUsage, err}
 	}
 	if f.output != "" && !f.noSave {
 		if _, err := os.Lstat(f.output); err == nil {
-			return nil, usage("--output: %s exists: expected a directory that is not there yet", f.output)
+			return usage("--output: %s exists: expected a directory that is not there yet", f.output)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // save writes the run directory and tells its path.
@@ -270,24 +281,32 @@ func (f *runFlags) save(c *cobra.Command, doc *results.Run, name string) error {
 }
 
 // verdictOf decides the exit code of a run that went through.
-func verdictOf(c *cobra.Command, doc *results.Run, thresholds []bench.Threshold) error {
+func verdictOf(c *cobra.Command, doc *results.Run) error {
 	if doc.Partial && c.Context().Err() != nil {
 		fmt.Fprintln(c.ErrOrStderr(), "interrupted: what there is was kept and marked partial")
 		return &exitError{code: exitInterrupted}
-	}
-	var failed []error
-	for _, t := range thresholds {
-		if err := t.Check(doc); err != nil {
-			failed = append(failed, err)
-		}
 	}
 	for _, cell := range doc.Cells {
 		if cell.Status == results.StatusInvalid {
 			return &exitError{exitInvalid, fmt.Errorf("%s: %s", cell.ID, cell.Reason)}
 		}
 	}
-	if len(failed) > 0 {
-		return &exitError{exitThreshold, errors.Join(failed...)}
+	var failed, unknown []error
+	for _, t := range doc.Thresholds {
+		switch err := fmt.Errorf("threshold %s: %s", t.Expression, t.Reason); {
+		case t.OK == nil:
+			unknown = append(unknown, err)
+		case !*t.OK:
+			failed = append(failed, err)
+		}
+	}
+	switch overloaded := doc.Overloaded(); {
+	case len(failed) > 0:
+		return &exitError{exitThreshold, errors.Join(append(failed, unknown...)...)}
+	case len(unknown) > 0:
+		return &exitError{exitInvalid, errors.Join(unknown...)}
+	case overloaded != "":
+		return &exitError{exitInvalid, fmt.Errorf("%s: no strategy sustained the rate", overloaded)}
 	}
 	return nil
 }

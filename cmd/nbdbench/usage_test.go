@@ -45,7 +45,7 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"run --connections 0":               "connections: expected 1 to 1024, got 0",
 		"run --commits 0":                   "commits: expected a number of commits, or a duration",
 		"run --duration -1s":                "duration: expected at least 0",
-		"run --warmup -1s":                  "warmup: expected at least 0",
+		"run --warmup -1s":                  "expected auto or a duration such as 2s",
 		"run --clock atomic":                `clock: expected virtual or real, got "atomic"`,
 		"run --clock real --cuts 1":         "cuts: expected 0 in real time",
 		"run --link far":                    "--link: expected none, unix, lan, wan or LATENCY,BANDWIDTH",

@@ -1,8 +1,7 @@
 package bench
 
 import (
-	"cmp"
-	"slices"
+	"time"
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
@@ -13,15 +12,11 @@ import (
 
 // cutter cuts the power of a virtual run at seeded moments, judges what each
 // cut would have left, and lets the run go on: a cut is a view of the drive and
-// changes nothing.
-//
-// The moments are drawn before the run: a number of acknowledged commits, and
-// how far into the time until the next one, as a part of the time that the last
-// one took, so that two strategies of one run are cut at the same commits. Where
-// time bounds the run, the moments are parts of that time.
+// changes nothing. Every instant of the window is as likely as any other.
 type cutter struct {
 	w      *world
 	seed   sim.Seed
+	cuts   int
 	ledger *history.Ledger
 	wire   *history.Judge
 	grain  uint64 // how far apart sectors may be judged
@@ -30,52 +25,106 @@ type cutter struct {
 	off, end uint64
 	alone    bool
 
-	at         []moment // still to come, first one first
-	next       int      // index of the next cut, for its seed
+	moments    moments
 	timer      sim.Timer
-	acked      uint64
-	lastAck    sim.Time
-	span       sim.Duration // of the run, where time bounds it; else 0
+	next       uint64 // index of the next cut, for its seed
+	before     int64  // commits acknowledged before the window
+	judged     []judged
 	durability results.Durability
 }
 
-type moment struct {
-	commits uint64  // as many are acknowledged
-	part    float64 // of the last commit's time has passed since
+// judged is one cut.
+type judged struct {
+	cut     results.Cut
+	exposed results.Exposed
 }
 
-// momentsOf draws the moments of the seeded cuts, in order.
-func momentsOf(p *Plan, seed sim.Seed) []moment {
-	draw := seed.Stream("cut moments")
-	at := make([]moment, 0, p.Cuts)
-	for i := range uint64(p.Cuts - 1) { // the last cut is at the end
-		m := moment{part: draw.Float64(i, 1)}
-		if p.Commits > 0 {
-			m.commits = draw.Below(p.Commits, i, 0)
-		}
-		at = append(at, m)
-	}
-	slices.SortFunc(at, func(a, b moment) int {
-		return cmp.Or(cmp.Compare(a.commits, b.commits), cmp.Compare(a.part, b.part))
-	})
-	return at
+// moments are instants that are uniform over a window whose length is not known
+// before it ends: one in each of equal strata, at a random place. Where there
+// would be too many, neighbouring strata become one that keeps one of the two
+// moments, as chance decides.
+type moments struct {
+	draw  sim.Stream
+	from  sim.Time
+	width sim.Duration // of a stratum
+	most  int          // strata; 0 is no bound
+	next  uint64       // number of the next stratum
+	level uint64       // how often strata were joined
 }
 
-func newCutter(w *world, p *Plan, load *workloads.Profile, seed sim.Seed) *cutter {
-	info := w.model.Info()
+// at is the instant in the next stratum.
+func (m *moments) at() sim.Time {
+	part := m.draw.Float64(m.next, 2*m.level)
+	return m.from.Add(sim.Duration((float64(m.next) + part) * float64(m.width)))
+}
+
+// join reports for each two strata, from the first on, whether the second one's
+// moment stays, and makes them one.
+func (m *moments) join() (second func(pair int) bool) {
+	coin := 2*m.level + 1
+	m.level++
+	m.width *= 2
+	m.next /= 2
+	return func(pair int) bool { return m.draw.Float64(uint64(pair), coin) < 0.5 }
+}
+
+func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
+	info, load := w.model.Info(), &cell.Workload
 	c := &cutter{
-		w: w, seed: seed.Sub("cuts", 0), grain: grainOf(load, info),
+		w: w, seed: seed.Sub("cuts", 0), cuts: p.Cuts, grain: grainOf(load, info),
 		ledger: history.NewLedger(), wire: history.NewJudge(info),
 	}
 	c.wire.PromisedOnly()
 	c.off, c.end, c.alone = load.Footprint(info.Size)
-	c.at = momentsOf(p, seed)
-	if p.Commits == 0 { // the bound is a time: parts of it are the moments
-		c.span = sim.Duration(p.Duration)
-		c.lastAck = sim.Time(p.Warmup)
-		c.arm(c.span)
+	c.moments = moments{draw: seed.Stream("cut moments")}
+	if p.Commits == 0 {
+		c.moments.width = max(sim.Duration(p.Duration)/sim.Duration(p.Cuts), 1)
+		return c
 	}
+	c.moments.most = 2 * (p.Cuts + 1)
+	c.moments.width = max(cell.expected(p.Commits)/sim.Duration(c.moments.most), 1)
 	return c
+}
+
+// perCommit is how long a commit is taken to last where no pilot run has told.
+const perCommit = 10 * time.Microsecond
+
+// expected is about how long a window of that many commits is.
+func (c *Cell) expected(commits uint64) sim.Duration {
+	if c.rate > 0 {
+		return sim.Duration(1.25 * float64(commits) / c.rate * 1e9)
+	}
+	return sim.Duration(commits) * perCommit
+}
+
+// opens begins to cut, at the window's beginning.
+func (c *cutter) opens(at sim.Time) {
+	c.moments.from, c.before = at, int64(c.ledger.Acked())
+	c.arm()
+}
+
+func (c *cutter) arm() { c.w.loop.At(&c.timer, max(c.moments.at(), c.w.loop.Now()), c) }
+
+// closes ends it: a moment that is still to come lies outside of the window.
+func (c *cutter) closes() { c.w.loop.Cancel(&c.timer) }
+
+// Fire cuts the power.
+func (c *cutter) Fire(*sim.Timer) {
+	k := c.judge()
+	at := c.w.loop.Now().Sub(c.moments.from)
+	c.judged = append(c.judged, judged{k, results.Exposed{At: at, Bytes: k.AtRiskBytes, Commits: k.AtRisk}})
+	c.moments.next++
+	if len(c.judged) == c.moments.most {
+		second := c.moments.join()
+		for i := range len(c.judged) / 2 {
+			c.judged[i] = c.judged[2*i]
+			if second(i) {
+				c.judged[i] = c.judged[2*i+1]
+			}
+		}
+		c.judged = c.judged[:len(c.judged)/2]
+	}
+	c.arm()
 }
 
 // grainOf says how far apart sectors may be judged: if all writes are whole,
@@ -109,44 +158,12 @@ func (c *cutter) Op(r *devices.Request) {
 	}
 }
 
-// Commit feeds the ledger and sets the timer for the cuts that come before the
-// next commit.
-func (c *cutter) Commit(k *devices.Commit) {
-	c.ledger.Commit(k)
-	c.acked++
-	if c.span > 0 {
-		return
-	}
-	cycle := k.Acked.Sub(c.lastAck)
-	c.lastAck = k.Acked
-	if len(c.at) > 0 && c.at[0].commits < c.acked && !c.timer.Pending() {
-		c.arm(cycle)
-	}
-}
-
-// arm sets the timer for the next cut, a part of cycle after the last commit.
-func (c *cutter) arm(cycle sim.Duration) {
-	if len(c.at) == 0 {
-		return
-	}
-	c.timer.Tag = int(cycle)
-	c.w.loop.At(&c.timer, c.lastAck.Add(sim.Duration(c.at[0].part*float64(cycle))), c)
-}
-
-// Fire cuts the power.
-func (c *cutter) Fire(t *sim.Timer) {
-	c.at = c.at[1:]
-	k := c.judge()
-	c.durability.Add(k)
-	c.durability.Expose(results.Exposed{At: c.w.loop.Now().Sub(0), Bytes: k.AtRiskBytes, Commits: k.AtRisk})
-	if c.span > 0 || (len(c.at) > 0 && c.at[0].commits < c.acked) {
-		c.arm(sim.Duration(t.Tag))
-	}
-}
+// Commit feeds the ledger; see workloads.Observer.
+func (c *cutter) Commit(k *devices.Commit) { c.ledger.Commit(k) }
 
 // judge says what a power cut at this instant would have done.
 func (c *cutter) judge() results.Cut {
-	cut := c.w.model.Cut(c.seed.Sub("cut", uint64(c.next)))
+	cut := c.w.model.Cut(c.seed.Sub("cut", c.next))
 	c.next++
 	ours := func(visit func(off, end uint64)) { c.exposed(cut, c.off, c.end, visit) }
 	k := c.verdict(cut, c.ledger.Lost(ours, cut.Stamp))
@@ -183,29 +200,47 @@ func (c *cutter) exposed(cut *devices.Cut, from, to uint64, visit func(off, end 
 }
 
 func (c *cutter) verdict(cut *devices.Cut, lost history.Loss) results.Cut {
-	k := results.Cut{Acked: int64(c.ledger.Acked()), Lost: int64(lost.Commits), AtRiskBytes: int64(cut.ExposedBytes())}
+	k := results.Cut{Acked: int64(c.ledger.Acked()) - c.before, Lost: int64(lost.Commits), AtRiskBytes: int64(cut.ExposedBytes())}
 	if lost.Commits > 0 {
 		k.LostWindow = c.w.loop.Now().Sub(lost.OldestAck)
 	}
 	return k
 }
 
-// finish is the last cut, at the end of the run. It judges all that was ever
-// written: what a drive does not show as exposed has to be there. The cuts that
-// would have come after the last commit come here too.
+// finish counts as many of the cuts as were asked for, chosen by chance and in the
+// order of time. Then it judges all that was ever written: what a drive does not
+// show as exposed has to be there. That is no cut like the others, since nothing is
+// in flight; it counts what is missing or breaks a promise, and nothing else.
 func (c *cutter) finish() {
-	for len(c.at) > 0 && c.at[0].commits < c.acked {
-		c.at = c.at[1:]
-		c.durability.Add(c.judge())
-	}
-	cut := c.w.model.Cut(c.seed.Sub("cut", uint64(c.next)))
-	k := c.verdict(cut, c.ledger.Lost(c.ledger.Written, cut.Stamp))
-	k.AtRisk = int64(c.ledger.Lost(c.ledger.Written, cut.Durable).Commits)
+	c.choose()
+	cut := c.w.model.Cut(c.seed.Sub("cut", c.next))
+	ours := func(visit func(off, end uint64)) { c.exposed(cut, c.off, c.end, visit) }
+	all := c.verdict(cut, c.ledger.Lost(c.ledger.Written, cut.Stamp))
+	shown := c.ledger.Lost(ours, cut.Stamp)
+	all.Violations = max(all.Lost-int64(shown.Commits), 0)
 	from, to := c.promised()
 	c.wire.Written(func(off, end uint64) {
 		for ; off < end && off >= from && off < to; off += c.grain {
-			k.Violations += c.broken(cut, off)
+			all.Violations += c.broken(cut, off)
 		}
 	})
-	c.durability.Add(k)
+	if c.durability.Cuts == 0 { // the window had no length
+		all.AtRisk = int64(c.ledger.Lost(c.ledger.Written, cut.Durable).Commits)
+		c.durability.Add(all)
+		return
+	}
+	c.durability.Violations += all.Violations
+}
+
+// choose takes the cuts that count.
+func (c *cutter) choose() {
+	draw, left, wanted := c.seed.Stream("chosen"), len(c.judged), c.cuts
+	for i, k := range c.judged {
+		if draw.Float64(uint64(i), 0)*float64(left) < float64(wanted) {
+			c.durability.Add(k.cut)
+			c.durability.Expose(k.exposed)
+			wanted--
+		}
+		left--
+	}
 }

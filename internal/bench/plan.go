@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
+	"nbdbench/results"
 	"nbdbench/sim"
 	"nbdbench/workloads"
 )
@@ -44,10 +46,20 @@ type Plan struct {
 	Commits     uint64          `yaml:"commits" json:"commits,omitempty"`
 	// Duration is how long commits may become due; Warmup comes before it.
 	Duration time.Duration `yaml:"duration" json:"duration_ns,omitempty"`
-	Warmup   time.Duration `yaml:"warmup" json:"warmup_ns,omitempty"`
+	Warmup   Warmup        `yaml:"warmup" json:"warmup"`
 	Runs     int           `yaml:"runs" json:"runs"`
-	Seed     uint64        `yaml:"seed" json:"seed"`
-	Cuts     int           `yaml:"cuts" json:"cuts"` // power cuts a run; 0 is none
+	// MoreRuns allows further runs, in real time alone, up to maxBlocks, where the
+	// metric that decides is not yet known well enough.
+	MoreRuns bool   `yaml:"-" json:"more_runs,omitempty"`
+	Seed     uint64 `yaml:"seed" json:"seed"`
+	Cuts     int    `yaml:"cuts" json:"cuts"` // power cuts a run; 0 is none
+	// Decide is the one metric that decides verdicts.
+	Decide string `yaml:"decide" json:"decide"`
+	// MaxTime bounds the whole run on the host's clock; 0 is no bound in virtual
+	// time and DefaultMaxTime in real time.
+	MaxTime    time.Duration `yaml:"max_time" json:"max_time_ns,omitempty"`
+	Thresholds []string      `yaml:"thresholds" json:"thresholds,omitempty"`
+	Raw        bool          `yaml:"raw" json:"raw,omitempty"` // keep every commit
 
 	// Jobs is how many runs go on side by side; it changes no result.
 	Jobs int `yaml:"jobs" json:"-"`
@@ -78,7 +90,7 @@ func Default() Plan {
 		Workloads:  []workloads.Ref{{Name: "sync-4k"}, {Name: "wal-noisy"}},
 		Strategies: []string{"native", "emulate", "none", "none-unsafe"},
 		Clock:      "virtual", Link: links["unix"], Connections: 1,
-		Commits: 2000, Runs: 12, Seed: 1, Cuts: 50,
+		Commits: 2000, Runs: 8, Seed: 1, Cuts: 50, Warmup: WarmupAuto, Decide: "commit.p99",
 	}
 }
 
@@ -111,6 +123,12 @@ func Load(file string) (Plan, error) {
 	}
 	if doc.Has("duration") {
 		p.UseDuration(said.Duration)
+	}
+	if doc.Has("commits") {
+		p.UseCommits(said.Commits)
+	}
+	if doc.Has("runs") {
+		p.MoreRuns = false
 	}
 	if err := doc.Decode(&p); err != nil {
 		return Plan{}, err
@@ -165,8 +183,12 @@ func (p *Plan) Validate() error {
 		return conf.At("commits", "expected at most %d, got %d", uint64(workloads.MaxCommits), p.Commits)
 	case p.Duration < 0:
 		return conf.At("duration", "expected at least 0, got %v", p.Duration)
-	case p.Warmup < 0:
-		return conf.At("warmup", "expected at least 0, got %v", p.Warmup)
+	case p.Warmup > Warmup(MaxWarmup):
+		return conf.At("warmup", "expected at most %v, got %v", MaxWarmup, time.Duration(p.Warmup))
+	case p.MaxTime < 0:
+		return conf.At("max_time", "expected at least 0, got %v", p.MaxTime)
+	case !slices.Contains(results.DecideNames(), p.Decide):
+		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}
 	return p.validateNames()
 }
@@ -216,6 +238,13 @@ type Cell struct {
 	Workload workloads.Profile
 	Name     string // the workload's name in the tables
 	Strategy layer.Strategy
+
+	// Warmup comes before the window. Settled and Unsettled are for the document:
+	// see results.CellConfig. The pilot run gave the rate of commits, 0 without one.
+	Warmup    time.Duration
+	Settled   any
+	Unsettled string
+	rate      float64
 }
 
 // Cells opens what the plan names and returns its matrix in order: device,
@@ -253,12 +282,15 @@ func (p *Plan) Cells() ([]Cell, error) {
 			for _, s := range p.Strategies {
 				strategy, _ := layer.Lookup(s)
 				id := device + "/" + names[i] + "/" + s
-				cells = append(cells, Cell{id, labels[d], prof, w, loadLabels[i], strategy})
+				cells = append(cells, Cell{ID: id, Device: labels[d], Profile: prof, Workload: w, Name: loadLabels[i], Strategy: strategy})
 			}
 		}
 	}
 	if len(cells) > MaxCells {
 		return nil, fmt.Errorf("the plan has %d cells: expected at most %d", len(cells), MaxCells)
+	}
+	if _, err := p.parseThresholds(cells); err != nil {
+		return nil, err
 	}
 	return cells, nil
 }

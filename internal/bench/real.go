@@ -181,7 +181,7 @@ const drainTimeout = 10 * time.Second
 // measure runs the workload on d, the client's device.
 func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, real *sim.Real, d devices.Device) {
 	loop := real.Loop()
-	recorder := results.NewRecorder(results.RecorderConfig{NoStages: true})
+	recorder := results.NewRecorder(results.RecorderConfig{NoStages: true, Raw: p.Raw, Open: c.Workload.Open()})
 	top, err := clientHalf(p, c)(newObserve(d, loop, recorder), layer.Options{Loop: loop})
 	if err != nil {
 		o.err = err
@@ -190,60 +190,162 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 	if o.err = asksTooMuch(&c.Workload, top.Info()); o.err != nil {
 		return
 	}
-	runner, err := workloads.NewRunner(loop, top, runnerConfig(p, c, seed, commitsOnly{recorder}))
+	if o.err = calm(ctx, real, d); o.err != nil {
+		return
+	}
+	w := realWindow{loop: loop, recorder: recorder, opens: reading{socket: s}, closes: reading{socket: s}}
+	config := runnerConfig(p, c, seed, commitsOnly{recorder})
+	config.Ends = w.ends
+	runner, err := workloads.NewRunner(loop, top, config)
 	if err != nil {
 		o.err = err
 		return
 	}
-	before := opening{socket: s}
-	var start sim.Time
 	real.Do(func() {
-		start = loop.Now().Add(p.Warmup)
-		recorder.SetWindow(start, 0)
-		before.at(loop, start)
+		w.start = loop.Now().Add(c.Warmup)
+		recorder.StartAt(w.start)
+		w.opens.at(loop, w.start)
 		runner.Start()
 	})
 	o.wait(ctx, real, runner)
-	real.Do(func() {
-		if e := runner.Err(); e != nil {
-			o.err = fmt.Errorf("%w: %w", ErrInvalid, e)
-		}
-		o.result = recorder.Result(seed, max(loop.Now().Sub(start), 0))
-	})
-	o.result.Partial = ctx.Err() != nil
-	if s != nil {
-		stats := s.stats().Sub(before.stats)
-		o.result.Device = &stats
+	real.Do(func() { o.conclude(ctx, p, seed, &w, runner) })
+}
+
+// conclude takes what the run showed.
+func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realWindow, runner *workloads.Runner) {
+	if e := runner.Err(); e != nil {
+		o.err = fmt.Errorf("%w: %w", ErrInvalid, e)
+	}
+	end := w.loop.Now()
+	if w.closes.read {
+		end = w.end
+	} else {
+		w.closes.Fire(nil)
+	}
+	r := w.recorder.Result(seed, max(end.Sub(w.start), 0))
+	r.Partial = ctx.Err() != nil
+	r.Short = runner.Short() && !r.Partial
+	r.Load = loadCounts(runner.Stats())
+	if w.opens.socket != nil {
+		stats := w.closes.stats.Sub(w.opens.stats)
+		r.Device = &stats
 		if p.Via == ViaKernel {
-			o.result.Wire = wireOf(s.server.Counts(), before.counts)
+			r.Wire = wireOf(w.closes.counts, w.opens.counts)
 		}
+	}
+	o.result = r
+}
+
+// realWindow is the one window of a run in real time.
+type realWindow struct {
+	loop          *sim.Loop
+	recorder      *results.Recorder
+	start, end    sim.Time
+	opens, closes reading
+}
+
+// ends is told when the window ends, which may be known only after the fact.
+func (w *realWindow) ends(at sim.Time, last uint64) {
+	w.recorder.EndAt(at, last)
+	if !w.closes.read && at != sim.Never {
+		w.end = at
+		w.closes.at(w.loop, at)
 	}
 }
 
-// opening is what the server's end had counted when the window opened.
-type opening struct {
+// reading is what the server's end had counted at an instant.
+type reading struct {
 	socket *socket // nil for a target
+	read   bool
 	stats  devices.Stats
 	counts nbd.Counts
 	timer  sim.Timer
 }
 
-// at has the counters read at instant start of the client's loop.
-func (w *opening) at(loop *sim.Loop, start sim.Time) {
-	if w.socket == nil {
+// at has the counters read at an instant of the client's loop.
+func (r *reading) at(loop *sim.Loop, at sim.Time) {
+	loop.Cancel(&r.timer)
+	if at <= loop.Now() {
+		r.Fire(nil)
 		return
 	}
-	if start <= loop.Now() {
-		w.Fire(nil)
-		return
-	}
-	loop.At(&w.timer, start, w)
+	loop.At(&r.timer, at, r)
 }
 
 // Fire reads them. The server has a loop of its own, which never waits for the
 // client's.
-func (w *opening) Fire(*sim.Timer) {
-	w.stats, w.counts = w.socket.stats(), w.socket.server.Counts()
+func (r *reading) Fire(*sim.Timer) {
+	r.read = true
+	if r.socket != nil {
+		r.stats, r.counts = r.socket.stats(), r.socket.server.Counts()
+	}
+}
+
+const (
+	// calmTimeout bounds the flush before a run: a disk may have much to destage.
+	calmTimeout = 5 * time.Minute
+	// calmPause is how long a run waits after it, for what a drive does by itself.
+	calmPause = 100 * time.Millisecond
+)
+
+// calm has the device write what other runs left in its cache, and pauses, so that
+// no strategy pays for another's dirty data.
+func calm(ctx context.Context, real *sim.Real, d devices.Device) error {
+	r := &calming{loop: real.Loop()}
+	real.Do(func() {
+		if !d.Info().CanFlush {
+			r.Done(&r.flush)
+			return
+		}
+		r.flush.Op, r.flush.Completer = devices.OpFlush, r
+		d.Submit(&r.flush)
+	})
+	limited, cancel := context.WithTimeout(ctx, calmTimeout)
+	defer cancel()
+	err := real.RunWhile(limited, func() bool { return !r.over })
+	switch {
+	case ctx.Err() != nil:
+		return errNotRun
+	case err != nil:
+		return fmt.Errorf("%w: the flush before a run was not answered within %v", ErrInvalid, calmTimeout)
+	case r.errno != devices.OK:
+		return fmt.Errorf("%w: the flush before a run failed: %w", ErrInvalid, r.errno)
+	}
+	return nil
+}
+
+// calming is the flush and the pause after it.
+type calming struct {
+	loop  *sim.Loop
+	flush devices.Request
+	errno devices.Errno
+	timer sim.Timer
+	over  bool
+}
+
+// Done begins the pause.
+func (c *calming) Done(r *devices.Request) {
+	c.errno = r.Errno
+	c.loop.After(&c.timer, calmPause, c)
+}
+
+// Fire ends it.
+func (c *calming) Fire(*sim.Timer) { c.over = true }
+
+// timeLimit bounds the whole run on the host's clock, and reports how much time is
+// left. In real time the run in progress goes on to its end.
+func timeLimit(ctx context.Context, p *Plan) (limited context.Context, left func() time.Duration, cancel context.CancelFunc) {
+	limit := p.MaxTime
+	if limit == 0 && p.Clock == "real" {
+		limit = DefaultMaxTime
+	}
+	end := time.Now().Add(limit)
+	left = func() time.Duration { return time.Until(end) }
+	if limit > 0 && p.Clock != "real" {
+		limited, cancel = context.WithDeadline(ctx, end)
+		return limited, left, cancel
+	}
+	return ctx, left, func() {}
 }
 
 // wait returns when the run is over; if ctx ends first, once it has drained.

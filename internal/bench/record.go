@@ -44,7 +44,7 @@ func Record(doc *results.Run, id string, run int, sink history.Sink, stop func()
 	if w.run(stop) {
 		return ErrInterrupted
 	}
-	r, err := w.result(seed, p.Warmup, false)
+	r, err := w.result(seed, false)
 	if err != nil {
 		return err
 	}

@@ -52,18 +52,57 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 			return nil, err
 		}
 	}
-	out := make([]*results.Cell, len(cells))
-	for i := range cells {
-		out[i] = results.NewCell(cellConfig(p, &cells[i]))
-		doc.Add(out[i])
-	}
-	if err := collect(ctx, p, cells, out, progress); err != nil {
+	doc.Decide = p.Decide
+	if err := measureCells(ctx, p, cells, doc, progress); err != nil {
 		return nil, err
 	}
 	p.ended(doc)
 	doc.Finish()
+	p.judgeThresholds(doc)
 	return doc, nil
 }
+
+// measureCells runs every cell and adds it to the document.
+func measureCells(ctx context.Context, p *Plan, cells []Cell, doc *results.Run, progress Progress) error {
+	ctx, left, cancel := timeLimit(ctx, p)
+	defer cancel()
+	if err := settleCells(ctx, p, cells); err != nil {
+		return err
+	}
+	s := newOrder(p, len(cells))
+	c := newCollection(p, cells, len(s.blocks), progress)
+	planned := c.runBlocks(ctx, s, left)
+	if c.failed != nil {
+		return c.failed
+	}
+	q := *p
+	q.Runs = planned
+	for i := range cells {
+		cell := results.NewCell(cellConfig(&q, &cells[i]))
+		for len(c.kept[i]) < planned {
+			c.kept[i] = append(c.kept[i], outcome{err: errNotRun})
+		}
+		giveRuns(cell, c.kept[i])
+		doc.Add(cell)
+	}
+	if p.Clock == "real" {
+		doc.Order = idsOf(s, cells, planned)
+	}
+	return nil
+}
+
+// idsOf names the cells block by block.
+func idsOf(s order, cells []Cell, blocks int) [][]string {
+	out := make([][]string, min(blocks, len(s.blocks)))
+	for i := range out {
+		for _, t := range s.blocks[i] {
+			out[i] = append(out[i], cells[t.cell].ID)
+		}
+	}
+	return out
+}
+
+func runError(id string, o outcome) error { return fmt.Errorf("%s, run %d: %w", id, o.run+1, o.err) }
 
 // Tool says which program this is.
 func Tool() results.Tool {
@@ -89,7 +128,8 @@ func cellConfig(p *Plan, c *Cell) results.CellConfig {
 	return results.CellConfig{
 		ID: c.ID, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
 		Clock: p.Clock, Link: linkName(p), QueueDepth: int(max(c.Workload.QueueDepth, 1)), Connections: int(p.Connections),
-		Runs: p.Runs, Durable: c.Strategy.Durable, WhoDurable: c.Strategy.WhoDurable,
+		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: c.Strategy.WhoDurable,
+		Arrival: string(c.Workload.Arrival), Settled: c.Settled, Unsettled: c.Unsettled, Warmup: c.Warmup,
 	}
 }
 
@@ -101,41 +141,6 @@ func linkName(p *Plan) string {
 		return "socket"
 	}
 	return p.Link.Name
-}
-
-// collect runs every task and gives each cell its runs in order. Outcomes are
-// kept until the runs before them are in, so a cell's result does not depend on
-// who was first.
-func collect(ctx context.Context, p *Plan, cells []Cell, out []*results.Cell, progress Progress) error {
-	tasks := make([]task, 0, len(cells)*p.Runs)
-	for c := range cells {
-		for r := range p.Runs {
-			tasks = append(tasks, task{c, r})
-		}
-	}
-	kept := make([][]outcome, len(cells))
-	for i := range kept {
-		kept[i] = make([]outcome, p.Runs)
-	}
-	var failed error
-	done := 0
-	work(ctx, p, cells, tasks, func(o outcome) {
-		kept[o.cell][o.run] = o
-		done++
-		if o.err != nil && failed == nil && !isCellError(o.err) {
-			failed = fmt.Errorf("%s, run %d: %w", cells[o.cell].ID, o.run+1, o.err)
-		}
-		if progress != nil {
-			progress(done, len(tasks), cells[o.cell].ID)
-		}
-	})
-	if failed != nil {
-		return failed
-	}
-	for i, c := range out {
-		giveRuns(c, kept[i])
-	}
-	return nil
 }
 
 // isCellError reports whether err is the fate of a cell, which the document
@@ -150,7 +155,6 @@ var errNotRun = errors.New("interrupted")
 // giveRuns gives a cell its runs.
 func giveRuns(c *results.Cell, outcomes []outcome) {
 	missing := 0
-	var late []*sim.Lateness
 	for _, o := range outcomes {
 		switch {
 		case errors.Is(o.err, layer.ErrUnsupported):
@@ -169,37 +173,14 @@ func giveRuns(c *results.Cell, outcomes []outcome) {
 		if o.result.Partial {
 			missing++
 		}
-		c.Add(o.result)
-		if o.late != nil && o.late.Count() > 0 {
-			late = append(late, o.late)
+		if l := o.late; l != nil && l.Count() > 0 {
+			o.result.Late = &results.ReplyLateness{P50: l.Quantile(0.5), P99: l.Quantile(0.99), Max: l.Max()}
 		}
+		c.Add(o.result)
 	}
-	warnLate(c, late)
 	if missing > 0 {
 		c.Partial(fmt.Sprintf("interrupted: %d of %d runs are missing or incomplete", missing, len(outcomes)))
 	}
-}
-
-// warnLate says how late a real-time server's replies were, beyond what the
-// device's time asks: the worst of its runs. The quantiles are upper ends of
-// buckets of a sixteenth of a factor of two.
-func warnLate(c *results.Cell, late []*sim.Lateness) {
-	if len(late) == 0 {
-		return
-	}
-	var p50, p99, most sim.Duration
-	for _, l := range late {
-		p50, p99, most = max(p50, l.Quantile(0.5)), max(p99, l.Quantile(0.99)), max(most, l.Max())
-	}
-	c.Warn("replies late by: p50 below %v, p99 below %v, at most %v", rough(p50), rough(p99), rough(most))
-}
-
-// rough rounds to two significant digits.
-func rough(d sim.Duration) sim.Duration {
-	unit := sim.Duration(1)
-	for ; d >= 100*unit; unit *= 10 {
-	}
-	return d.Round(unit)
 }
 
 // runVirtual is one task in virtual time.
@@ -215,7 +196,7 @@ func runVirtual(p *Plan, c *Cell, t task, stop func() bool) outcome {
 	if w.cutter != nil && !partial {
 		w.cutter.finish()
 	}
-	o.result, o.err = w.result(seed, p.Warmup, partial)
+	o.result, o.err = w.result(seed, partial)
 	o.export = advertised(w.export.Info())
 	return o
 }

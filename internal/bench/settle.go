@@ -454,3 +454,11 @@ func roundUp(d sim.Duration) sim.Duration {
 	}
 	return MaxWarmup
 }
+
+// rough rounds to two significant digits.
+func rough(d sim.Duration) sim.Duration {
+	unit := sim.Duration(1)
+	for ; d >= 100*unit; unit *= 10 {
+	}
+	return d.Round(unit)
+}

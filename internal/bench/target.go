@@ -12,15 +12,26 @@ import (
 // The defaults of a run in real time, which takes as long as it says.
 const (
 	realDuration = time.Second
-	realRuns     = 6
+	realWarmup   = 500 * time.Millisecond
+	// DefaultMaxTime bounds a whole run in real time.
+	DefaultMaxTime = 10 * time.Minute
 )
 
 // UseClock sets the clock. Real time takes its own defaults: it cannot be cut,
-// and it lasts.
+// it lasts, and its runs are as many as it takes.
 func (p *Plan) UseClock(clock string) {
 	p.Clock = clock
 	if clock == "real" {
-		p.Cuts, p.Runs, p.Duration = 0, realRuns, realDuration
+		p.Cuts, p.Runs, p.MoreRuns, p.Duration, p.Commits = 0, looks[0], true, realDuration, 0
+	}
+}
+
+// UseCommits makes a number of commits the bound of a run. A default duration
+// would end it before; one that was given goes on beside it.
+func (p *Plan) UseCommits(n uint64) {
+	p.Commits = n
+	if n > 0 && p.Clock == "real" && p.Duration == realDuration {
+		p.Duration = 0
 	}
 }
 

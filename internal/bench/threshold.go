@@ -2,106 +2,137 @@ package bench
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"nbdbench/internal/conf"
 	"nbdbench/results"
 )
 
-// Threshold is a bound on one figure of one cell: CELL:METRIC<VALUE.
-type Threshold struct {
-	text   string
-	cell   string
+// threshold is a bound on one figure of cells: CELL:METRIC<VALUE, where CELL may
+// have * for a part of its name.
+type threshold struct {
+	cells  string
 	metric metric
 	op     string
+	text   string // of the bound
 	bound  float64
 }
 
-// metric reads one figure of a cell; ok is false where it is null.
+// metric reads one figure of a cell, and its interval, nil for what has none.
 type metric struct {
 	name     string
 	duration bool // the bound is written as one
-	read     func(c *results.Cell) (v float64, ok bool)
+	counted  bool // the figure is a count, of which the value decides
+	read     func(doc *results.Run, c *results.Cell) (v *float64, span *results.Ratio)
 }
 
 // metrics are the figures that thresholds can bound.
 var metrics = []metric{
-	latencyMetric("commit.mean", func(l *results.Latency) *int64 { return l.Mean }),
-	latencyMetric("commit.min", func(l *results.Latency) *int64 { return l.Min }),
-	latencyMetric("commit.max", func(l *results.Latency) *int64 { return l.Max }),
-	latencyMetric("commit.p50", func(l *results.Latency) *int64 { return l.P50 }),
-	latencyMetric("commit.p90", func(l *results.Latency) *int64 { return l.P90 }),
-	latencyMetric("commit.p99", func(l *results.Latency) *int64 { return l.P99 }),
-	latencyMetric("commit.p999", func(l *results.Latency) *int64 { return l.P999 }),
+	latencyMetric("commit.mean", func(l *results.Latency) *int64 { return l.Mean }, func(s *results.CI95) *results.Span { return s.Mean }),
+	latencyMetric("commit.min", func(l *results.Latency) *int64 { return l.Min }, nil),
+	latencyMetric("commit.max", func(l *results.Latency) *int64 { return l.Max }, nil),
+	latencyMetric("commit.p50", func(l *results.Latency) *int64 { return l.P50 }, func(s *results.CI95) *results.Span { return s.P50 }),
+	latencyMetric("commit.p90", func(l *results.Latency) *int64 { return l.P90 }, func(s *results.CI95) *results.Span { return s.P90 }),
+	latencyMetric("commit.p99", func(l *results.Latency) *int64 { return l.P99 }, func(s *results.CI95) *results.Span { return s.P99 }),
+	latencyMetric("commit.p999", func(l *results.Latency) *int64 { return l.P999 }, nil),
 	rateMetric("rates.commits_per_s", func(r *results.Rates) float64 { return r.Commits }),
 	rateMetric("rates.iops", func(r *results.Rates) float64 { return r.IOPS }),
 	rateMetric("rates.bytes_per_s", func(r *results.Rates) float64 { return r.Bytes }),
-	lossMetric("durability.commits_lost", func(d *results.Durability) int64 { return d.CommitsLost }),
-	lossMetric("durability.commits_at_risk", func(d *results.Durability) int64 { return d.CommitsAtRisk }),
-	lossMetric("durability.violations", func(d *results.Durability) int64 { return d.Violations }),
+	lossMetric("durability.commits_lost", func(d *results.Durability) float64 { return float64(d.CommitsLost) }),
+	lossMetric("durability.commits_at_risk", func(d *results.Durability) float64 { return float64(d.CommitsAtRisk) }),
+	lossMetric("durability.violations", func(d *results.Durability) float64 { return float64(d.Violations) }),
+	lossMetric("lost_per_cut", func(d *results.Durability) float64 { return float64(d.CommitsLost) / float64(d.Cuts) }),
+	lossMetric("at_risk_per_cut", func(d *results.Durability) float64 { return float64(d.CommitsAtRisk) / float64(d.Cuts) }),
+	{name: "ratio", read: func(doc *results.Run, c *results.Cell) (*float64, *results.Ratio) {
+		if x := doc.ComparisonOf(c); x != nil {
+			return &x.Ratio, x.CI95
+		}
+		return nil, nil
+	}},
 }
 
-func latencyMetric(name string, get func(*results.Latency) *int64) metric {
-	return metric{name, true, func(c *results.Cell) (float64, bool) {
-		if c.Commit == nil {
-			return 0, false
+func latencyMetric(name string, get func(*results.Latency) *int64, span func(*results.CI95) *results.Span) metric {
+	return metric{name: name, duration: true, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
+		if c.Commit == nil || get(c.Commit) == nil {
+			return nil, nil
 		}
-		v := get(c.Commit)
-		if v == nil {
-			return 0, false
+		v := float64(*get(c.Commit))
+		if span == nil || c.CI95 == nil || span(c.CI95) == nil {
+			return &v, nil
 		}
-		return float64(*v), true
+		s := span(c.CI95)
+		return &v, &results.Ratio{float64(s[0]), float64(s[1])}
 	}}
 }
 
 func rateMetric(name string, get func(*results.Rates) float64) metric {
-	return metric{name, false, func(c *results.Cell) (float64, bool) {
+	return metric{name: name, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
 		if c.Rates == nil {
-			return 0, false
+			return nil, nil
 		}
-		return get(c.Rates), true
+		v := get(c.Rates)
+		return &v, c.RateInterval(get)
 	}}
 }
 
-func lossMetric(name string, get func(*results.Durability) int64) metric {
-	return metric{name, false, func(c *results.Cell) (float64, bool) {
-		if c.Durability == nil {
-			return 0, false
+func lossMetric(name string, get func(*results.Durability) float64) metric {
+	return metric{name: name, counted: true, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
+		if !c.Durability.Measured() {
+			return nil, nil
 		}
-		return float64(get(c.Durability)), true
+		v := get(c.Durability)
+		return &v, nil
 	}}
 }
 
-// ParseThreshold reads a threshold. Cell and metric must exist: a misspelt
+// comparisons are what may stand between a metric and its bound.
+var comparisons = []string{"<=", ">=", "==", "<", ">"}
+
+// parseThreshold reads a threshold. Cell and metric must exist: a misspelt
 // threshold must not pass.
-func ParseThreshold(text string, cells []Cell) (Threshold, error) {
+func parseThreshold(text string, cells []Cell) (threshold, error) {
 	cell, rest, ok := strings.Cut(text, ":")
-	at := strings.IndexAny(rest, "<>")
+	at := strings.IndexAny(rest, "<>=")
 	if !ok || at < 0 {
-		return Threshold{}, fmt.Errorf("expected CELL:METRIC<VALUE, got %q", text)
+		return threshold{}, fmt.Errorf("expected CELL:METRIC<VALUE, got %q", text)
 	}
-	if !slices.ContainsFunc(cells, func(c Cell) bool { return c.ID == cell }) {
-		return Threshold{}, fmt.Errorf("%q: expected one of the plan's cells, such as %s, got %q", text, cells[0].ID, cell)
+	t := threshold{cells: strings.TrimSpace(cell)}
+	if !slices.ContainsFunc(cells, func(c Cell) bool { return t.of(c.ID) }) {
+		return threshold{}, fmt.Errorf("%q: expected one of the plan's cells, such as %s, got %q", text, cells[0].ID, cell)
 	}
-	t := Threshold{text: text, cell: cell, op: rest[at : at+1]}
-	value := rest[at+1:]
-	if v, or := strings.CutPrefix(value, "="); or {
-		t.op, value = t.op+"=", v
+	for _, op := range comparisons {
+		if strings.HasPrefix(rest[at:], op) {
+			t.op = op
+			break
+		}
+	}
+	if t.op == "" {
+		return threshold{}, fmt.Errorf("%q: expected one of %s before the value, got %q", text, strings.Join(comparisons, ", "), rest[at:at+1])
 	}
 	name := strings.TrimSpace(rest[:at])
 	i := slices.IndexFunc(metrics, func(m metric) bool { return m.name == name })
 	if i < 0 {
-		return Threshold{}, fmt.Errorf("%q: expected a metric, one of %s, got %q", text, strings.Join(metricNames(), ", "), name)
+		return threshold{}, fmt.Errorf("%q: expected a metric, one of %s, got %q", text, strings.Join(metricNames(), ", "), name)
 	}
-	t.metric = metrics[i]
+	t.metric, t.text = metrics[i], strings.TrimSpace(rest[at+len(t.op):])
 	var err error
-	t.bound, err = t.metric.parse(strings.TrimSpace(value))
-	if err != nil {
-		return Threshold{}, fmt.Errorf("%q: %w", text, err)
+	if t.bound, err = t.metric.parse(t.text); err != nil {
+		return threshold{}, fmt.Errorf("%q: %w", text, err)
+	}
+	if t.op == "==" && !t.metric.counted {
+		return threshold{}, fmt.Errorf("%q: expected <, <=, > or >= for a figure with an interval", text)
 	}
 	return t, nil
+}
+
+// of reports whether the threshold is about the cell.
+func (t *threshold) of(id string) bool {
+	ok, err := path.Match(t.cells, id)
+	return ok && err == nil
 }
 
 func metricNames() (names []string) {
@@ -126,26 +157,61 @@ func (m metric) parse(value string) (float64, error) {
 	return float64(d), nil
 }
 
-// Check returns an error if the threshold does not hold in doc. A figure that
-// is not there does not hold it.
-func (t Threshold) Check(doc *results.Run) error {
-	for _, c := range doc.Cells {
-		if c.ID != t.cell {
-			continue
+// parseThresholds reads the plan's thresholds.
+func (p *Plan) parseThresholds(cells []Cell) ([]threshold, error) {
+	var out []threshold
+	for i, text := range p.Thresholds {
+		t, err := parseThreshold(text, cells)
+		if err != nil {
+			return nil, conf.At(fmt.Sprintf("thresholds[%d]", i), "%v", err)
 		}
-		v, ok := t.metric.read(c)
-		switch {
-		case !ok:
-			return fmt.Errorf("threshold %s: %s is not known (the cell is %s)", t.text, t.metric.name, c.Status)
-		case !t.holds(v):
-			return fmt.Errorf("threshold %s: %s is %s", t.text, t.metric.name, t.metric.show(v))
-		}
-		return nil
+		out = append(out, t)
 	}
-	return fmt.Errorf("threshold %s: there is no cell %s", t.text, t.cell)
+	return out, nil
 }
 
-func (t Threshold) holds(v float64) bool {
+// judgeThresholds adds to a finished document each threshold for each cell that it
+// is about.
+func (p *Plan) judgeThresholds(doc *results.Run) {
+	for _, text := range p.Thresholds {
+		for _, c := range doc.Cells {
+			t, err := parseThreshold(text, []Cell{{ID: c.ID}})
+			if err == nil { // else it is about other cells
+				doc.Thresholds = append(doc.Thresholds, t.judge(doc, c))
+			}
+		}
+	}
+}
+
+// judge says whether the threshold holds of a cell: a count by its value, all else
+// by the far end of its interval.
+func (t *threshold) judge(doc *results.Run, c *results.Cell) results.Threshold {
+	out := results.Threshold{Expression: c.ID + ":" + t.metric.name + t.op + t.text, Bound: t.bound}
+	out.Value, out.CI95 = t.metric.read(doc, c)
+	switch {
+	case c.Status != results.StatusOK:
+		out.Reason = "the cell is " + c.Status
+	case c.Settled == false && !t.metric.counted:
+		out.Reason = "the cell had not settled"
+	case out.Value == nil:
+		out.Reason = t.metric.name + " is not known"
+	case t.metric.counted:
+		out.OK = new(t.holds(*out.Value))
+	case out.CI95 == nil:
+		out.Reason = t.metric.name + " has no interval"
+	default:
+		out.OK = new(t.holds(out.CI95[0]) && t.holds(out.CI95[1]))
+	}
+	if out.OK != nil && !*out.OK {
+		out.Reason = t.metric.name + " is " + t.metric.show(*out.Value)
+		if out.CI95 != nil {
+			out.Reason += " [" + t.metric.show(out.CI95[0]) + ", " + t.metric.show(out.CI95[1]) + "]"
+		}
+	}
+	return out
+}
+
+func (t *threshold) holds(v float64) bool {
 	switch t.op {
 	case "<":
 		return v < t.bound
@@ -153,8 +219,10 @@ func (t Threshold) holds(v float64) bool {
 		return v <= t.bound
 	case ">":
 		return v > t.bound
+	case ">=":
+		return v >= t.bound
 	}
-	return v >= t.bound
+	return v == t.bound
 }
 
 func (m metric) show(v float64) string {

@@ -24,8 +24,17 @@ type world struct {
 	export   nbd.ExportInfo
 	clients  nbd.Multi
 
-	before devices.Stats // of the model, when the window began
-	window sim.Timer
+	window window
+}
+
+// window is the one window in which everything counts: latencies, requests, the
+// device's counters, power cuts.
+type window struct {
+	from, end     sim.Time
+	opened        bool
+	closed        bool
+	opens, closes sim.Timer
+	before, after devices.Stats // of the model, at both ends
 }
 
 // newWorld wires cell for the run with this seed; sinks are told of what passes
@@ -43,7 +52,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (*world, e
 		return nil, err
 	}
 	if p.Cuts > 0 {
-		w.cutter = newCutter(w, p, &c.Workload, seed)
+		w.cutter = newCutter(w, p, c, seed)
 		sinks = append(sinks, w.cutter.wire)
 	}
 	if len(sinks) > 0 {
@@ -54,7 +63,8 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (*world, e
 		return nil, err
 	}
 	w.export, w.clients = wires[0].Client.Export(), client
-	w.recorder = results.NewRecorder(results.RecorderConfig{Start: sim.Time(p.Warmup)})
+	w.window.from = sim.Time(c.Warmup)
+	w.recorder = results.NewRecorder(results.RecorderConfig{Start: w.window.from, Raw: p.Raw, Open: c.Workload.Open()})
 	top, err := c.Strategy.Client(newObserve(client, w.loop, w.recorder), options)
 	if err != nil {
 		return nil, err
@@ -62,7 +72,9 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (*world, e
 	if err := asksTooMuch(&c.Workload, top.Info()); err != nil {
 		return nil, err
 	}
-	w.runner, err = workloads.NewRunner(w.loop, top, runnerConfig(p, c, seed, w.observers()))
+	config := runnerConfig(p, c, seed, w.observers())
+	config.Ends = w.ends
+	w.runner, err = workloads.NewRunner(w.loop, top, config)
 	return w, err
 }
 
@@ -94,7 +106,7 @@ func runnerConfig(p *Plan, c *Cell, seed sim.Seed, o workloads.Observer) workloa
 	}
 	return workloads.Config{
 		Profile: c.Workload, Connections: p.Connections, Seed: seed,
-		Commits: p.Commits, Duration: duration, Warmup: p.Warmup, Observer: o,
+		Commits: p.Commits, Duration: duration, Warmup: c.Warmup, Observer: o, Sustain: true,
 	}
 }
 
@@ -112,9 +124,13 @@ const interruptEvery = 1 << 14
 
 // run runs the world to its end, or until stop reports true.
 func (w *world) run(stop func() bool) (partial bool) {
-	w.loop.After(&w.window, sim.Duration(0), windowOpens{w})
+	if w.window.from > 0 {
+		w.loop.At(&w.window.opens, w.window.from, windowOpens{w})
+	} else {
+		windowOpens{w}.Fire(nil)
+	}
 	w.runner.Start()
-	for n := 1; !w.runner.Finished() && w.loop.Step(); n++ {
+	for n := 1; !w.over() && w.loop.Step(); n++ {
 		if n%interruptEvery == 0 && stop() {
 			return true
 		}
@@ -122,23 +138,76 @@ func (w *world) run(stop func() bool) (partial bool) {
 	return false
 }
 
+// over reports whether nothing is in flight and the window is closed. A run that
+// ends before it is known when the window does has none.
+func (w *world) over() bool {
+	return w.runner.Finished() && w.window.opened && !w.window.closes.Pending()
+}
+
 // windowOpens notes the model's counters when the warm-up is over.
 type windowOpens struct{ w *world }
 
-func (o windowOpens) Fire(*sim.Timer) { o.w.before = o.w.model.Stats() }
+// Fire opens the window.
+func (o windowOpens) Fire(*sim.Timer) {
+	w := o.w
+	w.window.opened, w.window.before = true, w.model.Stats()
+	if w.cutter != nil {
+		w.cutter.opens(w.window.from)
+	}
+}
+
+// ends is told when the window ends, which may be known only after the fact.
+func (w *world) ends(at sim.Time, last uint64) {
+	w.recorder.EndAt(at, last)
+	if w.window.closed || at == sim.Never {
+		return
+	}
+	w.window.end = at
+	if at <= w.loop.Now() {
+		w.loop.Cancel(&w.window.closes)
+		windowCloses{w}.Fire(nil)
+		return
+	}
+	w.loop.At(&w.window.closes, at, windowCloses{w})
+}
+
+// windowCloses notes the model's counters at the window's end.
+type windowCloses struct{ w *world }
+
+// Fire closes the window.
+func (c windowCloses) Fire(*sim.Timer) {
+	w := c.w
+	w.window.closed, w.window.after = true, w.model.Stats()
+	if w.cutter != nil {
+		w.cutter.closes()
+	}
+}
 
 // result is what the run showed.
-func (w *world) result(seed sim.Seed, warmup sim.Duration, partial bool) (*results.RunResult, error) {
+func (w *world) result(seed sim.Seed, partial bool) (*results.RunResult, error) {
 	if err := w.runner.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	elapsed := w.loop.Now().Sub(sim.Time(warmup))
-	r := w.recorder.Result(seed, max(elapsed, 0))
-	stats := w.model.Stats().Sub(w.before)
-	r.Device, r.Partial = &stats, partial
+	end, after := w.window.end, w.window.after
+	if !w.window.closed {
+		end, after = w.loop.Now(), w.model.Stats()
+	}
+	r := w.recorder.Result(seed, max(end.Sub(w.window.from), 0))
+	stats := after.Sub(w.window.before)
+	r.Device, r.Partial, r.Short = &stats, partial, w.runner.Short() && !partial
+	r.Load = loadCounts(w.runner.Stats())
 	if w.cutter != nil {
 		d := w.cutter.durability
 		r.Durability = &d
 	}
 	return r, nil
+}
+
+// loadCounts is what a runner counted in its window.
+func loadCounts(s workloads.Stats) results.LoadCounts {
+	return results.LoadCounts{
+		Iterations: int64(s.Iterations), IterationTime: s.IterationTime,
+		Arrivals: int64(s.Arrivals), Done: int64(s.Done),
+		BacklogMiddle: s.BacklogMiddle, BacklogEnd: s.BacklogEnd, Overrun: s.Overrun,
+	}
 }

@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"nbdbench/internal/units"
+	"nbdbench/results"
+	"nbdbench/sim"
+)
+
+// Warmup is how long a run goes on before anything counts; 0 is not at all, from
+// a clean device.
+type Warmup time.Duration
+
+// WarmupAuto is as long as the device takes to settle, in virtual time, and
+// realWarmup in real time.
+const WarmupAuto Warmup = -1
+
+const autoWord = "auto"
+
+func (w Warmup) String() string {
+	if w == WarmupAuto {
+		return autoWord
+	}
+	return time.Duration(w).String()
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (w Warmup) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
+// UnmarshalText reads "auto" or a duration; a bare 0 is one.
+func (w *Warmup) UnmarshalText(text []byte) error {
+	switch s := string(text); s {
+	case autoWord:
+		*w = WarmupAuto
+	case "0":
+		*w = 0
+	default:
+		d, err := units.ParseDuration(s)
+		if err != nil || d < 0 {
+			return fmt.Errorf("expected auto or a duration such as 2s, got %s", strconv.Quote(s))
+		}
+		*w = Warmup(d)
+	}
+	return nil
+}
+
+// settleCells gives each cell its warm-up. In virtual time a pilot run of each
+// says how long its device takes to settle, and the longest of a device under a
+// workload goes for all its strategies, so that their runs stay aligned.
+func settleCells(ctx context.Context, p *Plan, cells []Cell) error {
+	if p.Clock == "real" || p.Warmup == 0 {
+		return unsettledCells(p, cells)
+	}
+	found := make([]settling, len(cells))
+	errs := make([]error, len(cells))
+	each(len(cells), func(i int) {
+		found[i], errs[i] = settle(p, &cells[i], func() bool { return ctx.Err() != nil })
+	})
+	for i := range cells {
+		if errs[i] != nil && !isCellError(errs[i]) {
+			return fmt.Errorf("%s, pilot run: %w", cells[i].ID, errs[i])
+		}
+	}
+	for i := range cells {
+		c := &cells[i]
+		c.rate = found[i].Rate
+		c.Warmup = time.Duration(p.Warmup)
+		if p.Warmup == WarmupAuto {
+			c.Warmup = longest(cells, found, c)
+		}
+		c.Settled = found[i].Settled && found[i].Warmup <= c.Warmup
+		if c.Unsettled = found[i].Reason; found[i].Settled {
+			c.Unsettled = fmt.Sprintf("it takes %v to settle, and had %v", found[i].Warmup, c.Warmup)
+		}
+	}
+	return nil
+}
+
+// unsettledCells gives every cell the same warm-up, without pilot runs.
+func unsettledCells(p *Plan, cells []Cell) error {
+	for i := range cells {
+		c := &cells[i]
+		switch {
+		case p.Clock == "virtual":
+			c.Settled = results.CleanDevice
+		case p.Warmup == WarmupAuto:
+			c.Warmup = realWarmup
+		default:
+			c.Warmup = time.Duration(p.Warmup)
+		}
+	}
+	return nil
+}
+
+// longest is the longest time to settle of all strategies on the cell's device
+// under its workload; those that do not settle count only if none does.
+func longest(cells []Cell, found []settling, of *Cell) (warmup time.Duration) {
+	var hopeless sim.Duration
+	for i := range cells {
+		c := &cells[i]
+		if c.Device != of.Device || c.Name != of.Name {
+			continue
+		}
+		if found[i].Settled {
+			warmup = max(warmup, found[i].Warmup)
+		} else {
+			hopeless = max(hopeless, found[i].Elapsed/2)
+		}
+	}
+	if warmup == 0 {
+		return min(hopeless, MaxWarmup)
+	}
+	return warmup
+}
