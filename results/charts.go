@@ -65,14 +65,15 @@ func split(groups []*group, name func(*group) string) (names []string, parts [][
 	return names, parts
 }
 
-// fileName keeps letters, digits, dots, dashes.
+// fileName keeps letters, digits, dots, dashes; what is between them is one _.
 func fileName(parts ...string) string {
-	return strings.Map(func(r rune) rune {
+	name := strings.Map(func(r rune) rune {
 		if r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			return r
 		}
 		return '_'
 	}, strings.TrimLeft(strings.Join(parts, "-"), "."))
+	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '_' }), "_")
 }
 
 // verdictOn is the verdict on a group, or nil.

@@ -69,14 +69,15 @@ func TestAnExportThatCannotBeHadExitsWith2AndLeavesNoFile(t *testing.T) {
 	write(workload, "name: own\ntransaction: [{op: write, durable: true, size: 4KiB}]\n")
 	changed := smallRun(t, "--device", profile, "--workload", "wal", "--strategy", "native")
 	several := smallRun(t, "--device", "emmc-sd,ram", "--workload", "wal", "--strategy", "native")
-	own := smallRun(t, "--device", "ram", "--workload", workload, "--strategy", "native")
+	earlier := withoutProfiles(t, changed)
+	own := withoutProfiles(t, smallRun(t, "--device", "ram", "--workload", workload, "--strategy", "native"))
 	write(profile, "extends: nvme-990pro\nname: mine\nssd: {fua_base: 1ms}\n")
 	real := filepath.Join(t.TempDir(), "real")
 	must(t, "run", "--clock", "real", "--device", "ram", "--workload", "wal", "--strategy", "native", "--runs", "1", "--duration", "20ms", "--warmup", "0s", "--output", real)
 	history := filepath.Join(t.TempDir(), "history")
 	write(history, "nbdbench/history/v1\n")
 	for args, want := range map[string]string{
-		changed:                                  "expected the stored run's 40 commits in ",
+		earlier:                                  "expected the stored run's 40 commits in ",
 		changed + " --run 1":                     "run: expected 0 to 0, of the 1 runs of mine/wal/native, got 1",
 		changed + " --run -1":                    "run: expected 0 to 0",
 		several:                                  `cell: expected one of emmc-sd/wal/native, ram/wal/native, got ""`,
@@ -98,6 +99,48 @@ func TestAnExportThatCannotBeHadExitsWith2AndLeavesNoFile(t *testing.T) {
 			t.Errorf("%s: it leaves %v", args, files)
 		}
 	}
+}
+
+// withoutProfiles makes a stored run one of an earlier version, which had no profiles
+// in its document.
+func withoutProfiles(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, results.FileRun)
+	doc, err := results.ReadDocument(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Devices, doc.Workloads = nil, nil
+	earlier := filepath.Join(t.TempDir(), "earlier")
+	if err := os.CopyFS(earlier, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := doc.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(earlier, results.FileRun), b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return earlier
+}
+
+// The profiles are in the document: the files may be gone.
+func TestARunOnFilesIsExportedWithoutThem(t *testing.T) {
+	files := t.TempDir()
+	profile, workload := filepath.Join(files, "mine.yaml"), filepath.Join(files, "own.yaml")
+	for path, text := range map[string]string{
+		profile: "extends: nvme-990pro\nname: mine\nssd: {fua_base: 1ms}\n", workload: "name: own\ntransaction: [{op: write, durable: true, size: 4KiB}]\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := smallRun(t, "--device", profile, "--workload", workload, "--strategy", "native")
+	if err := os.RemoveAll(files); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "export", "dm-log-writes", dir, "--output", filepath.Join(t.TempDir(), "log"))
 }
 
 // A log that a kill has cut short is replayed up to there, and every command that

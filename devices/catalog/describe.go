@@ -13,7 +13,7 @@ import (
 // on FLUSH, FUA and power loss, and where each figure comes from.
 func (p *Profile) Describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %v\n\n%s\n", p.Name, p.Title, p.Size, text.Wrap(p.About))
+	fmt.Fprintf(&b, "%s: %s, %v\n\n%s\n", p.Called(), p.Title, p.Size, text.Wrap(p.About))
 	fmt.Fprintf(&b, "\nadvertises   %s\n", p.advertised())
 	fmt.Fprintf(&b, "write cache  %s\n", p.cacheText())
 	fmt.Fprintf(&b, "on FLUSH     %s\n", p.flushText())

@@ -195,6 +195,14 @@ func (p *Profile) Label(from string) (string, error) {
 	return p.Name + Modified, nil
 }
 
+// Called is Label's name for a profile, by the file that it was read from.
+func (p *Profile) Called() string {
+	if label, err := p.Label(p.file); err == nil {
+		return label
+	}
+	return p.Name
+}
+
 // Modified follows the name of a profile that is not the one that comes with the
 // program under that name.
 const Modified = " (modified)"

@@ -104,7 +104,7 @@ func CheckDevices(ctx context.Context, profiles []*catalog.Profile) (*Check, err
 			return nil, err
 		}
 		if len(rows) == 0 {
-			c.without = append(c.without, p.Name)
+			c.without = append(c.without, p.Called())
 		}
 		for i := range rows {
 			asked = append(asked, question{p: p, row: rows[i]})
@@ -147,7 +147,7 @@ func judge(p *catalog.Profile, r *catalog.Row, simulated float64) CheckRow {
 		sets = []string{}
 	}
 	return CheckRow{
-		Device: p.Name, Op: r.Op, Jobs: max(r.Jobs, 1),
+		Device: p.Called(), Op: r.Op, Jobs: max(r.Jobs, 1),
 		Published: r.Value, Simulated: digits(simulated, 6), Unit: r.Unit,
 		Ratio: digits(ratio, 4), Tolerance: r.Tolerance, OK: math.Abs(ratio-1) <= r.Tolerance,
 		Kind: kind, Sets: sets, Confidence: r.Confidence, Source: source,

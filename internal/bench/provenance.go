@@ -32,11 +32,10 @@ type provenance struct {
 
 // openDevice opens device i of the plan.
 func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
-	name := p.Devices[i]
 	if p.kept.from != nil && p.kept.from.Devices != nil {
-		return p.storedDevice(name)
+		return p.storedDevice(i)
 	}
-	prof, err := catalog.Load(name)
+	prof, err := catalog.Load(p.Devices[i])
 	return prof, conf.Under(fmt.Sprintf("devices[%d]", i), err)
 }
 
@@ -45,7 +44,7 @@ func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
 func (p *Plan) openWorkload(i int) (base, w workloads.Profile, err error) {
 	ref := p.Workloads[i]
 	if p.kept.from != nil && p.kept.from.Workloads != nil {
-		base, err = p.storedWorkload(ref.Name)
+		base, err = p.storedWorkload(i)
 	} else {
 		base, err = workloads.Open(ref.Name)
 		err = conf.Under(fmt.Sprintf("workloads[%d]", i), err)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -91,9 +92,9 @@ func (p *Plan) forget(drop func(doc *results.Run)) {
 	}
 }
 
-// storedDevice is the document's profile of the device that its plan names so.
-func (p *Plan) storedDevice(name string) (*catalog.Profile, error) {
-	doc := p.kept.from
+// storedDevice is the document's profile of device i of its plan.
+func (p *Plan) storedDevice(i int) (*catalog.Profile, error) {
+	doc, name := p.kept.from, p.Devices[i]
 	for _, key := range slices.Sorted(maps.Keys(doc.Devices)) {
 		s := doc.Devices[key]
 		if cmp.Or(s.From, key) != name {
@@ -106,15 +107,15 @@ func (p *Plan) storedDevice(name string) (*catalog.Profile, error) {
 		}
 		return prof, err
 	}
-	return nil, &conf.Error{File: fileOf(doc), Msg: "devices: expected the profile of " + name + ", which the plan names"}
+	return nil, conf.At(fmt.Sprintf("devices[%d]", i), "expected the profile of %s in the document's devices", name)
 }
 
-// storedWorkload is the document's profile of the workload of this name in its plan.
-func (p *Plan) storedWorkload(name string) (workloads.Profile, error) {
-	doc := p.kept.from
+// storedWorkload is the document's profile of workload i of its plan.
+func (p *Plan) storedWorkload(i int) (workloads.Profile, error) {
+	doc, name := p.kept.from, p.Workloads[i].Name
 	s := doc.Workloads[name]
 	if s == nil {
-		return workloads.Profile{}, &conf.Error{File: fileOf(doc), Msg: "workloads: expected the profile of " + name + ", which the plan names"}
+		return workloads.Profile{}, conf.At(fmt.Sprintf("workloads[%d]", i), "expected the profile of %s in the document's workloads", name)
 	}
 	return workloads.ParseDocument(placeOf(doc, s, "workloads."+name), s.Profile)
 }
