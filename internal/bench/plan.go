@@ -67,7 +67,7 @@ type Plan struct {
 	// Loads is what Workloads comes to, for the document.
 	Loads []PlanLoad `yaml:"-" json:"workloads"`
 
-	kept provenance
+	kept provenance `yaml:"-" json:"-"`
 }
 
 // PlanLoad is a workload of a plan under the load that it was run with.
