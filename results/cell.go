@@ -322,6 +322,9 @@ func (c *Cell) summarise(decide metric) {
 		})
 	}
 	c.Outliers = append(c.Outliers, c.findOutliers(decide)...)
+	if why := lossTrend(c.runs); why != "" && c.Settled != CleanDevice {
+		c.Settled, c.unsettled = false, why
+	}
 	c.markUnsustained()
 	c.markPartial()
 	c.warnings(decide)
@@ -705,7 +708,7 @@ func (c *Cell) warnSample(decide metric) {
 		c.Warn("%d runs: an interval over runs needs at least %d", n, minRuns)
 	}
 	if c.Settled == false {
-		c.Warn("the device had not settled when the window opened: %s", c.unsettled)
+		c.Warn("the device had not settled: %s", c.unsettled)
 	}
 	if x := c.Little; x != nil && math.Abs(*x-1) > maxLittle {
 		c.Warn("rate times mean round is %.3f of the queue depth, where Little's law says 1: the window is too short for this load", *x)

@@ -149,7 +149,7 @@ func (g *group) candidates() []*Cell {
 // can be used, else the first that makes commits durable, else the first.
 func (g *group) baseline() *Cell {
 	pick := func(want func(*Cell) bool) *Cell {
-		if i := slices.IndexFunc(g.cells, func(c *Cell) bool { return c.usable() && want(c) }); i >= 0 {
+		if i := slices.IndexFunc(g.cells, func(c *Cell) bool { return c.usable() && c.Status != StatusUnsustained && want(c) }); i >= 0 {
 			return g.cells[i]
 		}
 		return nil
@@ -185,7 +185,7 @@ func (g *group) compare(m metric) []Comparison {
 	base := g.baseline()
 	var out []Comparison
 	for _, c := range g.cells {
-		if base == nil || c == base || !c.usable() {
+		if base == nil || c == base || !c.usable() || c.Status == StatusUnsustained {
 			continue
 		}
 		e := compare(c, base, m, g.family)

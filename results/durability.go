@@ -2,6 +2,9 @@ package results
 
 import (
 	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
 
 	"nbdbench/sim"
 )
@@ -22,6 +25,65 @@ type Durability struct {
 	// Exposure is what was at risk at the cuts of the first run, in the order of
 	// time; null where nobody took it down.
 	Exposure []Exposed `json:"exposure"`
+
+	halves [2]halfLoss // of the window, of one run
+}
+
+// halfLoss is what the cuts in one half of a window lost.
+type halfLoss struct{ cuts, lost int64 }
+
+// AddAt counts one cut at an instant of a window of that length.
+func (d *Durability) AddAt(c Cut, at, window sim.Duration) {
+	d.Add(c)
+	h := &d.halves[0]
+	if at >= window/2 {
+		h = &d.halves[1]
+	}
+	h.cuts++
+	h.lost += c.Lost
+}
+
+const (
+	// lossTrendLevel is how often losses without a trend are said to have one, and
+	// leastLossTrend how much a trend must change them to be one.
+	lossTrendLevel = 0.01
+	leastLossTrend = 0.05
+)
+
+// lossTrend says, in words, that cuts in the second half of the runs' windows lost
+// more or less than those in the first, if they did: then lost/cut depends on how
+// long a run lasts. It is Student's test of the runs' differences.
+func lossTrend(runs []*RunResult) string {
+	var diffs []float64
+	var sums [2]float64
+	for _, r := range runs {
+		if r.Durability == nil || r.Durability.halves[0].cuts == 0 || r.Durability.halves[1].cuts == 0 {
+			return ""
+		}
+		var mean [2]float64
+		for i, h := range r.Durability.halves {
+			mean[i] = float64(h.lost) / float64(h.cuts)
+			sums[i] += mean[i] / float64(len(runs))
+		}
+		diffs = append(diffs, mean[1]-mean[0])
+	}
+	if len(diffs) < minRuns {
+		return ""
+	}
+	s := summed(diffs)
+	if math.Abs(s.mean) <= leastLossTrend*(sums[0]+sums[1])/2 {
+		return ""
+	}
+	limit := -distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(s.n - 1)}.Quantile(lossTrendLevel / 2)
+	if s.variance > 0 && math.Abs(s.mean)/s.error() < limit {
+		return ""
+	}
+	verb := "rose"
+	if s.mean < 0 {
+		verb = "fell"
+	}
+	return fmt.Sprintf("what a power cut lost %s from %s commits in the first half of the runs to %s in the second, so that it depends on their length",
+		verb, formatRate(sums[0]), formatRate(sums[1]))
 }
 
 // Cut is the judgement on one power cut.

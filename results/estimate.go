@@ -78,6 +78,13 @@ type estimate struct {
 // that scale; it is never narrower than what the histogram can tell apart. Values
 // of 0 have no logarithm: then all are averaged as they are.
 func estimateOf(runs []figure, m metric) estimate {
+	if alike(runs) { // to the last bit
+		e := estimate{value: runs[0].value}
+		if len(runs) >= minRuns {
+			e.span = &[2]float64{runs[0].low, runs[0].value}
+		}
+		return e
+	}
 	values, lows := make([]float64, len(runs)), make([]float64, len(runs))
 	logs := m != metricMean
 	for i, r := range runs {
@@ -209,8 +216,19 @@ func effectOf(a, b []figure, paired bool, family int) *effect {
 	least := summed(x.low).mean - summed(y.value).mean
 	most := summed(x.value).mean - summed(y.low).mean
 	e.span = &Ratio{exp(min(center-h, least)), exp(max(center+h, most))}
-	e.exact = constant(a) && constant(b)
+	if e.exact = constant(a) && constant(b); e.exact {
+		e.ratio = quotient(a[0].value, b[0].value)
+		e.span = &Ratio{e.ratio, e.ratio}
+	}
 	return e
+}
+
+// quotient is a/b, such that b/a is exactly 1 over it.
+func quotient(a, b float64) float64 {
+	if a < b {
+		return 1 / (b / a)
+	}
+	return a / b
 }
 
 // logs are the logarithms of a cell's figures.
@@ -243,15 +261,18 @@ func welch(x, y sample) (diff, err, df float64) {
 	return diff, math.Sqrt(u + v), df
 }
 
-// constant reports whether no run differs from another and each is known exactly.
-func constant(f []figure) bool {
+// alike reports whether no run differs from another.
+func alike(f []figure) bool {
 	for _, v := range f {
-		if v.value != f[0].value || v.low != v.value {
+		if v != f[0] {
 			return false
 		}
 	}
 	return true
 }
+
+// constant reports whether no run differs from another and each is known exactly.
+func constant(f []figure) bool { return alike(f) && f[0].low == f[0].value }
 
 const (
 	// outlierFactor is how many times another run's figure is as large as the

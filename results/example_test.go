@@ -40,7 +40,7 @@ func Example() {
 	// Output:
 	// native
 	// emulate is slower: its p99 is exactly 2.00x that of native.
-	// device,workload,strategy,status,who_durable,commits_per_s,p50_ns,p99_ns,p99_ci_low_ns,p99_ci_high_ns,p999_ns,ratio,ratio_metric,ratio_low,ratio_high,p_adjusted,flushes_per_commit,lost_per_cut,at_risk_per_cut,verdict
-	// disk,log,native,ok,device,1000,100000,100000,100000,100000,,,,,,,,,,wins
-	// disk,log,emulate,ok,device,1000,200000,200000,200000,200000,,2,commit.p99,2,2,0.125,,,,slower
+	// device,workload,strategy,status,who_durable,arrival,commits_per_s,p50_ns,p99_ns,p99_ci_low_ns,p99_ci_high_ns,p999_ns,ratio,ratio_metric,ratio_low,ratio_high,p_adjusted,flushes_per_commit,lost_per_cut,at_risk_per_cut,verdict
+	// disk,log,native,ok,device,closed,1000,100000,100000,100000,100000,,,,,,,,,,wins
+	// disk,log,emulate,ok,device,closed,1000,200000,200000,200000,200000,,2,commit.p99,2,2,,,,,slower
 }

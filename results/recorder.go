@@ -96,8 +96,8 @@ func (w *Wire) add(o Wire) {
 // RecorderConfig says what a Recorder records. The zero value records what was
 // due from the beginning, in intervals of DefaultInterval.
 type RecorderConfig struct {
-	// Start and End bound the window: what was due from Start to End counts, even
-	// if it finishes later. End 0 is without end.
+	// Start and End bound the window: what was due in [Start, End) counts, even if it
+	// finishes later. End 0 is without end.
 	Start, End sim.Time
 	// Interval is the first width of the interval series; 0 is DefaultInterval.
 	Interval sim.Duration
@@ -178,6 +178,9 @@ func (r *Recorder) EndAt(t sim.Time, last uint64) { r.end, r.last = t, last }
 // counts reports whether what was due at t counts. Requests that run between the
 // workload's transactions count by their time alone.
 func (r *Recorder) counts(t sim.Time, stream uint32, txn uint64) bool {
+	if t == r.end && r.last == math.MaxUint64 {
+		return false
+	}
 	return t >= r.start && t <= r.end && (txn <= r.last || stream != 0)
 }
 

@@ -260,6 +260,28 @@ func TestWhatHasNotSettledTakesNoPart(t *testing.T) {
 	}
 }
 
+func TestLossesThatGrowWithTheRunAreNotSettled(t *testing.T) {
+	cell := func(slope float64) *Cell {
+		c := cellOf("none-unsafe", false, runsOf("n", 0, 8, 1200, 1e6))
+		for k, run := range c.runs {
+			run.Durability = new(Durability)
+			s := sim.Seed(k).Stream("lost")
+			for i := range 50 {
+				lost := 1000 + slope*float64(i) + 100*s.Float64(uint64(i), 0)
+				run.Durability.AddAt(Cut{Acked: 10, Lost: int64(lost)}, sim.Duration(i), 50)
+			}
+		}
+		c.Settled = true
+		return documentOf(c).Cells[0]
+	}
+	if c := cell(10); c.Settled != false || !containsText(c.Warnings, "what a power cut lost rose from") {
+		t.Errorf("settled %v, warnings %q", c.Settled, c.Warnings)
+	}
+	if c := cell(0); c.Settled != true {
+		t.Errorf("settled %v, warnings %q", c.Settled, c.Warnings)
+	}
+}
+
 // openCell is an open loop of which that share of arrivals was done.
 func openCell(id string, level, done float64) *Cell {
 	c := cellOf(id, true, runsOf(id, 0, 12, 1200, level))

@@ -150,7 +150,7 @@ func (r *Runner) Finished() bool { return r.stopped && r.busy == 0 }
 // transaction asked for, which others may be due with. Its latency counts even if
 // it ends later.
 func (r *Runner) Measured(due sim.Time, txn uint64) bool {
-	return due >= r.from && due <= r.end && txn <= r.last
+	return due >= r.from && (due < r.end || due == r.end && r.last != math.MaxUint64) && txn <= r.last
 }
 
 // Err says why the run stopped early, if it did.

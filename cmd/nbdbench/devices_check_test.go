@@ -39,7 +39,7 @@ func TestARowOutOfToleranceExitsWith4AfterAllArePrinted(t *testing.T) {
 		t.Errorf("rows %+v", c.Rows)
 	}
 	for _, format := range []string{"table", "md"} {
-		if o := invoke("devices", "check", path, "--format", format); o.code != 4 || !strings.Contains(o.stdout, "OUT: fast, sync_4k, jobs 4: 4.00 times") {
+		if o := invoke("devices", "check", path, "--format", format); o.code != 4 || !strings.Contains(o.stdout, "OUT: fast ("+path+"), sync_4k, jobs 4: 4.00 times") {
 			t.Errorf("%s: exit %d, stdout %s", format, o.code, o.stdout)
 		}
 	}

@@ -69,7 +69,7 @@ func TestAFittedProfileIsWrittenWholeAndCanBeUsed(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Dir(out)); err != nil || len(entries) != 1 {
 		t.Errorf("beside the profile there is %v: %v", entries, err)
 	}
-	if show := must(t, "devices", "show", out); !strings.HasPrefix(show, "mine: a file as it was measured, 2MiB\n") {
+	if show := must(t, "devices", "show", out); !strings.HasPrefix(show, "mine ("+out+"): a file as it was measured, 2MiB\n") {
 		t.Errorf("shown as\n%s", show)
 	}
 	o = invoke("devices", "check", out, "--format", "json")

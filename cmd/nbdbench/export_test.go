@@ -14,7 +14,7 @@ import (
 func smallRun(t *testing.T, args ...string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "run")
-	must(t, append([]string{"run", "--commits", "40", "--runs", "1", "--cuts", "4", "--output", dir, "--format", "csv"}, args...)...)
+	must(t, append([]string{"run", "--commits", "40", "--runs", "1", "--cuts", "4", "--warmup", "0", "--output", dir, "--format", "csv"}, args...)...)
 	return dir
 }
 

@@ -113,7 +113,7 @@ func TestADamagedRunIsNamedWithFileLineAndColumn(t *testing.T) {
 		": schema: want":                        bytes.Replace(good, []byte("run/v1"), []byte("run/v0"), 1),
 		"the document ends too early":           good[:len(good)/2],
 		`cells[0].status: want one of`:          bytes.Replace(good, []byte(`"status": "ok"`), []byte(`"status": "fine"`), 1),
-		"which is not commit.mean_ns":           bytes.Replace(good, []byte(`"cache": `), []byte(`"cache": 1`), 1),
+		"which is not commit.mean_ns":           bytes.Replace(good, []byte(`"device_queue": `), []byte(`"device_queue": 1`), 1),
 		"tool.version: want string, got number": bytes.Replace(good, []byte(`"version": "devel"`), []byte(`"version": 7`), 1),
 	} {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {

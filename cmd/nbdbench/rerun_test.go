@@ -50,7 +50,7 @@ func TestAStoredRunRunsAgainByteForByteWithoutItsFiles(t *testing.T) {
 	empirical := "../../docs/testdata/empirical.yaml"
 	first, second, third := filepath.Join(t.TempDir(), "1"), filepath.Join(t.TempDir(), "2"), filepath.Join(t.TempDir(), "3")
 	must(t, "run", "--device", strings.Join([]string{device, named, "hdd-7200", "ssd-mqsim", empirical}, ","), "--workload", "sync-4k,wal-noisy,"+workload,
-		"--rate", "900/s", "--link", "20us,1GB/s", "--strategy", "native,none-unsafe", "--commits", "60", "--runs", "2", "--cuts", "3", "--seed", "7", "--output", first)
+		"--rate", "900/s", "--link", "20us,1GB/s", "--strategy", "native,none-unsafe", "--commits", "60", "--runs", "2", "--cuts", "3", "--seed", "7", "--warmup", "0", "--output", first)
 	if err := os.RemoveAll(files); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestAProfileThatIsNotTheShippedOneIsMarkedWhereverItIsNamed(t *testing.T) {
 	_, device, named, workload := ownFiles(t)
 	dir := filepath.Join(t.TempDir(), "run")
 	table := must(t, "run", "--device", device+","+named+",hdd-7200", "--workload", workload+",wal", "--strategy", "native,none",
-		"--commits", "1100", "--runs", "4", "--cuts", "2", "--output", dir)
+		"--commits", "1100", "--runs", "6", "--cuts", "2", "--warmup", "0", "--output", dir)
 	doc, err := results.Load(dir)
 	if err != nil {
 		t.Fatal(err)

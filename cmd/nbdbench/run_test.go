@@ -183,14 +183,16 @@ func TestThresholdsDecideTheExitCode(t *testing.T) {
 		{"nvme-990pro/sync-4k/emulate:rates.commits_per_s > 1", exitOK, ""},
 		{"nvme-990pro/sync-4k/emulate:commit.p50<1ns", exitThreshold, "commit.p50 is 1."},
 		{"nvme-990pro/sync-4k/none-unsafe:durability.commits_lost<1", exitThreshold, "durability.commits_lost is "},
-		{"nvme-990pro/sync-4k/emulate:commit.p999<1h", exitThreshold, "commit.p999 is not known"},
+		{"nvme-990pro/sync-4k/emulate:commit.p999<1h", exitInvalid, "commit.p999 is not known"},
+		{"nvme-990pro/sync-4k/emulate:commit.max<1h", exitInvalid, "commit.max has no interval"},
+		{"*/*/emulate:ratio<1", exitOK, ""},
 		{"nvme-990pro/sync-4k/emulate:commit.p98<1h", exitUsage, "expected a metric, one of commit.mean,"},
 		{"nvme-990pro/sync-4k/emulated:commit.p50<1h", exitUsage, "expected one of the plan's cells, such as nvme-990pro/sync-4k/native"},
 		{"nvme-990pro/sync-4k/emulate:commit.p50<fast", exitUsage, "expected a duration such as 2ms"},
 		{"nvme-990pro/sync-4k/emulate:durability.violations<none", exitUsage, "expected a number"},
 		{"commit.p50", exitUsage, "expected CELL:METRIC<VALUE"},
 	} {
-		o := invoke(tiny("--no-save", "--threshold", c.threshold)...)
+		o := invoke(tiny("--runs", "6", "--commits", "170", "--no-save", "--threshold", c.threshold)...)
 		if o.code != c.code || !strings.Contains(o.stderr, c.want) {
 			t.Errorf("%s: exit %d, %q; want exit %d and %q", c.threshold, o.code, o.stderr, c.code, c.want)
 		}
@@ -201,10 +203,10 @@ func TestThresholdsDecideTheExitCode(t *testing.T) {
 }
 
 func TestEveryFailedThresholdIsTold(t *testing.T) {
-	o := invoke(tiny("--no-save",
+	o := invoke(tiny("--no-save", "--runs", "6",
 		"--threshold", "nvme-990pro/sync-4k/native:commit.mean<1ns",
 		"--threshold", "nvme-990pro/sync-4k/native:commit.mean<1h",
-		"--threshold", "nvme-990pro/sync-4k/native:commit.min<1ns")...)
+		"--threshold", "nvme-990pro/sync-4k/native:commit.p50<1ns")...)
 	if o.code != exitThreshold || strings.Count(o.stderr, "threshold ") != 2 {
 		t.Errorf("exit %d, %q; want 99 and two thresholds", o.code, o.stderr)
 	}
@@ -217,14 +219,25 @@ func TestLossesDoNotChangeTheExitCode(t *testing.T) {
 	}
 }
 
-func TestAMeasurementThatMustNotBeUsedExitsWith5(t *testing.T) {
-	o := invoke("run", "--device", "hdd-7200", "--workload", "sync-4k", "--strategy", "native", "--rate", "10000000/s", "--arrival", "constant",
-		"--commits", "100000", "--runs", "1", "--cuts", "0", "--no-save", "--format", "json")
-	if o.code != exitInvalid || !strings.Contains(o.stderr, "the device does not keep up") {
-		t.Errorf("exit %d, %q; want 5 and a device that does not keep up", o.code, o.stderr)
+func TestARateThatNoStrategySustainsExitsWith5(t *testing.T) {
+	o := invoke("run", "--device", "nvme-990pro", "--workload", "sync-4k", "--strategy", "native,emulate", "--rate", "1000/s", "--arrival", "poisson",
+		"--commits", "1000", "--runs", "6", "--cuts", "0", "--no-save")
+	if o.code != exitInvalid || !strings.Contains(o.stderr, "nvme-990pro/sync-4k: no strategy sustained the rate") {
+		t.Errorf("exit %d, %q", o.code, o.stderr)
 	}
-	if c := document(t, o.stdout).Cells[0]; c.Status != results.StatusInvalid || c.Reason == "" {
-		t.Errorf("the cell is %q: %q", c.Status, c.Reason)
+	if !strings.Contains(o.stdout, "open loop, poisson, ") || !strings.Contains(o.stdout, "/s") {
+		t.Errorf("the head does not say what was asked:\n%s", o.stdout)
+	}
+	for _, word := range []string{"wins", "slower", "faster"} {
+		if strings.Contains(o.stdout, word) {
+			t.Errorf("overload is ranked: %q in\n%s", word, o.stdout)
+		}
+	}
+	// far beyond, the run ends at a bound on its backlog
+	o = invoke("run", "--device", "hdd-7200", "--workload", "sync-4k", "--strategy", "native", "--rate", "10000000/s", "--arrival", "constant",
+		"--commits", "100000", "--runs", "1", "--cuts", "0", "--no-save", "--format", "json")
+	if c := document(t, o.stdout).Cells[0]; o.code != exitInvalid || c.Status != results.StatusUnsustained || !strings.Contains(c.Reason, "does not keep up") {
+		t.Errorf("exit %d, the cell is %q: %q", o.code, c.Status, c.Reason)
 	}
 }
 
@@ -282,17 +295,19 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	fromFile := must(t, "run", "testdata/plan.yaml", "--no-save", "--format", "json")
 	fromFlags := must(t, "run", "--no-save", "--format", "json", "--device", "nvme-990pro,testdata/no-fua.yaml", "--workload", "sync-4k,wal",
 		"--strategy", "native,emulate,none-grouped", "--clock", "virtual", "--link", "20us,1GB/s", "--queue-depth", "4", "--connections", "2",
-		"--rate", "500/s", "--arrival", "poisson", "--duration", "2s", "--commits", "60", "--warmup", "10ms", "--runs", "4", "--seed", "7", "--cuts", "3", "--jobs", "1")
+		"--rate", "20/s", "--arrival", "poisson", "--duration", "10s", "--commits", "60", "--warmup", "20s", "--runs", "6", "--seed", "7", "--cuts", "3", "--jobs", "1",
+		"--decide", "commit.p90", "--max-time", "10m", "--threshold", "*/wal/native:commit.p50<1h", "--raw")
 	if fromFile != fromFlags {
 		t.Error("file and flags give different documents")
 	}
 	load := func(name string) any {
-		return map[string]any{"name": name, "queue_depth": 4.0, "arrival": "poisson", "rate": "500/s"}
+		return map[string]any{"name": name, "queue_depth": 4.0, "arrival": "poisson", "rate": "20/s"}
 	}
 	want := map[string]any{
 		"devices": []any{"nvme-990pro", "testdata/no-fua.yaml"}, "workloads": []any{load("sync-4k"), load("wal")}, "strategies": []any{"native", "emulate", "none-grouped"},
-		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 2.0, "rate": "500/s", "arrival": "poisson",
-		"commits": 60.0, "duration_ns": 2e9, "warmup_ns": 1e7, "runs": 4.0, "seed": 7.0, "cuts": 3.0,
+		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 2.0, "rate": "20/s", "arrival": "poisson",
+		"commits": 60.0, "duration_ns": 1e10, "warmup": "20s", "runs": 6.0, "seed": 7.0, "cuts": 3.0,
+		"decide": "commit.p90", "max_time_ns": 6e11, "thresholds": []any{"*/wal/native:commit.p50<1h"}, "raw": true,
 	}
 	if got := planOf(t, document(t, fromFile)); !reflect.DeepEqual(got, want) {
 		t.Errorf("the document's plan is\n%v, want\n%v", got, want)

@@ -237,7 +237,7 @@ func (c *cutter) choose() {
 	draw, left, wanted := c.seed.Stream("chosen"), len(c.judged), c.cuts
 	for i, k := range c.judged {
 		if draw.Float64(uint64(i), 0)*float64(left) < float64(wanted) {
-			c.durability.Add(k.cut)
+			c.durability.AddAt(k.cut, k.exposed.At, c.w.window.end.Sub(c.moments.from))
 			c.durability.Expose(k.exposed)
 			wanted--
 		}

@@ -176,7 +176,8 @@ func (p *Plan) judgeThresholds(doc *results.Run) {
 	for _, text := range p.Thresholds {
 		for _, c := range doc.Cells {
 			t, err := parseThreshold(text, []Cell{{ID: c.ID}})
-			if err == nil { // else it is about other cells
+			skip := c.Status == results.StatusUnsupported && t.cells != c.ID // a pattern is about what can be had
+			if err == nil && !skip {                                         // else it is about other cells
 				doc.Thresholds = append(doc.Thresholds, t.judge(doc, c))
 			}
 		}
