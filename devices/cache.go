@@ -442,6 +442,24 @@ func (c *Cache) Through(off, n uint64, content Content) *Flight {
 	return f
 }
 
+// Send puts write r in flight, past the cache: until Arrive or HandOver a power
+// cut leaves any of its atomic units.
+func (c *Cache) Send(r *Request) {
+	r.flight = c.Through(r.Offset, r.Length, ContentOf(r))
+}
+
+// Arrive makes write r, which Send put in flight, durable.
+func (c *Cache) Arrive(r *Request) {
+	c.Land(r.flight)
+	r.flight = nil
+}
+
+// HandOver ends the flight of write r without writing it: a protected cache has it.
+func (c *Cache) HandOver(r *Request) {
+	c.retire(r.flight)
+	r.flight = nil
+}
+
 // Land makes what flight f carries durable and ends it.
 func (c *Cache) Land(f *Flight) {
 	if m, ok := c.media.(*stampMedia); ok && len(f.pieces) > 1 {
@@ -473,7 +491,7 @@ func (c *Cache) supersede(by *Flight, off, end uint64) {
 	if c.fault != DefectStaleCopyAfterFUA {
 		c.carve(off, end)
 	}
-	if c.fault == DefectOldFlightLandsAfterFUA {
+	if c.fault == DefectOldFlightLandsAfterFUA || c.airborne == 0 {
 		return
 	}
 	for f := c.flights; f != nil; f = f.next {

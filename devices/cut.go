@@ -7,20 +7,27 @@ import "nbdbench/sim"
 // the drive and is good until the drive's loop goes on; Media copies it.
 type Cut struct {
 	media  Media
-	cache  *Cache // nil where nothing acknowledged can be lost
+	cache  *Cache // has what is dirty or in flight; nil where nothing can be
 	stream sim.Stream
 
 	shorn       bool // see Shear
 	alterations []Alteration
 }
 
-// NewCut is the cut of a device without a volatile cache: what was
+// NewCut is the cut of a device on which nothing can be in flight: what was
 // acknowledged is there.
 func NewCut(media Media) *Cut { return &Cut{media: media} }
 
 // Cut returns what a power cut would leave, chosen by seed.
 func (c *Cache) Cut(seed sim.Seed) *Cut {
 	return &Cut{media: c.media, cache: c, stream: seed.Stream("landed")}
+}
+
+// CutOver is Cut where what is in flight goes to another medium than the cache's.
+func (c *Cache) CutOver(m Media, seed sim.Seed) *Cut {
+	k := c.Cut(seed)
+	k.media = m
+	return k
 }
 
 // ExposedBytes is how much acknowledged data is not durable.

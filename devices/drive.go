@@ -71,6 +71,7 @@ type Drive struct {
 
 	cache    *Cache   // nil unless the cache is volatile
 	unsaved  *Cache   // nil unless a protected cache has lost its capacitors
+	passing  *Cache   // where neither is: holds nothing, only what is in flight
 	buffer   Buffered // nil unless the cache is protected and the mechanism has one
 	restless Restless // the mechanism, or nil
 
@@ -78,13 +79,12 @@ type Drive struct {
 	host    Queue // requests that need the medium
 	flushes Queue
 
-	idle       sim.Timer
-	destaging  bool // from HighWater down to LowWater, or idle
-	resting    bool // idle for IdleDestage
-	inside     int  // requests submitted and not done
-	arrivals   uint64
-	stats      Stats
-	mediaBytes uint64 // written to media without a cache
+	idle      sim.Timer
+	destaging bool // from HighWater down to LowWater, or idle
+	resting   bool // idle for IdleDestage
+	inside    int  // requests submitted and not done
+	arrivals  uint64
+	stats     Stats
 }
 
 // The meanings of a request's timer while a Drive holds it.
@@ -104,6 +104,9 @@ func NewDrive(loop *sim.Loop, cfg DriveConfig, mech Mechanism) *Drive {
 		if cfg.Lies.Capacitor {
 			d.unsaved = NewCache(cfg.Media, cfg.Capacity, cfg.Info.AtomicUnit)
 		}
+	}
+	if d.newest() == nil {
+		d.passing = NewCache(cfg.Media, 0, cfg.Info.AtomicUnit)
 	}
 	d.restless, _ = mech.(Restless)
 	d.idle.Tag = tagIdle
@@ -125,19 +128,21 @@ func (d *Drive) Media() Media { return d.cfg.Media }
 // Stats returns the drive's counters.
 func (d *Drive) Stats() Stats {
 	s := d.stats
-	s.MediaWrittenBytes = d.mediaBytes
-	if c := d.newest(); c != nil {
-		s.MediaWrittenBytes += c.written
-	}
+	s.MediaWrittenBytes = d.carrier().written
 	return s
 }
 
-// Cut returns what a power cut at this moment would leave, chosen by seed.
-func (d *Drive) Cut(seed sim.Seed) *Cut {
-	if c := d.newest(); c != nil {
-		return c.Cut(seed)
+// Cut returns what a power cut at this moment would leave, chosen by seed: all
+// that is durable, and of each write in flight to the medium, or into a protected
+// cache, any of its atomic units.
+func (d *Drive) Cut(seed sim.Seed) *Cut { return d.carrier().Cut(seed) }
+
+// carrier is the cache that has what is in flight.
+func (d *Drive) carrier() *Cache {
+	if d.passing != nil {
+		return d.passing
 	}
-	return NewCut(d.cfg.Media)
+	return d.newest()
 }
 
 // Submit takes a request.
@@ -197,6 +202,9 @@ func (f failer) Fire(t *sim.Timer) {
 }
 
 func (d *Drive) ack(r *Request) {
+	if d.passing != nil && r.Op.Modifies() { // into the protected cache: not all of it may be there at a cut
+		d.passing.Send(r)
+	}
 	r.Timer.Tag = tagAck
 	d.loop.At(&r.Timer, d.mech.Ack(d.loop.Now(), r), d)
 }
@@ -334,12 +342,11 @@ func (d *Drive) fill(r *Request) {
 // store puts an acknowledged write where it belongs.
 func (d *Drive) store(r *Request) {
 	d.stats.HostWrittenBytes += r.Length
-	c := ContentOf(r)
-	if d.newest() == nil {
-		d.cfg.Media.Write(r.Offset, r.Length, c)
-		d.mediaBytes += r.Length
+	if d.passing != nil {
+		d.passing.Arrive(r)
 		return
 	}
+	c := ContentOf(r)
 	if c.Bytes != nil {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}
@@ -379,11 +386,11 @@ func (d *Drive) Host() *Queue { return &d.host }
 // NextHost takes the oldest request that needs the medium, or nil.
 func (d *Drive) NextHost() *Request { return d.host.Pop() }
 
-// Begin starts host request r on the medium: a write through the cache gets
-// its flight. The mechanism calls HostDone when the medium is done.
+// Begin starts host request r on the medium: a write gets its flight. The
+// mechanism calls HostDone when the medium is done.
 func (d *Drive) Begin(r *Request) {
-	if ForWrite(r) && d.cache != nil {
-		r.flight = d.cache.Through(r.Offset, r.Length, ContentOf(r))
+	if ForWrite(r) {
+		d.carrier().Send(r)
 	}
 }
 
@@ -396,7 +403,7 @@ func (d *Drive) HostDone(r *Request) {
 		r.Seq = 0
 		d.write(r)
 		return
-	case d.cache == nil:
+	case d.passing != nil:
 		d.store(r)
 	default:
 		d.stats.HostWrittenBytes += r.Length

@@ -144,7 +144,7 @@ type Request struct {
 	Seq       uint64    // for whoever holds it
 
 	mark    sim.Time
-	flight  *Flight // while a Drive writes it through its cache
+	flight  *Flight // while it is in flight past a cache
 	arrival uint64  // while a Drive holds it: its place in the order of arrival
 }
 

@@ -10,7 +10,7 @@ type job struct {
 	raid    *RAID
 	request devices.Request
 	host    *devices.Request // nil for a destage
-	flight  *devices.Flight  // what it writes; nil for a read
+	flight  *devices.Flight  // what a destage writes; nil without one
 
 	off, end uint64 // of a destage: what it writes
 	zero     bool   // ... is nothing but zeros
@@ -41,7 +41,7 @@ func (d *RAID) pass(r *devices.Request) {
 	c.Op, c.Flags, c.Offset, c.Length, c.Payload = r.Op, r.Flags, r.Offset, r.Length, r.Payload
 	c.Conn, c.Stream, c.Txn, c.Step = r.Conn, r.Stream, r.Txn, r.Step
 	if r.Op.Modifies() {
-		j.flight = d.cache.Through(r.Offset, r.Length, devices.ContentOf(r))
+		d.arriving.Send(r)
 		c.Op, c.Flags = d.diskOp(r.Op != devices.OpWrite), d.durable
 	}
 	d.send(j)
@@ -58,16 +58,16 @@ func (d *RAID) send(j *job) {
 // passed completes the host request of j. A write that failed may be on the disk
 // all the same; here it is.
 func (d *RAID) passed(j *job) {
-	r, f, child := j.host, j.flight, &j.request
+	r, child := j.host, &j.request
 	e := child.Errno
 	r.Absorb(devices.DeviceQueue, child.Submitted, child)
 	r.Charge(devices.MediaStage, d.loop.Now())
 	child.Payload = devices.Payload{}
-	j.host, j.flight = nil, nil
+	j.host = nil
 	j.next, d.spare = d.spare, j
 	switch {
-	case f != nil:
-		d.cache.Land(f)
+	case r.Op.Modifies():
+		d.arriving.Arrive(r)
 		d.passing--
 		if e == devices.OK {
 			d.stats.HostWrittenBytes += r.Length

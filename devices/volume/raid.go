@@ -94,6 +94,9 @@ type RAID struct {
 
 	cache  *devices.Cache
 	serial sim.Timeline
+	// arriving holds nothing: it keeps the host's writes that are in flight, into
+	// the cache or past it.
+	arriving *devices.Cache
 
 	stalled  devices.Queue // writes that wait for room, or for the cache to be empty
 	flushes  devices.Queue // FLUSHes that wait for the drain
@@ -131,7 +134,8 @@ const pastCache = 1
 func NewRAID(loop *sim.Loop, cfg RAIDConfig, info devices.Info, media devices.Media, disk Disk) (*RAID, error) {
 	d := &RAID{
 		loop: loop, cfg: cfg, info: info, media: media, disk: disk, failed: cfg.BatteryFailed,
-		cache: devices.NewCache(media, cfg.Capacity, info.AtomicUnit),
+		cache:    devices.NewCache(media, cfg.Capacity, info.AtomicUnit),
+		arriving: devices.NewCache(media, 0, info.AtomicUnit),
 	}
 	if err := d.checkDisk(disk.Info()); err != nil {
 		return nil, err
@@ -206,21 +210,18 @@ func (d *RAID) FailBattery() {
 	d.pump()
 }
 
-// Cut returns what a power cut at this moment would leave, chosen by seed. With
-// a good battery that is the medium under all that the cache holds; without, the
-// medium, and of what was on its way to it any atomic units.
+// Cut returns what a power cut at this moment would leave, chosen by seed: of a
+// write that is not acknowledged any atomic units, over what is kept. With a good
+// battery that is the medium under all that the cache holds; without, the medium,
+// and of what was on its way to it any atomic units.
 func (d *RAID) Cut(seed sim.Seed) *devices.Cut {
-	if d.kept != nil && d.passing == 0 { // what is on its way is there
-		return devices.NewCut(d.media)
+	switch {
+	case d.kept != nil || d.passing > 0: // nothing else is on its way to the medium
+		return d.arriving.Cut(seed)
+	case d.failed:
+		return d.cache.Cut(seed)
 	}
-	cut := d.cache.Cut(seed)
-	if d.kept != nil {
-		return cut
-	}
-	if d.failed {
-		return cut
-	}
-	return devices.NewCut(&saved{d, cut})
+	return d.arriving.CutOver(&saved{d, d.cache.Cut(seed)}, seed)
 }
 
 // Submit takes a request.
@@ -292,6 +293,9 @@ func (d *RAID) control(r *devices.Request) {
 	if r.Op == devices.OpFlush {
 		parallel = d.cfg.Flush
 	}
+	if r.Op.Modifies() && r.Seq != pastCache {
+		d.arriving.Send(r)
+	}
 	start, done := d.serial.Reserve(d.loop.Now(), serial)
 	r.Charge(devices.DeviceQueue, start)
 	done = done.Add(parallel)
@@ -339,6 +343,7 @@ func (d *RAID) controlled(r *devices.Request) {
 // store puts a write into the cache and acknowledges it. One that the battery
 // did not live to see waits for the drain and goes past the cache.
 func (d *RAID) store(r *devices.Request) {
+	d.arriving.HandOver(r)
 	d.entering--
 	d.cache.Release(weight(r))
 	switch {
