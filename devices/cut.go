@@ -10,7 +10,11 @@ type Cut struct {
 	cache  *Cache // has what is dirty or in flight; nil where nothing can be
 	stream sim.Stream
 
-	shorn       bool // see Shear
+	worst       bool       // see Worst
+	random      bool       // see Random
+	destages    sim.Stream // of a random cut
+	share       float64    // of what is dirty, how much had reached the medium
+	shorn       bool       // see Shear
 	alterations []Alteration
 }
 
@@ -61,6 +65,12 @@ func (k *Cut) Exposed(from, to uint64, visit func(off, end uint64)) {
 // landed reports whether the atomic unit of byte off in flight f reached the
 // medium before the power went.
 func (k *Cut) landed(f *Flight, off uint64) bool {
+	switch {
+	case k.worst:
+		return false
+	case k.random && !f.through && k.destaged(off): // what is dirty in the unit came after it
+		return true
+	}
 	return k.stream.Uint64(f.id, off/k.unit())&1 == 1
 }
 
@@ -72,15 +82,32 @@ func (k *Cut) left(sector uint64) Stamp {
 		return k.media.Stamp(sector)
 	}
 	off := sector * Sector
+	if s, ok := k.arrived(off, true); ok {
+		return s
+	}
+	if x := &k.cache.index; k.random && k.destaged(off) {
+		if e := x.at(x.seek(off)); e != nil && e.Off <= off {
+			return e.Content.Stamp
+		}
+	}
+	if s, ok := k.arrived(off, false); ok {
+		return s
+	}
+	return k.media.Stamp(sector)
+}
+
+// arrived is the version that the newest flight which landed has brought to off,
+// of those that go through the cache or of the destages.
+func (k *Cut) arrived(off uint64, through bool) (Stamp, bool) {
 	for f := k.cache.flights; f != nil; f = f.next {
 		for i := range f.pieces {
 			p := &f.pieces[i]
-			if p.off <= off && off < p.end && k.landed(f, off) {
-				return p.content.Stamp
+			if f.through == through && p.off <= off && off < p.end && k.landed(f, off) {
+				return p.content.Stamp, true
 			}
 		}
 	}
-	return k.media.Stamp(sector)
+	return 0, false
 }
 
 // Durable is the version of a sector in the worst case, in which nothing that

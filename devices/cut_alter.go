@@ -66,22 +66,34 @@ func (k *Cut) Media() Media {
 // its way lands there or not, and what is altered is altered.
 func (k *Cut) Land(m Media) {
 	if k.cache != nil {
-		for f := k.cache.oldestFlight(); f != nil; f = f.newer {
-			for i := range f.pieces {
-				k.land(m, f, &f.pieces[i])
-			}
+		k.landAll(m, false)
+		if k.random {
+			k.destage(m)
 		}
+		k.landAll(m, true)
 	}
 	for _, a := range k.alterations {
 		a.Media(k, m)
 	}
 }
 
-func (k *Cut) land(m Media, f *Flight, p *piece) {
-	for off := p.off; off < p.end; {
-		end := min((off/k.unit()+1)*k.unit(), p.end)
-		if k.landed(f, off) {
-			m.Write(off, end-off, p.content.slice(off-p.off, end-off))
+// landAll lands the flights that go through the cache, or the destages, in order.
+func (k *Cut) landAll(m Media, through bool) {
+	for f := k.cache.oldestFlight(); f != nil; f = f.newer {
+		for i := range f.pieces {
+			if p := &f.pieces[i]; f.through == through {
+				k.land(m, p.off, p.end, p.content, func(off uint64) bool { return k.landed(f, off) })
+			}
+		}
+	}
+}
+
+// land writes those atomic units of [from, to) to m that are there.
+func (k *Cut) land(m Media, from, to uint64, c Content, there func(off uint64) bool) {
+	for off := from; off < to; {
+		end := min((off/k.unit()+1)*k.unit(), to)
+		if there(off) {
+			m.Write(off, end-off, c.slice(off-from, end-off))
 		}
 		off = end
 	}

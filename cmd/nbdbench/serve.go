@@ -42,13 +42,17 @@ SIGUSR1 cuts the power of all exports: connections are dropped, and what a power
 is lost. Clients that connect again find the drive restarted on what is left.
 --control SOCKET takes commands, one a line, and answers each with a line of JSON:
 
-  cut [--export NAME] [--seed N]
+  cut [--export NAME] [--seed N] [--image I]
                                  cuts the power of one export; its name may be
                                  left out if serve has one, "" is the empty name
-  cut --clone NEW [--export NAME] [--seed N]
+  cut --clone NEW [--export NAME] [--seed N] [--image I]
                                  what a cut would leave is the new export NEW;
                                  the original runs on
   stats                          what was served, and what is at risk now
+
+I is device for what this drive leaves: its medium, with what the seed has of the
+atomic units in flight; worst for nothing of these; random, the default of
+--clone with --seed, for any atomic units of what is not yet durable.
 
 --log writes what was asked and answered; nbdbench crash --history replays it in
 virtual time and judges what cuts would leave. --log-writes writes the data too.

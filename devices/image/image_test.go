@@ -187,3 +187,37 @@ func TestWhatIsCalledZeroReadsAsZeros(t *testing.T) {
 		}
 	})
 }
+
+// A sync before the write would leave the write itself in the host's page cache.
+func TestTheFileHasTheWriteWhenItIsSynced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	m := open(t, path, Options{Size: size, Sync: true})
+	host := fdatasync
+	defer func() { fdatasync = host }()
+	var want, got []byte
+	fdatasync = func(fd int) error {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = b[8192:12288]
+		return host(fd)
+	}
+	for _, c := range []devices.Content{
+		{Bytes: bytes.Repeat([]byte{1}, 4096)},
+		{Zero: true},
+		{Bytes: bytes.Repeat([]byte{2}, 4096)},
+		{Zero: true, Provision: true},
+	} {
+		if want, got = c.Bytes, nil; c.Zero {
+			want = make([]byte, 4096)
+		}
+		m.Write(8192, 4096, c)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%+v: when it was synced the file had %d bytes of something else there", c, len(got))
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,47 +86,83 @@ func (c *console) serve(conn io.ReadWriter) {
 }
 
 // errCommand says what there is.
-var errCommand = errors.New("expected cut [--export NAME] [--clone NAME] [--seed N], or stats")
+var errCommand = errors.New("expected cut [--export NAME] [--clone NAME] [--seed N] [--image device|worst|random], or stats")
 
 func (c *console) command(words []string) (any, error) {
 	switch {
 	case len(words) == 1 && words[0] == "stats":
 		return c.stats(), nil
-	case len(words) == 0 || words[0] != "cut" || len(words)%2 == 0:
+	case len(words) == 0 || words[0] != "cut":
 		return nil, errCommand
 	}
-	var clone string
-	var seed *sim.Seed
-	var export *string
-	for i := 1; i < len(words); i += 2 {
-		switch words[i] {
-		case "--clone":
-			clone = words[i+1]
-		case "--export":
-			name := strings.Trim(words[i+1], `"`) // the name of the first is often empty
-			export = &name
-		case "--seed":
-			n, err := strconv.ParseUint(words[i+1], 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("--seed: expected a number, got %q", words[i+1])
-			}
-			s := sim.Seed(n)
-			seed = &s
-		default:
-			return nil, errCommand
-		}
+	q, err := parseCut(words[1:])
+	if err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l, err := c.named(export)
+	l, err := c.named(q.export)
 	switch {
 	case err != nil:
 		return nil, err
-	case clone != "":
-		return c.clone(l, clone, seed)
+	case q.clone != "":
+		return c.clone(l, q)
 	}
-	out, err := c.cut([]*live{l}, seed)
+	out, err := c.cut([]*live{l}, q)
 	return out[0], err
+}
+
+// cutCommand is a cut command of the control socket; its zero value is that of a
+// signal.
+type cutCommand struct {
+	export *string // nil is the only one
+	clone  string  // empty is none
+	seed   *sim.Seed
+	image  string // one of images; empty is the default
+}
+
+func parseCut(words []string) (q cutCommand, err error) {
+	if len(words)%2 != 0 {
+		return q, errCommand
+	}
+	for ; len(words) > 0; words = words[2:] {
+		switch value := words[1]; words[0] {
+		case "--clone":
+			q.clone = value
+		case "--export":
+			name := strings.Trim(value, `"`) // the name of the first is often empty
+			q.export = &name
+		case "--seed":
+			n, err := strconv.ParseUint(value, 10, 64)
+			if err != nil {
+				return q, fmt.Errorf("--seed: expected a number, got %q", value)
+			}
+			s := sim.Seed(n)
+			q.seed = &s
+		case "--image":
+			if q.image = value; !slices.Contains(images, value) {
+				return q, fmt.Errorf("--image: expected one of %s, got %q", strings.Join(images, ", "), value)
+			}
+		default:
+			return q, errCommand
+		}
+	}
+	return q, nil
+}
+
+// of is what q asks of l: without a seed the next one of l's own.
+func (q *cutCommand) of(l *live) (seed sim.Seed, image string) {
+	seed, image = l.nextSeed(), q.image
+	if q.seed != nil {
+		seed = *q.seed
+	}
+	switch {
+	case image != "":
+		return seed, image
+	case q.clone != "" && q.seed != nil: // seeds are tried one after another: for other images
+		return seed, imageRandom
+	}
+	return seed, imageDevice
 }
 
 // named is the export of a name; without one, the only one that is no clone.
@@ -147,36 +184,29 @@ func (c *console) named(name *string) (*live, error) {
 }
 
 // cut cuts the power of these exports at one instant. c.mu is held.
-func (c *console) cut(lives []*live, seed *sim.Seed) (out []lostPower, err error) {
+func (c *console) cut(lives []*live, q cutCommand) (out []lostPower, err error) {
 	names := make([]string, len(lives))
 	for i, l := range lives {
 		names[i] = l.name
 	}
 	c.server.Cut(names, func() {
 		for _, l := range lives {
-			s := l.nextSeed()
-			if seed != nil {
-				s = *seed
-			}
-			lost, failed := l.cut(s)
+			lost, failed := l.cut(q.of(l))
 			out, err = append(out, lost), errors.Join(err, failed)
 		}
 	})
 	for _, o := range out {
-		fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.ExposedBytes)
+		fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d, image %s): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.Image, o.ExposedBytes)
 	}
 	return out, err
 }
 
 // clone adds an export with what a cut of l would leave. c.mu is held.
-func (c *console) clone(l *live, name string, seed *sim.Seed) (out lostPower, err error) {
+func (c *console) clone(l *live, q cutCommand) (out lostPower, err error) {
 	var other *live
 	c.real.Do(func() {
-		s := l.nextSeed()
-		if seed != nil {
-			s = *seed
-		}
-		other, out, err = l.clone(name, s)
+		seed, image := q.of(l)
+		other, out, err = l.clone(q.clone, seed, image)
 	})
 	if err == nil {
 		err = c.server.AddExport(other.export())
@@ -204,7 +234,7 @@ func (c *console) stats() (s controlStats) {
 func (c *console) watch(signals <-chan os.Signal) {
 	for range signals {
 		c.mu.Lock()
-		_, err := c.cut(c.lives, nil)
+		_, err := c.cut(c.lives, cutCommand{})
 		c.mu.Unlock()
 		if err != nil {
 			fmt.Fprintln(c.talk, "power cut:", err)

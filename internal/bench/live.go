@@ -252,14 +252,36 @@ type lostPower struct {
 	Export       string `json:"export"`
 	Cut          uint64 `json:"cut"` // its number, from 1
 	Seed         uint64 `json:"seed"`
+	Image        string `json:"image"`
 	ExposedBytes uint64 `json:"exposed_bytes"` // acknowledged and not durable
 }
 
-// cut cuts the power and gives it back. In the loop.
-func (l *live) cut(seed sim.Seed) (lostPower, error) {
+// The images that a cut may leave: what this drive makes of it, what is durable
+// and nothing else, or with more of what is only acknowledged, by the seed.
+const (
+	imageDevice = "device"
+	imageWorst  = "worst"
+	imageRandom = "random"
+)
+
+var images = []string{imageDevice, imageWorst, imageRandom}
+
+// lose says what a cut now leaves. In the loop.
+func (l *live) lose(name string, seed sim.Seed, image string) (*devices.Cut, lostPower) {
 	l.cuts++
 	k := l.model.Cut(seed)
-	out := lostPower{l.name, l.cuts, uint64(seed), k.ExposedBytes()}
+	switch image {
+	case imageWorst:
+		k.Worst()
+	case imageRandom:
+		k.Random(seed)
+	}
+	return k, lostPower{name, l.cuts, uint64(seed), image, k.ExposedBytes()}
+}
+
+// cut cuts the power and gives it back. In the loop.
+func (l *live) cut(seed sim.Seed, image string) (lostPower, error) {
+	k, out := l.lose(l.name, seed, image)
 	l.gate.shut = true
 	k.Land(l.media)
 	if l.dm != nil {
@@ -277,15 +299,13 @@ func (l *live) cut(seed sim.Seed) (lostPower, error) {
 func (l *live) nextSeed() sim.Seed { return sim.Seed(l.config.Seed).Sub("live cut", l.cuts) }
 
 // clone is another device, on what a cut now would leave. In the loop.
-func (l *live) clone(name string, seed sim.Seed) (*live, lostPower, error) {
+func (l *live) clone(name string, seed sim.Seed, which string) (*live, lostPower, error) {
 	if l.file != nil {
 		if used, err := l.file.Used(); err != nil || used > image.MaxClone {
 			return nil, lostPower{}, errors.Join(err, fmt.Errorf("the image has %d bytes of data, expected at most %d: a clone is kept in memory", used, uint64(image.MaxClone)))
 		}
 	}
-	l.cuts++
-	k := l.model.Cut(seed)
-	out := lostPower{name, l.cuts, uint64(seed), k.ExposedBytes()}
+	k, out := l.lose(name, seed, which)
 	c := *l.config
 	c.Image = ""
 	other, err := newLive(&c, name, l.loop, k.Media())
