@@ -56,7 +56,7 @@ func (y *typist) step() {
 		}
 		return
 	case 1:
-		if r.Op = devices.OpWriteZeroes; !y.w.info.CanZero {
+		if r.Op, r.Flags = devices.OpWriteZeroes, pick(&y.d, 0, devices.NoHole); !y.w.info.CanZero {
 			return
 		}
 		clear(at)
@@ -72,7 +72,7 @@ func (y *typist) step() {
 		r.Bytes = bytes.Clone(at)
 	}
 	if y.w.info.FUA != devices.FUANone && y.d.one(4) {
-		r.Flags = devices.FUA
+		r.Flags |= devices.FUA
 	}
 	y.do(r)
 }

@@ -66,7 +66,7 @@ func (s *slot) make() {
 	case k < 7:
 		r.Op = devices.OpRead
 	case k < 9 && w.info.CanZero:
-		r.Op = devices.OpWriteZeroes
+		r.Op, r.Flags = devices.OpWriteZeroes, pick(d, 0, devices.NoHole)
 	case k < 10 && w.info.CanTrim:
 		r.Op = devices.OpTrim
 	default:
@@ -76,7 +76,7 @@ func (s *slot) make() {
 		s.place()
 	}
 	if r.Op.Modifies() && w.info.FUA != devices.FUANone && d.one(3) {
-		r.Flags = devices.FUA
+		r.Flags |= devices.FUA
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/empirical"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/units"
@@ -31,11 +32,13 @@ type Options struct {
 
 // Devices are the kinds of devices that are drawn.
 func Devices() []string {
-	return []string{"ssd", "flash", "hdd", "ssd-protected", "flash-protected", "flash-uncached", "ssd-uncached", "hdd-uncached", "ram"}
+	return []string{"ssd", "flash", "hdd", "ssd-protected", "flash-protected", "flash-uncached", "ssd-uncached", "hdd-uncached", "ram", "raid", "cloud", "empirical"}
 }
 
 // Volatile reports whether a kind of device has a cache that a power cut empties.
-func Volatile(device string) bool { return device == "ssd" || device == "flash" || device == "hdd" }
+func Volatile(device string) bool {
+	return device == "ssd" || device == "flash" || device == "hdd" || device == "empirical"
+}
 
 // deviceSize is the size of the devices: large enough for tracks and zones.
 const deviceSize = 64 << 20
@@ -44,6 +47,7 @@ const deviceSize = 64 << 20
 type setup struct {
 	device   string
 	profile  *catalog.Profile
+	measured *empirical.Config // of an empirical device; else nil
 	strategy layer.Strategy
 	mode     devices.Mode
 	link     link
@@ -116,7 +120,7 @@ const (
 // draw makes the setup of a seed.
 func draw(seed sim.Seed, o Options) (*setup, error) {
 	d := &dice{stream: seed.Stream("setup")}
-	s := &setup{device: pick(d, "ssd", "ssd", "flash", "flash", "hdd", "hdd", "hdd", "ssd-protected", "ssd-uncached", "flash-protected", "flash-uncached", "hdd-uncached", "ram")}
+	s := &setup{device: pick(d, "ssd", "ssd", "flash", "flash", "hdd", "hdd", "hdd", "ssd-protected", "ssd-uncached", "flash-protected", "flash-uncached", "hdd-uncached", "ram", "raid", "raid", "cloud", "empirical", "empirical")}
 	if o.Device != "" {
 		s.device = o.Device
 	}
@@ -168,7 +172,7 @@ func (s *setup) drawLoad(d *dice) {
 
 // drawProfile takes an embedded profile and makes it small.
 func (s *setup) drawProfile(d *dice) error {
-	base := map[string]string{"flash": "nvme-980", "flash-protected": "nvme-980", "flash-uncached": "nvme-980", "ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
+	base := map[string]string{"raid": "raid-bbu", "cloud": "ebs-gp3", "empirical": "nvme-990pro", "flash": "nvme-980", "flash-protected": "nvme-980", "flash-uncached": "nvme-980", "ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
 	p, err := catalog.Load(base)
 	if err != nil {
 		return err
@@ -191,8 +195,15 @@ func (s *setup) drawProfile(d *dice) error {
 	case s.device == "ssd-uncached" || s.device == "flash-uncached" || s.device == "hdd-uncached":
 		p.Cache = catalog.Cache{Mode: "none"}
 	}
-	if p.SSD != nil {
+	switch {
+	case s.device == "empirical":
+		s.drawLatencies(d)
+	case p.SSD != nil:
 		drawSSD(d, p.SSD)
+	case p.RAID != nil:
+		drawRAID(d, p.RAID)
+	case p.Cloud != nil:
+		drawCloud(d, p.Cloud)
 	}
 	if p.HDD != nil {
 		p.HDD.Scheduler = pick(d, "sptf", "c-look", "fifo")
@@ -228,6 +239,56 @@ func drawSSD(d *dice, c *catalog.SSD) {
 	c.Dies = pick(d, 1, 2, 32)
 	c.FlushPerStripe = pick(d, 0, 20*microsecond, 200*microsecond)
 	c.Stripe = pick[units.Size](d, 512, 4096, 16<<10, 1<<20)
+}
+
+// drawRAID draws a controller with a cache so small that it fills, in front of a
+// disk. Its battery may have failed.
+func drawRAID(d *dice, r *catalog.RAID) {
+	r.Disk = pick(d, "hdd-7200-wt", "hdd-7200-wt", "hdd-7200")
+	r.Serial, r.Parallel, r.Flush = pick(d, 0, r.Serial), pick(d, 0, r.Parallel), pick(d, 0, r.Flush)
+	r.Capacity = pick[units.Size](d, 16<<10, 64<<10, 1<<20)
+	r.HighWater = r.Capacity / pick[units.Size](d, 1, 2, 16)
+	r.LowWater = r.HighWater / pick[units.Size](d, 1, 2, 1<<30)
+	r.IdleDestage = pick(d, 0, 30*microsecond, 50*millisecond)
+	r.QueueDepth = pick(d, 1, 4, 32)
+	r.Order = pick(d, "sweep", "oldest")
+	r.BatteryFailed = d.one(6)
+}
+
+func drawCloud(d *dice, c *catalog.Cloud) {
+	c.IOPS = pick(d, 0, c.IOPS)
+	c.MaxInFlight = pick(d, 0, 1, 4)
+	c.Flush = pick(d, 0, c.Mean)
+}
+
+// slowest is the longest latency that is drawn.
+const slowest = 5 * millisecond
+
+// drawLatencies draws what was measured of a drive: some latencies of each
+// operation.
+func (s *setup) drawLatencies(d *dice) {
+	c := &empirical.Config{Parallel: pick(d, 0, 1, 4)}
+	for i := range c.Latency {
+		least := pick(d, 1, 10_000, int64(slowest/5))
+		t, err := empirical.NewTable([]empirical.Bucket{{From: least, To: least, Count: 3}, {From: least, To: 5 * least, Count: 1}})
+		if err != nil {
+			panic(err) // the buckets are in order
+		}
+		c.Latency[i] = t
+	}
+	s.measured = c
+}
+
+// open makes the device. One that was measured has no file with its latencies.
+func (s *setup) open(loop *sim.Loop, seed sim.Seed) (catalog.Device, error) {
+	if s.measured == nil {
+		return s.profile.Open(loop, catalog.Options{Mode: s.mode, Seed: seed})
+	}
+	c := s.profile.Cache
+	return empirical.New(loop, *s.measured, devices.DriveConfig{
+		Info: s.profile.Info(), Media: devices.NewMedia(s.mode), Capacity: uint64(c.Capacity),
+		HighWater: uint64(c.HighWater), LowWater: uint64(c.LowWater), IdleDestage: c.IdleDestage,
+	}, seed), nil
 }
 
 // drawFlash draws dies with superblocks so small that they are collected.
