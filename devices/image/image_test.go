@@ -214,7 +214,7 @@ func TestTheFileHasTheWriteWhenItIsSynced(t *testing.T) {
 		}
 		m.Write(8192, 4096, c)
 		if !bytes.Equal(got, want) {
-			t.Errorf("%+v: when it was synced the file had %d bytes of something else there", c, len(got))
+			t.Errorf("zeros %v, NO_HOLE %v: when it was synced the file did not have them", c.Zero, c.Provision)
 		}
 	}
 	if err := m.Close(); err != nil {
