@@ -58,6 +58,9 @@ const (
 	DefectFlushForgetsZeroes            // FLUSH leaves TRIM and WRITE_ZEROES
 	DefectOverwriteForgets              // an overwritten extent counts as new: the FLUSH in progress does not wait for it
 	DefectFlightsOvertake               // two destages may carry the same sector and land in either order
+	DefectFlushMissesOldFlights         // FLUSH waits for the newest destage in flight alone
+	DefectFUADropsOneExtent             // FUA drops the first cached copy of its range and leaves the others
+	DefectFUACutsTooMuch                // FUA drops all that a destage carries behind its range too
 )
 
 // Break gives the cache a defect.
@@ -282,6 +285,9 @@ func (c *Cache) Clean(snapshot uint64) bool {
 		if f.holds(snapshot) {
 			return false
 		}
+		if c.fault == DefectFlushMissesOldFlights && !f.through {
+			break
+		}
 	}
 	return true
 }
@@ -488,11 +494,20 @@ func (c *Cache) Land(f *Flight) {
 // supersede drops every older version of [off, end): what is dirty in the
 // cache, and what destages in flight still carry.
 func (c *Cache) supersede(by *Flight, off, end uint64) {
-	if c.fault != DefectStaleCopyAfterFUA {
+	switch c.fault {
+	case DefectStaleCopyAfterFUA:
+	case DefectFUADropsOneExtent:
+		if e := c.index.at(c.index.seek(off)); e != nil && e.Off < end {
+			c.carve(off, min(e.End, end))
+		}
+	default:
 		c.carve(off, end)
 	}
 	if c.fault == DefectOldFlightLandsAfterFUA || c.airborne == 0 {
 		return
+	}
+	if c.fault == DefectFUACutsTooMuch {
+		end = ^uint64(0)
 	}
 	for f := c.flights; f != nil; f = f.next {
 		if f != by && !f.through {

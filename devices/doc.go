@@ -7,5 +7,8 @@
 // one whose media is at the other end of a wire.
 //
 // Truth stands apart from fault: Media holds what is durable, Cache is an
-// overlay of what is only acknowledged, and a power cut returns a new Media.
+// overlay of what is only acknowledged, and a power cut returns a new Media. What
+// is in flight when the power goes, to the medium or into a protected cache, may be
+// there in part: any of its atomic units. Of a write that was on its way into a
+// volatile cache there is nothing.
 package devices

@@ -333,6 +333,9 @@ func TestTheOracleFindsEveryBrokenCache(t *testing.T) {
 		"FLUSH forgets zeroes":                             devices.DefectFlushForgetsZeroes,
 		"an overwrite forgets what an older FLUSH awaits":  devices.DefectOverwriteForgets,
 		"two destages of one sector are in flight at once": devices.DefectFlightsOvertake,
+		"FLUSH waits for the newest destage alone":         devices.DefectFlushMissesOldFlights,
+		"FUA drops one of the older cached copies":         devices.DefectFUADropsOneExtent,
+		"FUA drops what a destage has behind its range":    devices.DefectFUACutsTooMuch,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range most {

@@ -49,6 +49,9 @@
 // waits for what was acknowledged before it. Until the drain is over, what the
 // cache holds has been promised and is at the mercy of a power cut.
 //
+// A power cut may leave any of the atomic units of a write that the controller is
+// working on: until it is acknowledged nobody keeps it.
+//
 // The controller makes the disk's writes durable: with FUA, if the disk has a
 // volatile cache of its own. It does not read-modify-write: it hands a write
 // that is smaller than a logical block to the disk as it is.

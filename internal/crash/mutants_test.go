@@ -40,6 +40,27 @@ transaction:
   - {op: flush}
 `
 
+// mixed is a workload of several sizes and commands that overlap each other in all
+// ways: plain and durable writes, zeros, and FLUSHes while other slots write.
+const mixed = `
+name: mixed
+queue_depth: 4
+regions: [{name: hot, offset: 0, size: 128KiB}]
+transaction:
+  - {op: write, size: 24k, region: hot, pattern: random}
+  - {op: write, durable: true, size: 4k, region: hot, pattern: random}
+  - {op: write_zeroes, size: 16k, region: hot, pattern: random}
+  - {op: write, durable: true, size: 20k, region: hot, pattern: random}
+  - {op: flush}
+`
+
+// The cache of the drives under mixed, and within how many cuts a mutant must be
+// found there.
+const (
+	mixedCache = "\nname: mixed-cache\ncache: {capacity: 256KiB, high_water: 32KiB, low_water: 0, idle_destage: 20us}\n"
+	mixedCuts  = 300
+)
+
 // opened is sync-4k by the clock: its writes do not all begin together.
 const opened = `
 name: opened
@@ -60,6 +81,7 @@ type swap struct {
 	free    devices.Freelist
 	dirty   bool
 	n       int
+	inside  int
 	wrote   map[uint32]bool
 	running []*devices.Request
 	flying  bool
@@ -223,6 +245,25 @@ func answersEarly(s *swap, r *devices.Request) {
 	s.pretend(r)
 }
 
+// answersEarlyWhenBusy does so only while three other requests are in progress.
+func answersEarlyWhenBusy(s *swap, r *devices.Request) {
+	if r.Op == devices.OpFlush && s.inside >= 3 {
+		answersEarly(s, r)
+		return
+	}
+	s.inside++
+	s.child(r, func(*devices.Request) {}, func(c *devices.Request) { s.inside--; s.end(r, c.Errno) })
+}
+
+// losesZerosEnd zeroes all but the last 4 KiB of a long range.
+func losesZerosEnd(s *swap, r *devices.Request) {
+	if r.Op != devices.OpWriteZeroes || r.Length <= 4096 {
+		s.Device.Submit(r)
+		return
+	}
+	s.child(r, func(c *devices.Request) { c.Length -= 4096 }, func(c *devices.Request) { s.end(r, c.Errno) })
+}
+
 // swallows tells nobody of errors.
 func swallows(s *swap, r *devices.Request) {
 	s.child(r, func(*devices.Request) {}, func(*devices.Request) { s.end(r, devices.OK) })
@@ -259,6 +300,7 @@ type mutant struct {
 	name                       string
 	device, workload, strategy string
 	depth, connections         uint32
+	cuts                       int // 0 is mutantCuts
 	fault                      string
 	defect                     devices.Defect
 	below, server, client      func(s *swap, r *devices.Request)
@@ -268,6 +310,9 @@ func (m *mutant) config(t *testing.T) Config {
 	t.Helper()
 	c := one(m.device, m.workload, m.strategy, mutantCuts)
 	c.QueueDepth, c.Connections, c.Commits = m.depth, max(m.connections, 1), 48
+	if m.cuts > 0 {
+		c.Cuts = m.cuts
+	}
 	var err error
 	if c.Fault, err = fault.Parse(m.fault); err != nil {
 		t.Fatal(err)
@@ -326,6 +371,13 @@ func mutants() []mutant {
 		{name: "client: a write joins a FLUSH that has begun", device: "nvme-990pro", workload: "OPENED", strategy: "none-grouped", client: joinRunning},
 		{name: "client: FLUSH elided, its mark cleared too early", device: "nvme-990pro", workload: "sync-4k", strategy: "none", depth: 4, client: dirtyTooEarly},
 		{name: "client: no FLUSH after WRITE_ZEROES", device: "SMALL", workload: "ZEROED", strategy: "none", client: zeroesUnflushed},
+		{name: "cache: FUA drops one of the older cached copies", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: devices.DefectFUADropsOneExtent},
+		{name: "cache: FUA drops what a destage carries behind its range", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: devices.DefectFUACutsTooMuch},
+		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: devices.DefectOverwriteForgets},
+		{name: "device: FUA above 16 KiB is acknowledged from the cache", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Length > 16<<10 })},
+		{name: "device: FUA is dropped where it does not begin at 16 KiB", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Offset%(16<<10) != 0 })},
+		{name: "device: FLUSH is answered early while others are in progress", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "none", below: answersEarlyWhenBusy},
+		{name: "device: WRITE_ZEROES leaves its last 4 KiB", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: losesZerosEnd},
 	}
 }
 
@@ -336,6 +388,8 @@ func TestTheCheckerFindsEveryMutant(t *testing.T) {
 		"OPENED":  file(t, "opened.yaml", opened),
 		"ZEROING": file(t, "zeroing.yaml", zeroing),
 		"ZEROED":  file(t, "zeroed.yaml", zeroed),
+		"MIXED":   file(t, "mixed.yaml", mixed), "MIXEDTWO": file(t, "mixed-two.yaml", "extends: nvme-970pro"+mixedCache),
+		"MIXEDDISK": file(t, "mixed-disk.yaml", "extends: hdd-7200"+mixedCache),
 	}
 	named := func(s string) string {
 		if p, ok := profiles[s]; ok {
@@ -367,6 +421,22 @@ func TestTheCheckerFindsEveryMutant(t *testing.T) {
 		table = append(table, fmt.Sprintf("| %s | %s | %d | %s |", m.name, where, r.FirstBroken, strings.Trim(fmt.Sprint(found), "[]")))
 	}
 	keepTable(t, "../../docs/DURABILITY.md", "mutants", strings.Join(table, "\n"))
+}
+
+// Without a defect, mixed breaks no promise: what finds the mutants is not noise.
+func TestHonestDrivesKeepTheirPromisesUnderMixed(t *testing.T) {
+	load := file(t, "mixed.yaml", mixed)
+	for device, strategy := range map[string]string{
+		file(t, "two.yaml", "extends: nvme-970pro"+mixedCache): "native", file(t, "disk.yaml", "extends: hdd-7200"+mixedCache): "none",
+		"nvme-pm963": "native", "hdd-7200-wt": "none", "raid-bbu": "native",
+	} {
+		c := one(device, load, strategy, mixedCuts/3)
+		c.Commits = 48
+		r, err := cellOf(t, c).check(func() bool { return false })
+		if err != nil || r.Status != "ok" || r.FirstBroken != 0 || r.Cuts == 0 {
+			t.Errorf("%s: %v, %+v", device, err, r)
+		}
+	}
 }
 
 // keepTable holds a table between two marks of a document, or rewrites it.
