@@ -4,9 +4,11 @@
 package testcerts
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -30,6 +32,15 @@ const (
 	ClientKey  = "client-key.pem"
 )
 
+// Algorithm is what a key is for.
+type Algorithm string
+
+// The algorithms.
+const (
+	EC  Algorithm = "EC"  // ECDSA on P-256
+	RSA Algorithm = "RSA" // of 2048 bits
+)
+
 // Path is one of the files.
 func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
 
@@ -39,29 +50,51 @@ var validFrom, validUntil = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Da
 // authority signs.
 type authority struct {
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
 }
 
 // New makes a CA and what it has signed, for localhost, in a directory of the
-// test's own.
+// test's own. All keys are EC.
 func New(t testing.TB) Dir {
+	t.Helper()
+	return NewOf(t, EC, EC)
+}
+
+// NewOf is New with a CA's key of one algorithm, and the other keys of another.
+func NewOf(t testing.TB, authorities, leaves Algorithm) Dir {
 	t.Helper()
 	d := Dir(t.TempDir())
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nbdbench test CA"}, NotBefore: validFrom, NotAfter: validUntil,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	key := newKey(t)
+	key := newKey(t, authorities)
 	ca := &authority{sign(t, template, template, key, key), key}
 	d.write(t, CA, "CERTIFICATE", ca.cert.Raw)
-	d.issue(t, ca, 2, ServerCert, ServerKey, x509.ExtKeyUsageServerAuth)
-	d.issue(t, ca, 3, ClientCert, ClientKey, x509.ExtKeyUsageClientAuth)
+	d.issue(t, ca, newKey(t, leaves), 2, ServerCert, ServerKey, x509.ExtKeyUsageServerAuth)
+	d.issue(t, ca, newKey(t, leaves), 3, ClientCert, ClientKey, x509.ExtKeyUsageClientAuth)
 	return d
 }
 
-func (d Dir) issue(t testing.TB, ca *authority, serial int64, cert, keyFile string, usage x509.ExtKeyUsage) {
+// Mix returns a directory for a client that trusts the CA of one and shows the
+// certificate of another.
+func Mix(t testing.TB, trusts, has Dir) Dir {
 	t.Helper()
-	key := newKey(t)
+	d := Dir(t.TempDir())
+	for name, from := range map[string]Dir{CA: trusts, ClientCert: has, ClientKey: has} {
+		text, err := os.ReadFile(from.Path(name))
+		if err == nil {
+			err = os.WriteFile(d.Path(name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+func (d Dir) issue(t testing.TB, ca *authority, key crypto.Signer, serial int64, cert, keyFile string, usage x509.ExtKeyUsage) {
+	t.Helper()
 	c := sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"}, NotBefore: validFrom, NotAfter: validUntil,
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -75,18 +108,23 @@ func (d Dir) issue(t testing.TB, ca *authority, serial int64, cert, keyFile stri
 	d.write(t, keyFile, "PRIVATE KEY", raw)
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
+func newKey(t testing.TB, a Algorithm) (key crypto.Signer) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	var err error
+	if a == RSA {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	} else {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return key
 }
 
-func sign(t testing.TB, c, by *x509.Certificate, key, with *ecdsa.PrivateKey) *x509.Certificate {
+func sign(t testing.TB, c, by *x509.Certificate, key, with crypto.Signer) *x509.Certificate {
 	t.Helper()
-	raw, err := x509.CreateCertificate(rand.Reader, c, by, &key.PublicKey, with)
+	raw, err := x509.CreateCertificate(rand.Reader, c, by, key.Public(), with)
 	if err != nil {
 		t.Fatal(err)
 	}

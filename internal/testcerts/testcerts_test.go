@@ -8,7 +8,15 @@ import (
 )
 
 func TestWhatIsMadeIsTrusted(t *testing.T) {
-	d := New(t)
+	for _, authorities := range []Algorithm{EC, RSA} {
+		for _, leaves := range []Algorithm{EC, RSA} {
+			trusted(t, NewOf(t, authorities, leaves))
+		}
+	}
+}
+
+func trusted(t *testing.T, d Dir) {
+	t.Helper()
 	text, err := os.ReadFile(d.Path(CA))
 	if err != nil {
 		t.Fatal(err)
