@@ -17,7 +17,6 @@ import (
 	"nbdbench/devices/ssd"
 	"nbdbench/devices/volume"
 	"nbdbench/internal/conf"
-	"nbdbench/internal/units"
 	"nbdbench/sim"
 )
 
@@ -162,12 +161,9 @@ type Options struct {
 
 // Open makes the device of the profile on loop.
 func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
-	q := *p
-	if o.Size != 0 {
-		q.Size = units.Size(o.Size)
-		if err := q.Validate(); err != nil {
-			return nil, err
-		}
+	q, err := p.Resized(o.Size)
+	if err != nil {
+		return nil, err
 	}
 	media := o.Media
 	if media == nil {

@@ -127,10 +127,10 @@ func (p *Profile) Validate() error {
 	switch {
 	case p.Name == "":
 		return conf.At("name", "expected a name")
-	case p.Size < 1<<20 || p.Size > MaxSize || p.Size%4096 != 0:
-		return conf.At("size", "expected a multiple of 4KiB from 1MiB to 16PiB, got %v", p.Size)
 	case p.LogicalBlock != 512 && p.LogicalBlock != 4096:
 		return conf.At("logical_block", "expected 512 or 4KiB, got %v", p.LogicalBlock)
+	case p.Size < p.minSize() || p.Size > MaxSize || p.Size%p.LogicalBlock != 0:
+		return conf.At("size", "expected a multiple of %v, the logical block, from %v to 16PiB, got %v", p.LogicalBlock, p.minSize(), p.Size)
 	case p.AtomicUnit < 512 || p.AtomicUnit > 1<<20 || p.AtomicUnit&(p.AtomicUnit-1) != 0:
 		return conf.At("atomic_unit", "expected a power of two from 512 to 1MiB, got %v", p.AtomicUnit)
 	}
@@ -147,6 +147,26 @@ func (p *Profile) Validate() error {
 		return err
 	}
 	return p.validateRows()
+}
+
+// minSize is the smallest device of a profile: one block of memory, but 1 MiB of
+// what has a mechanism.
+func (p *Profile) minSize() units.Size {
+	if p.Kind == "ram" {
+		return p.LogicalBlock
+	}
+	return units.MiB
+}
+
+// Resized returns the profile with another size in bytes, if it may have that; 0
+// is its own.
+func (p *Profile) Resized(size uint64) (*Profile, error) {
+	if size == 0 {
+		return p, nil
+	}
+	q := *p
+	q.Size = units.Size(size)
+	return &q, q.Validate()
 }
 
 // minCache is the least of a cache that can be lost, in bytes.

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"testing"
 
 	"nbdbench/devices"
@@ -65,5 +66,64 @@ func TestASizeOfTheOpenersOwn(t *testing.T) {
 	}
 	if _, err := p.Open(sim.NewLoop(), Options{Size: 1000}); err == nil {
 		t.Error("a device of 1000 bytes: no error")
+	}
+}
+
+// TestASizeOfAnyNumberOfBlocks: the blocks at the end, which no whole page, stripe
+// or track holds, are as good as others.
+func TestASizeOfAnyNumberOfBlocks(t *testing.T) {
+	for _, name := range List() {
+		p, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block := uint64(p.LogicalBlock)
+		for _, size := range []uint64{uint64(p.minSize()), uint64(p.minSize()) + block, 4<<20 + 3*block} {
+			q, err := p.Resized(size)
+			if err != nil {
+				t.Errorf("%s of %d bytes: %v", name, size, err)
+				continue
+			}
+			usesTheEnd(t, q, block)
+		}
+		if _, err := p.Resized(uint64(p.minSize()) + block/2); err == nil {
+			t.Errorf("%s takes a size of half a block", name)
+		}
+		if _, err := p.Resized(uint64(p.minSize()) / 2); err == nil {
+			t.Errorf("%s takes a size below %v", name, p.minSize())
+		}
+	}
+}
+
+// usesTheEnd writes the last block and all there is, and cuts the power.
+func usesTheEnd(t *testing.T, p *Profile, block uint64) {
+	t.Helper()
+	loop := sim.NewLoop()
+	d, err := p.Open(loop, Options{Mode: devices.RealBytes, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, size := &host{loop: loop, device: d}, d.Info().Size
+	all := bytes.Repeat([]byte{1}, int(size))
+	last := bytes.Repeat([]byte{2}, int(block))
+	at := size - block
+	for _, r := range []*devices.Request{
+		{Op: devices.OpWrite, Length: size, Payload: devices.Payload{Bytes: all}},
+		{Op: devices.OpWriteZeroes, Offset: at, Length: block},
+		{Op: devices.OpWrite, Offset: at, Length: block, Payload: devices.Payload{Bytes: last}},
+		{Op: devices.OpFlush},
+		{Op: devices.OpRead, Length: size, Payload: devices.Payload{Bytes: make([]byte, size)}},
+	} {
+		if h.submit(r); r.Errno != devices.OK {
+			t.Errorf("%s of %d bytes: %v: %v", p.Name, size, r.Op, r.Errno)
+		}
+		if r.Op == devices.OpRead && (!bytes.Equal(r.Bytes[:at], all[:at]) || !bytes.Equal(r.Bytes[at:], last)) {
+			t.Errorf("%s of %d bytes reads other than was written", p.Name, size)
+		}
+	}
+	left := make([]byte, block)
+	d.Cut(1).Media().Read(at, block, &devices.Payload{Bytes: left})
+	if !bytes.Equal(left, last) && p.Lies == (Lies{}) {
+		t.Errorf("%s of %d bytes: a cut after FLUSH leaves %.2x... at the end", p.Name, size, left)
 	}
 }

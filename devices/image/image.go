@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -40,25 +41,46 @@ type Options struct {
 type Media struct {
 	file *os.File
 	opt  Options
+	made bool // the file was not there before
 	err  error
 }
 
-// Open opens an image, or makes an empty one.
+// Open opens an image, or makes an empty one. If that fails there is none.
 func Open(path string, o Options) (*Media, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	m := &Media{opt: o}
+	var err error
+	m.file, err = os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		m.made = true
+		m.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	}
+	if errors.Is(err, fs.ErrExist) { // a link to a file that does not
+		m.made = false
+		m.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	m := &Media{file: f, opt: o}
 	if err := m.prepare(path); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, m.Discard())
 	}
 	return m, nil
+}
+
+// Discard closes the file, and removes one that Open has made. It is for a device
+// that does not come to be: nothing has been written.
+func (m *Media) Discard() error {
+	var err error
+	if m.made {
+		err = os.Remove(m.file.Name()) // nobody else has it: it is locked
+	}
+	return errors.Join(err, m.file.Close())
 }
 
 // prepare locks the file and gives a new one its size.
 func (m *Media) prepare(path string) error {
 	if err := unix.Flock(int(m.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		m.made = false // by now it is somebody else's
 		return fmt.Errorf("image: %s is in use: %w", path, err)
 	}
 	info, err := m.file.Stat()
@@ -70,7 +92,7 @@ func (m *Media) prepare(path string) error {
 		return fmt.Errorf("image: %s: expected a regular file, got %v", path, info.Mode().Type())
 	case info.Size() == 0:
 		if err := m.file.Truncate(int64(m.opt.Size)); err != nil {
-			return fmt.Errorf("image: %w", err)
+			return fmt.Errorf("image: %d bytes: %w", m.opt.Size, err)
 		}
 	case uint64(info.Size()) != m.opt.Size:
 		return fmt.Errorf("image: %s has %d bytes, expected %d, the device's size (see --size)", path, info.Size(), m.opt.Size)

@@ -96,6 +96,53 @@ func TestAnImageOfAnotherSizeIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnImageThatCannotBeMadeLeavesNoFile, while one that was there stays.
+func TestAnImageThatCannotBeMadeLeavesNoFile(t *testing.T) {
+	const most = 1 << 63 // no file system has that
+	dir := t.TempDir()
+	path := filepath.Join(dir, "image")
+	if _, err := Open(path, Options{Size: most}); err == nil || !strings.Contains(err.Error(), "9223372036854775808 bytes") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a file is left")
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "target"), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, there := range []string{path, link} {
+		if _, err := Open(there, Options{Size: most}); err == nil {
+			t.Errorf("%s was made", there)
+		}
+		if _, err := os.Lstat(there); err != nil {
+			t.Errorf("what was there is gone: %v", err)
+		}
+	}
+}
+
+func TestADiscardedImageLeavesAFileOnlyIfThereWasOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	if err := open(t, path, Options{Size: size}).Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a file is left")
+	}
+	if err := open(t, path, Options{Size: size}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, path, Options{Size: size}).Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the file is gone: %v", err)
+	}
+}
+
 func TestAnErrorOfTheHostStays(t *testing.T) {
 	m := open(t, filepath.Join(t.TempDir(), "image"), Options{Size: size})
 	if err := m.file.Close(); err != nil {
