@@ -94,7 +94,7 @@ func (l *legacy) do(r *Request) error {
 	return EINVAL
 }
 
-// refuse checks r as nbdkit's validate_request does: one errno for each rule.
+// refuse checks r as an NBD server does: one errno for each rule.
 func (l *legacy) refuse(r *Request) Errno {
 	switch {
 	case r.Durable() && l.sync == nil:
@@ -104,10 +104,12 @@ func (l *legacy) refuse(r *Request) Errno {
 			return EINVAL
 		}
 		return OK
-	case r.Length == 0 || r.Offset > l.info.Size || r.Length > l.info.Size-r.Offset:
+	case r.Offset > l.info.Size || r.Length > l.info.Size-r.Offset:
 		if r.Op == OpWrite || r.Op == OpWriteZeroes {
 			return ENOSPC
 		}
+		return EINVAL
+	case r.Length == 0:
 		return EINVAL
 	case r.Flags&FastZero != 0:
 		return ENOTSUP

@@ -128,7 +128,7 @@ func (d *Dialer) negotiate(ctx context.Context, u URI, h *ClientHandshake) (net.
 	if err != nil {
 		return nil, nil, err
 	}
-	stream, rest, err := shake(conn, h, NegotiationTimeout, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
+	stream, rest, err := shake(conn, h, handshakeTime{NegotiationTimeout}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
 	if err != nil {
 		_ = conn.Close()
 		return nil, nil, err

@@ -63,6 +63,9 @@ func TestDialectTranscripts(t *testing.T) {
 		{"EXTENDED_HEADERS brings structured replies", hexEH + hexGoF, hexEHAck + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true, Extended: true}, false},
 		{"EXTENDED_HEADERS with data is ERR_INVALID", hexOption + "0000000b 00000001 00", hexReply + "0000000b 80000003" + hexMessage("EXTENDED_HEADERS has no data"), Dialect{}, false},
 		{"STRUCTURED_REPLY after EXTENDED_HEADERS is ERR_EXT_HEADER_REQD", hexEH + hexSR, hexEHAck + hexReply + "00000008 8000000a" + hexMessage("extended headers have structured replies"), Dialect{Structured: true, Extended: true}, false},
+		{"EXTENDED_HEADERS twice is ERR_INVALID", hexEH + hexEH, hexEHAck + hexReply + "0000000b 80000003" + hexMessage("EXTENDED_HEADERS was negotiated already"), Dialect{Structured: true, Extended: true}, false},
+		{"STRUCTURED_REPLY twice is ERR_INVALID", hexSR + hexSR, hexSRAck + hexReply + "00000008 80000003" + hexMessage("STRUCTURED_REPLY was negotiated already"), Dialect{Structured: true}, false},
+		{"EXTENDED_HEADERS after STRUCTURED_REPLY", hexSR + hexEH, hexSRAck + hexEHAck, Dialect{Structured: true, Extended: true}, false},
 		{"EXPORT_NAME after EXTENDED_HEADERS drops the connection", hexEH + hexOption + "00000001 00000001 66", hexEHAck, Dialect{Structured: true, Extended: true}, true},
 		{"EXPORT_NAME after STRUCTURED_REPLY advertises SEND_DF", hexSR + hexOption + "00000001 00000001 66", hexSRAck + "0000000000002000 0085", Dialect{Structured: true}, false},
 
@@ -272,7 +275,9 @@ func TestRulesOfExtendedHeaders(t *testing.T) {
 		h    Header
 		want devices.Errno
 	}{
-		{"WRITE MUST have PAYLOAD_LEN", Header{Op: devices.OpWrite, Length: 1}, devices.EINVAL},
+		{"WRITE without PAYLOAD_LEN is accepted, as QEMU sends it", Header{Op: devices.OpWrite, Length: 1}, devices.OK},
+		{"WRITE with FUA and without PAYLOAD_LEN", Header{Op: devices.OpWrite, Flags: devices.FUA, Length: 1}, devices.OK},
+		{"WRITE_ZEROES with PAYLOAD_LEN is EINVAL", Header{Op: devices.OpWriteZeroes, Flags: devices.PayloadLen, Length: 1}, devices.EINVAL},
 		{"WRITE with PAYLOAD_LEN", Header{Op: devices.OpWrite, Flags: devices.PayloadLen, Length: 1}, devices.OK},
 		{"READ with PAYLOAD_LEN is EINVAL", Header{Op: devices.OpRead, Flags: devices.PayloadLen, Length: 1}, devices.EINVAL},
 		{"TRIM beyond 32 bits", Header{Op: devices.OpTrim, Length: 1 << 33}, devices.OK},
@@ -289,6 +294,25 @@ func TestRulesOfExtendedHeaders(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// TestAnExtendedRequestHasPayloadLenIfItIsAWrite: this client is as strict as the
+// server is lenient.
+func TestAnExtendedRequestHasPayloadLenIfItIsAWrite(t *testing.T) {
+	d := Dialect{Structured: true, Extended: true}
+	for _, test := range []struct {
+		h    Header
+		want string
+	}{
+		{Header{Op: devices.OpWrite, Flags: devices.FUA, Cookie: 1, Offset: 2, Length: 3}, "21e41c71 0021 0001 0000000000000001 0000000000000002 0000000000000003"},
+		{Header{Op: devices.OpWriteZeroes, Flags: devices.FUA, Cookie: 1, Offset: 2, Length: 3}, "21e41c71 0001 0006 0000000000000001 0000000000000002 0000000000000003"},
+		{Header{Op: devices.OpRead, Cookie: 1, Offset: 2, Length: 3}, "21e41c71 0000 0000 0000000000000001 0000000000000002 0000000000000003"},
+	} {
+		var b [maxHeaderSize]byte
+		if n := d.encodeRequest(&b, &test.h); !bytes.Equal(b[:n], unhex(t, test.want)) {
+			t.Errorf("%+v goes out as %x, expected %s", test.h, b[:n], test.want)
+		}
 	}
 }
 

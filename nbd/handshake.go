@@ -32,6 +32,9 @@ func (h *handshake) Upgrade() (rest []byte, ok bool) {
 	return rest, true
 }
 
+// progress is for ends that take their time only on the peer's behalf.
+func (h *handshake) progress() (steps, listed int) { return 0, 0 }
+
 // Output takes what is to be sent.
 func (h *handshake) Output() []byte {
 	b := h.out

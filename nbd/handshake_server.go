@@ -31,9 +31,9 @@ type ServerHandshake struct {
 	metaExport string // for which the context was selected
 
 	greeted  bool // the client's flags have come
-	fixed    bool // it speaks fixed newstyle
 	noZeroes bool
 	options  int
+	listed   int    // exports, in answer to LIST
 	skip     uint32 // bytes of an option's data yet to be skipped
 	opened   map[string]opened
 	chosen   *Export
@@ -69,12 +69,16 @@ func (h *ServerHandshake) Chosen() (*Export, devices.Device) { return h.chosen, 
 // Secured says that TLS has begun, as Upgrade asked for.
 func (h *ServerHandshake) Secured() {}
 
-// Feed takes what the client sent.
+// Feed takes what the client sent. What follows waits for the next Feed once
+// there is much Output to be taken.
 func (h *ServerHandshake) Feed(b []byte) {
 	h.in = append(h.in, b...)
-	for !h.done && !h.upgrade && h.step() {
+	for !h.done && !h.upgrade && len(h.out) < maxUnsent && h.step() {
 	}
 }
+
+// progress is how many options have been answered, and how many exports listed.
+func (h *ServerHandshake) progress() (steps, listed int) { return h.options, h.listed }
 
 // step consumes one message, or reports that it has not come.
 func (h *ServerHandshake) step() bool {
@@ -91,7 +95,7 @@ func (h *ServerHandshake) step() bool {
 		return false
 	}
 	opt, n := Option(binary.BigEndian.Uint32(h.in[8:])), binary.BigEndian.Uint32(h.in[12:])
-	if err := h.admit(opt, n); err != nil {
+	if err := h.admit(n); err != nil {
 		h.end(err)
 		return true
 	}
@@ -109,31 +113,30 @@ func (h *ServerHandshake) step() bool {
 }
 
 // flags: "Newstyle negotiation": an unknown client flag MUST end the connection.
+// "Client flags": a server MAY honour fixed newstyle without its flag, and this
+// one does: clients that set none go on with GO or LIST.
 func (h *ServerHandshake) flags() bool {
 	b, ok := h.take(clientFlagsSize)
 	if !ok {
 		return false
 	}
 	f := binary.BigEndian.Uint32(b)
-	h.greeted, h.fixed, h.noZeroes = true, f&flagFixedNewstyle != 0, f&flagNoZeroes != 0
+	h.greeted, h.noZeroes = true, f&flagNoZeroes != 0
 	if f&^(flagFixedNewstyle|flagNoZeroes) != 0 {
 		h.end(violation("client flags are among those offered", "%#x", f))
 	}
 	return true
 }
 
-// admit says whether the option may be haggled over at all. "Newstyle
-// negotiation": without fixed newstyle there is EXPORT_NAME alone.
-func (h *ServerHandshake) admit(opt Option, n uint32) error {
+// admit says whether an option with n bytes of data may be haggled over at all.
+func (h *ServerHandshake) admit(n uint32) error {
 	switch m := binary.BigEndian.Uint64(h.in); {
 	case m != magicOption:
 		return violation("an option begins with its magic", "%#x", m)
 	case n > maxOptionSkip:
 		return violation("an option's data is of reasonable length", "%d bytes", n)
-	case h.options == MaxOptions+len(h.exports):
+	case h.options == MaxOptions*(1+h.listed):
 		return violation("a client comes to an end of its options", "more than %d", h.options)
-	case !h.fixed && opt != OptExportName:
-		return violation("without fixed newstyle there is only EXPORT_NAME", "%v", opt)
 	}
 	return nil
 }
@@ -212,13 +215,16 @@ func (h *ServerHandshake) startTLS(data []byte) {
 }
 
 // headers: "Option types", STRUCTURED_REPLY and EXTENDED_HEADERS. The latter
-// brings structured replies with it and cannot be taken back.
+// brings structured replies with it and cannot be taken back. Either is
+// negotiated once, as in QEMU and nbdkit.
 func (h *ServerHandshake) headers(opt Option, data []byte) {
 	switch {
 	case len(data) > 0:
 		h.refuse(opt, RepErrInvalid, opt.String()+" has no data")
 	case opt == OptStructuredReply && h.dialect.Extended:
 		h.refuse(opt, RepErrExtHeaderReqd, "extended headers have structured replies")
+	case opt == OptStructuredReply && h.dialect.Structured || h.dialect.Extended:
+		h.refuse(opt, RepErrInvalid, opt.String()+" was negotiated already")
 	default:
 		h.dialect.Structured = true
 		h.dialect.Extended = h.dialect.Extended || opt == OptExtendedHeaders
@@ -273,6 +279,7 @@ func (h *ServerHandshake) list(data []byte) {
 		h.reply(OptList, RepServer, append(append(b, e.Name...), e.Description...))
 	}
 	h.reply(OptList, RepAck, nil)
+	h.listed = len(h.exports)
 }
 
 // info: "Option types", INFO and GO.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -61,10 +62,15 @@ func TestServerTranscripts(t *testing.T) {
 			"0000000000002000 0005" + strings.Repeat("00", 124), "f", false,
 		},
 		{
-			"EXPORT_NAME is all that there is without fixed newstyle", "00000002" + hexOption + "00000001 00000001" + "66",
+			"EXPORT_NAME without fixed newstyle", "00000002" + hexOption + "00000001 00000001" + "66",
 			"0000000000002000 0005", "f", false,
 		},
-		{"GO without fixed newstyle drops the connection", "00000002" + hexOption + "00000007 00000000", "", "", true},
+		{
+			"LIST and GO without fixed newstyle are honoured", "00000000" + hexOption + "00000003 00000001 00" + hexOption + "00000007 00000007" + "00000001 66 0000",
+			hexReply + "00000003 80000003" + hexMessage("LIST has no data") +
+				hexReply + "00000007 00000003 0000000c" + "0000 0000000000002000 0005" + hexReply + "00000007 00000001 00000000",
+			"f", false,
+		},
 		{"EXPORT_NAME of no export drops the connection", flags3 + hexOption + "00000001 00000001" + "78", "", "", true},
 		{
 			"EXPORT_NAME of an export that does not open drops the connection",
@@ -141,8 +147,8 @@ func TestServerTranscripts(t *testing.T) {
 		{"an option beyond all bounds drops the connection", flags3 + hexOption + "000000ff 04000001", "", "", true},
 		{"a bad option magic drops the connection", flags3 + "0000000000000000 00000001 00000000", "", "", true},
 		{
-			"too many options drop the connection", flags3 + strings.Repeat(hexOption+"000000fe 00000000", MaxOptions+5),
-			strings.Repeat(hexReply+"000000fe 80000001 00000000", MaxOptions+4), "", true,
+			"too many options drop the connection", flags3 + strings.Repeat(hexOption+"000000fe 00000000", MaxOptions+1),
+			strings.Repeat(hexReply+"000000fe 80000001 00000000", MaxOptions), "", true,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -266,6 +272,73 @@ func TestRefusalReachesTheClientWithItsMessage(t *testing.T) {
 	var refusal *OptionError
 	if !errors.As(err, &refusal) || refusal.Reply != RepErrUnknown || refusal.Message != "can_fua failed for broken" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOptionsGrowWithTheExportsThatWereListed: a client may ask about each.
+func TestOptionsGrowWithTheExportsThatWereListed(t *testing.T) {
+	const list, other = hexOption + "00000003 00000000", hexOption + "000000fe 00000000"
+	exports := testExports()
+	for _, test := range []struct {
+		first string
+		most  int
+	}{{other, MaxOptions}, {list, MaxOptions * (1 + len(exports))}, {list + list, MaxOptions * (1 + len(exports))}} {
+		h := NewServerHandshake(exports, ConnInfo{})
+		before := unhex(t, "00000003"+test.first)
+		feed(h, before, len(before))
+		one := unhex(t, other)
+		n := len(before) / len(one)
+		for ; !h.Done() && n < 2*test.most; n++ {
+			feed(h, one, len(one))
+		}
+		if n-1 != test.most {
+			t.Errorf("after %s the server took %d options, expected %d", test.first, n-1, test.most)
+		}
+	}
+}
+
+// TestOptionsWaitWhileOutputIsNotTaken: LIST is answered with more than it has
+// itself, and a client may send many before it reads.
+func TestOptionsWaitWhileOutputIsNotTaken(t *testing.T) {
+	dev := newRAM(sim.NewLoop(), testSize)
+	var exports []*Export
+	for i := range 500 {
+		exports = append(exports, &Export{Name: fmt.Sprintf("%0200d", i), Device: dev})
+	}
+	h := NewServerHandshake(exports, ConnInfo{})
+	const lists = 20
+	h.Feed(unhex(t, "00000003"+strings.Repeat(hexOption+"00000003 00000000", lists)))
+	total, longest := 0, 0
+	for out := h.Output(); len(out) > 0; out = h.Output() {
+		total, longest = total+len(out), max(longest, len(out))
+		h.Feed(nil)
+	}
+	one := len(exports)*(optionReplySize+4+200) + optionReplySize
+	if want := greetingSize + lists*one; total != want {
+		t.Errorf("%d bytes of output, expected %d", total, want)
+	}
+	if longest > maxUnsent+one {
+		t.Errorf("%d bytes waited to be taken, expected at most those of one answer more than %d", longest, maxUnsent)
+	}
+}
+
+func TestHandshakeTimeGrowsWithTheExportsThatWereListed(t *testing.T) {
+	began := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name    string
+		stepped time.Duration // since the beginning
+		listed  int
+		until   time.Duration
+	}{
+		{"without LIST there is one time for all", 20 * time.Second, 0, 30 * time.Second},
+		{"with it, a second more for each export", 20 * time.Second, 5, 35 * time.Second},
+		{"but none for one option", 20 * time.Second, 1024, 50 * time.Second},
+		{"and an end", 1053 * time.Second, 1024, 1054 * time.Second},
+	} {
+		got := handshakeTime{NegotiationTimeout}.until(began, began.Add(test.stepped), test.listed)
+		if got != began.Add(test.until) {
+			t.Errorf("%s: until %v, expected %v", test.name, got.Sub(began), test.until)
+		}
 	}
 }
 

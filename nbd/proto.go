@@ -114,10 +114,14 @@ const (
 const (
 	// MaxString is the protocol's limit for a string, in bytes.
 	MaxString = 4096
-	// MaxOptions is how many options a client may haggle over, as in nbdkit.
+	// MaxOptions is how many options a client may haggle over, and again for each
+	// export that was listed to it, as in nbdkit.
 	MaxOptions = 32
-	// MaxExports is how many exports a server has: that many options more.
+	// MaxExports is how many exports a server has.
 	MaxExports = 1024
+	// maxUnsent is how much of a handshake's output may wait to be sent before
+	// the next option is looked at.
+	maxUnsent = 64 << 10
 	// maxOptionData is the longest option that is looked at: a longest name and
 	// every information request there could be. Longer ones are skipped.
 	maxOptionData = 64 << 10

@@ -58,6 +58,11 @@ type Server struct {
 	conns     map[*serverSocket]bool
 	closed    bool
 	past      Counts // of connections that have ended
+
+	notices  Notices
+	failures failures
+	lacking  atomic.Uint64 // WRITEs without PAYLOAD_LEN
+	lackers  []*Export     // of which clients send such; under mu
 }
 
 // NewServer returns a server of these exports, of which all devices are on
@@ -107,6 +112,7 @@ func (s *Server) RemoveExport(ctx context.Context, name string) error {
 	}
 	gone := s.exports[i]
 	s.exports = slices.Delete(slices.Clone(s.exports), i, i+1)
+	s.lackers = slices.DeleteFunc(s.lackers, func(x *Export) bool { return x == gone })
 	s.mu.Unlock()
 
 	var conns []*serverSocket
@@ -238,7 +244,7 @@ func (s *Server) track(l net.Listener) bool {
 // nil if the client disconnected as the protocol asks.
 func (s *Server) ServeConn(c net.Conn) error {
 	widen(c)
-	k := &serverSocket{server: s, sock: socket{conn: c}, done: make(chan struct{}), room: make(chan struct{}, 1)}
+	k := &serverSocket{server: s, sock: socket{conn: c}, client: clientName(c), done: make(chan struct{}), room: make(chan struct{}, 1)}
 	defer k.free()
 	if !s.add(k) {
 		return ErrServerClosed
@@ -329,6 +335,8 @@ type serverSocket struct {
 	sock   socket
 	secure bool // what goes over it is TLS
 	id     uint32
+	client string // see clientName
+	lacks  bool   // it has sent WRITE without PAYLOAD_LEN; the reader's
 	out    *outQueue
 	in     *intake
 	done   chan struct{}
@@ -357,9 +365,10 @@ func (k *serverSocket) serve(c net.Conn) error {
 	real := k.server.real
 	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: c.RemoteAddr().String()})
 	h.Offer(k.server.policy)
-	stream, rest, err := shake(c, h, k.server.patience, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	stream, rest, err := shake(c, h, handshakeTime{k.server.patience}, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
 	defer func() { _ = stream.Close() }() // tells the peer, where that is TLS's way; with an error, too
 	if err != nil {
+		k.server.handshakeFailed(k, err)
 		return err
 	}
 	k.out = newOutQueue(stream)
@@ -435,6 +444,9 @@ func (k *serverSocket) parse() error {
 		p := parsed{at: now}
 		if err := k.info.decodeRequest(k.in.have()[:size], &p.Header); err != nil {
 			return err
+		}
+		if k.info.lacksPayloadLen(&p.Header) {
+			k.lacksPayloadLen()
 		}
 		whole := k.info.payload(&p.Header) <= uint64(len(k.in.have())-size)
 		if !whole && len(k.parsed) > 0 {

@@ -28,6 +28,11 @@ func (f *TLSFiles) Validate() error {
 
 // Server is what a server does with these files: it shows its certificate, and
 // if there is a CA, wants one of the client that this CA has signed.
+//
+// It does not tell the client which CA that is. GnuTLS before 3.8.13, which QEMU
+// and libnbd use, finds none of its RSA keys fit for what Go asks for in TLS 1.3,
+// and sends no certificate; if it is told no CA, it sends the only one it has.
+// So the server verifies it itself, as crypto/tls else would.
 func (f *TLSFiles) Server() (*tls.Config, error) {
 	c, err := f.config()
 	switch {
@@ -36,10 +41,25 @@ func (f *TLSFiles) Server() (*tls.Config, error) {
 	case len(c.Certificates) == 0:
 		return nil, errors.New("TLS: a server needs a certificate and its key")
 	case f.CA != "":
-		c.ClientCAs, c.ClientAuth = c.RootCAs, tls.RequireAndVerifyClientCert
+		c.ClientAuth, c.VerifyConnection = tls.RequireAnyClientCert, verifyClient(c.RootCAs)
 	}
 	c.RootCAs = nil
 	return c, nil
+}
+
+// verifyClient returns a function that verifies a client's certificate.
+func verifyClient(roots *x509.CertPool) func(tls.ConnectionState) error {
+	return func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("the client has shown no certificate")
+		}
+		o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+		for _, c := range s.PeerCertificates[1:] {
+			o.Intermediates.AddCert(c)
+		}
+		_, err := s.PeerCertificates[0].Verify(o)
+		return err
+	}
 }
 
 // Client is what a client does with them: it wants a certificate that the CA,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +105,81 @@ func TestWhoIsRefusedByTLS(t *testing.T) {
 			}
 			s.idles(t)
 		})
+	}
+}
+
+// TestKeysOfEachAlgorithm of CA and clients, by each version of TLS. GnuTLS before
+// 3.8.13 shows an RSA client's certificate in TLS 1.3 only if it is told no CA.
+func TestKeysOfEachAlgorithm(t *testing.T) {
+	for _, authorities := range []testcerts.Algorithm{testcerts.EC, testcerts.RSA} {
+		for _, leaves := range []testcerts.Algorithm{testcerts.EC, testcerts.RSA} {
+			certs := testcerts.NewOf(t, authorities, leaves)
+			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+				t.Run(string(authorities+" CA, "+leaves+" client, ")+tls.VersionName(version), func(t *testing.T) {
+					asksOfClients(t, certs, version)
+				})
+			}
+		}
+	}
+}
+
+// asksOfClients checks that a client with a certificate is served, and which
+// CAs it was told.
+func asksOfClients(t *testing.T, certs testcerts.Dir, version uint16) {
+	t.Helper()
+	s := secureSite(t, "tcp", ForcedTLS, serverFiles(certs, true))
+	d := dialerWith(t, clientFiles(certs, true), s.uri)
+	own, asked := d.TLS.Certificates[0], 0
+	d.TLS.MaxVersion, d.TLS.MinVersion = version, version
+	d.TLS.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if asked++; len(r.AcceptableCAs) > 0 {
+			t.Errorf("the client is told %d CAs", len(r.AcceptableCAs))
+		}
+		return &own, r.SupportsCertificate(&own)
+	}
+	if x, _, err := d.Ask(within(t), s.uri, OptInfo); err != nil || x.Size != testSize || asked != 1 {
+		t.Errorf("told %+v, asked %d times: %v", x, asked, err)
+	}
+}
+
+// TestACertificateIsVerifiedAgainWhenASessionIsResumed: the client, which has a
+// ticket of an earlier server with the same key, is not asked for it.
+func TestACertificateIsVerifiedAgainWhenASessionIsResumed(t *testing.T) {
+	certs, strangers := testcerts.New(t), testcerts.New(t)
+	resuming := func(ca testcerts.Dir) (*site, *atomic.Int32) {
+		resumed := new(atomic.Int32)
+		config, err := (&TLSFiles{Cert: certs.Path(testcerts.ServerCert), Key: certs.Path(testcerts.ServerKey), CA: ca.Path(testcerts.CA)}).Server()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.SetSessionTicketKeys([][32]byte{{1}})
+		verify := config.VerifyConnection
+		config.VerifyConnection = func(c tls.ConnectionState) error {
+			if c.DidResume {
+				resumed.Add(1)
+			}
+			return verify(c)
+		}
+		s := newSite(t, "tcp", func(s *Server) { s.UseTLS(ForcedTLS, config) })
+		s.uri.TLS = true
+		return s, resumed
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		first, again := resuming(certs)
+		other, elsewhere := resuming(strangers)
+		d := dialerWith(t, clientFiles(certs, true), first.uri)
+		d.TLS.ClientSessionCache, d.TLS.MaxVersion = tls.NewLRUClientSessionCache(1), version
+		for range 2 {
+			if _, _, err := d.Ask(within(t), first.uri, OptInfo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := d.Ask(within(t), other.uri, OptInfo); err == nil {
+			t.Errorf("%s: a server of another CA took the ticket for a certificate", tls.VersionName(version))
+		}
+		if again.Load() != 1 || elsewhere.Load() != 1 {
+			t.Errorf("%s: %d and %d sessions were resumed, expected 1 and 1", tls.VersionName(version), again.Load(), elsewhere.Load())
+		}
 	}
 }
 

@@ -29,15 +29,16 @@ func (x *ExportInfo) checkRange(h *Header) devices.Errno {
 		}
 	case h.Op > devices.OpBlockStatus || h.Op == cmdDisc:
 		return devices.EINVAL // "Error values": unknown command
-	case h.Length == 0 || h.Offset > x.Size || h.Length > x.Size-h.Offset:
+	case h.Offset > x.Size || h.Length > x.Size-h.Offset:
 		return outOfRange(h.Op)
+	case h.Length == 0:
+		return devices.EINVAL // "Request types": unspecified, and SHOULD NOT disconnect
 	}
 	return devices.OK
 }
 
 // outOfRange: "Error values": ENOSPC SHOULD answer what would write past the
-// end, EINVAL the rest. A request of length 0 is unspecified; nbdkit treats it
-// the same way.
+// end, EINVAL the rest.
 func outOfRange(op devices.Op) devices.Errno {
 	if op == devices.OpWrite || op == devices.OpWriteZeroes {
 		return devices.ENOSPC
@@ -50,17 +51,14 @@ func outOfRange(op devices.Op) devices.Errno {
 // where it means nothing ("Command flags").
 func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
 	f := h.Flags
-	if x.Extended { // "Extended request message": WRITE, and WRITE alone here, MUST have PAYLOAD_LEN
-		if (f&devices.PayloadLen != 0) != (h.Op == devices.OpWrite) {
-			return devices.EINVAL
-		}
-		f &^= devices.PayloadLen
+	if x.Extended && h.Op == devices.OpWrite {
+		f &^= devices.PayloadLen // see lacksPayloadLen
 	}
 	switch {
 	case f == 0:
 		return devices.OK
 	case f&^knownFlags != 0:
-		return devices.EINVAL
+		return devices.EINVAL // with PAYLOAD_LEN: no other command here sends a payload
 	case f&(devices.NoHole|devices.FastZero) != 0 && h.Op != devices.OpWriteZeroes:
 		return devices.EINVAL
 	case f&devices.DF != 0 && (h.Op != devices.OpRead || x.Flags&SendDF == 0):
@@ -73,6 +71,13 @@ func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
 		return devices.EINVAL
 	}
 	return devices.OK
+}
+
+// lacksPayloadLen reports whether h is a WRITE of which the client forgot
+// PAYLOAD_LEN. "Extended request message": WRITE MUST have it. QEMU sends none,
+// and its server accepts that; what the length says is certain either way.
+func (x *ExportInfo) lacksPayloadLen(h *Header) bool {
+	return x.Extended && h.Op == devices.OpWrite && h.Flags&devices.PayloadLen == 0
 }
 
 // checkBlock: "Block size constraints": EINVAL SHOULD answer what goes against

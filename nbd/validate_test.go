@@ -47,8 +47,12 @@ func TestRules(t *testing.T) {
 		{"trim past the end is EINVAL", everything, Header{Op: trim, Offset: testSize, Length: 1}, inval},
 		{"cache past the end is EINVAL", everything, Header{Op: cache, Offset: testSize, Length: 1}, inval},
 		{"offset near 2^64 does not wrap", everything, Header{Op: read, Offset: 1<<64 - 1, Length: 2}, inval},
-		{"write of nothing is ENOSPC", everything, Header{Op: write}, nospc},
 		{"read of nothing is EINVAL", everything, Header{Op: read}, inval},
+		{"write of nothing is EINVAL", everything, Header{Op: write}, inval},
+		{"write_zeroes of nothing is EINVAL", everything, Header{Op: zeroes, Offset: 512}, inval},
+		{"trim of nothing is EINVAL", everything, Header{Op: trim, Offset: testSize}, inval},
+		{"cache of nothing is EINVAL", everything, Header{Op: cache}, inval},
+		{"write of nothing past the end is ENOSPC", everything, Header{Op: write, Offset: testSize + 1}, nospc},
 
 		{"flush with an offset is EINVAL", everything, Header{Op: flush, Offset: 512}, inval},
 		{"flush with a length is EINVAL", everything, Header{Op: flush, Length: 512}, inval},
