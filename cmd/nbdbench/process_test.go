@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"nbdbench/nbd"
 	"nbdbench/results"
 )
 
@@ -89,6 +91,86 @@ func TestServeSaysItsURIFirstAndEndsWith0WhenTold(t *testing.T) {
 		if _, err := os.Stat(socket); err == nil {
 			t.Errorf("%v: the socket is still there", sig)
 		}
+	}
+}
+
+// TestServeWithSocketsOfItsOwnLeavesStdoutAlone: systemd's protocol, where stdout
+// may be for data.
+func TestServeWithSocketsOfItsOwnLeavesStdoutAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	// LISTEN_PID is the pid of the program itself, which only a shell can set.
+	c := program(t, "serve", "ram", "--size", "1MiB")
+	c.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`, "sh", c.Path}, c.Args[1:]...)
+	c.Path, c.ExtraFiles = "/bin/sh", []*os.File{file}
+	var stdout bytes.Buffer
+	c.Stdout = &stdout
+	talk, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill() }) // of one that has ended: an error without weight
+	lines := bufio.NewReader(talk)
+	want := "nbd+unix:///?socket=" + path + "\n"
+	for line := ""; line != want; {
+		if line, err = lines.ReadString('\n'); err != nil {
+			t.Fatalf("stderr ends without %q: %v", want, err)
+		}
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, lines); err != nil {
+		t.Error(err)
+	}
+	if code := exitCode(t, c.Wait()); code != exitOK || stdout.Len() > 0 {
+		t.Errorf("exit %d, stdout %q", code, stdout.String())
+	}
+}
+
+// TestServeThatDoesNotBeginLeavesNoImage.
+func TestServeThatDoesNotBeginLeavesNoImage(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	for _, c := range []struct{ device, size, want string }{
+		{"ram", "0", "--size: expected at least one block"},
+		{"ram", "513", "--size: ram: expected a multiple of 512, the logical block, from 512 to 16PiB, got 513"},
+		{"hdd-7200", "4KiB", "--size: hdd-7200: expected a multiple of 512, the logical block, from 1MiB to 16PiB, got 4KiB"},
+		{"ram", "16MiB", `unknown device "nosuch"`},
+	} {
+		o := invoke("serve", c.device, "--size", c.size, "--image", image, "--export", "other=nosuch")
+		if o.code != exitUsage || o.stdout != "" || !strings.Contains(o.stderr, c.want) {
+			t.Errorf("%s of %s: exit %d, stdout %q, stderr %q; expected exit 2 and %q", c.device, c.size, o.code, o.stdout, o.stderr, c.want)
+		}
+		if _, err := os.Stat(image); err == nil {
+			t.Errorf("%s of %s: a file is left", c.device, c.size)
+			_ = os.Remove(image)
+		}
+	}
+}
+
+func TestServeHasDevicesOfOneBlock(t *testing.T) {
+	s := serve(t, "ram", "--size", "512")
+	u, err := nbd.ParseURI(s.uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, _, err := nbd.Ask(t.Context(), u, nbd.OptInfo); err != nil || x.Size != 512 {
+		t.Errorf("%d bytes: %v", x.Size, err)
+	}
+	if code, _ := s.stop(t, syscall.SIGTERM); code != exitOK {
+		t.Errorf("exit %d", code)
 	}
 }
 

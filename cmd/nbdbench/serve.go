@@ -22,7 +22,7 @@ import (
 
 const serveHelp = `Serve one simulated device, in real time, to any NBD client.
 
-Once it listens, the first line of stdout is its URI:
+Once it listens, the first line of stdout is its URI, and all else is on stderr:
 
   nbdbench serve nvme-990pro                        on a Unix socket of its own
   nbdbench serve hdd-7200 --strategy none           FUA is not advertised
@@ -32,7 +32,10 @@ Once it listens, the first line of stdout is its URI:
 
 With --tls-cert clients must use TLS; --tls allow lets them. With --tls-ca they
 must show a certificate that it has signed. Started by systemd with sockets
-(LISTEN_FDS), it serves those.
+(LISTEN_FDS), it serves those, and says its URI on stderr.
+
+--size is a multiple of the device's logical block, 512 bytes unless the profile
+has another: one block or more of ram, 1 MiB or more of what has a mechanism.
 
 The content is bytes in memory: what is written is there until the process ends.
 With --image it is a sparse file: what is durable is there for the next serve,
@@ -100,7 +103,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&files.CA, "tls-ca", "", "clients must show a certificate that this one, a file in PEM, has signed")
 	f.StringVar(&strategy, "strategy", "pass", "whose server half goes around the device; see run --help")
 	f.StringVar(&advertise, "advertise", "", "flush,fua or less: override what the strategy advertises")
-	f.StringVar(&size, "size", "", "of the device (default: the profile's)")
+	f.StringVar(&size, "size", "", "of each device, in whole blocks (default: the profile's)")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")
 	f.DurationVar(&delay, "delay", 0, "add to the time of every command")
 	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
@@ -180,6 +183,9 @@ func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size str
 		n, err := units.ParseSize(size)
 		if err != nil {
 			return usage("--size: %w", err)
+		}
+		if n == 0 {
+			return usage("--size: expected at least one block of the device, got 0")
 		}
 		config.Size = uint64(n)
 	}

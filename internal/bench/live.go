@@ -10,6 +10,7 @@ import (
 	"nbdbench/devices/history"
 	"nbdbench/devices/image"
 	"nbdbench/devices/layer"
+	"nbdbench/internal/conf"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -68,13 +69,38 @@ func newLive(c *ServeConfig, name string, loop *sim.Loop, media devices.Media) (
 			return nil, &layer.Unsupported{Reason: "--fault no-capacitor: " + err.Error()}
 		}
 	}
+	if profile, err = resized(profile, c.Size); err != nil {
+		return nil, err
+	}
 	l := &live{name: name, config: c, profile: profile, loop: loop, media: media}
 	if l.media == nil {
 		if err := l.openMedia(); err != nil {
 			return nil, err
 		}
 	}
-	return l, l.power()
+	if err := l.power(); err != nil {
+		return nil, errors.Join(err, l.discard())
+	}
+	return l, nil
+}
+
+// resized is the profile with the size that --size asks for.
+func resized(p *catalog.Profile, size uint64) (*catalog.Profile, error) {
+	q, err := p.Resized(size)
+	var field *conf.FieldError
+	if errors.As(err, &field) && field.Path == "size" {
+		return nil, conf.At("--size", "%s: %s", p.Name, field.Msg)
+	}
+	return q, err
+}
+
+// discard closes the image of a device that was not made, without leaving one
+// that was not there before.
+func (l *live) discard() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Discard()
 }
 
 // openMedia opens the medium: a file if the configuration has one.
@@ -83,11 +109,7 @@ func (l *live) openMedia() (err error) {
 		l.media = devices.NewMedia(devices.RealBytes)
 		return nil
 	}
-	size := uint64(l.profile.Size)
-	if l.config.Size != 0 {
-		size = l.config.Size
-	}
-	if l.file, err = image.Open(l.config.Image, image.Options{Size: size, Sync: l.config.ImageSync}); err != nil {
+	if l.file, err = image.Open(l.config.Image, image.Options{Size: uint64(l.profile.Size), Sync: l.config.ImageSync}); err != nil {
 		return fmt.Errorf("%w: %w", ErrImage, err)
 	}
 	l.media = l.file
@@ -105,7 +127,7 @@ func (l *live) power() error {
 	if l.cuts == 0 {
 		seed = c.Seed
 	}
-	model, err := l.profile.Open(l.loop, catalog.Options{Mode: devices.RealBytes, Size: c.Size, Seed: seed, Media: g})
+	model, err := l.profile.Open(l.loop, catalog.Options{Mode: devices.RealBytes, Seed: seed, Media: g})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
+	"sync"
 	"time"
+	"unicode"
 
 	"nbdbench/devices"
 	"nbdbench/devices/fault"
@@ -72,22 +75,27 @@ func (c *ServeConfig) Validate() error {
 type NamedDevice struct{ Name, Device string }
 
 // Serve serves until ctx ends and then drains. Once it listens it writes the
-// URI to ready, alone on a line; at the end it tells on talk what it has served.
+// URI to ready, alone on a line, and at the end to talk what it has served. With
+// sockets that the process was started with, who did so knows the URI, and may
+// have stdout for something else: then it goes to talk.
 func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	loop := sim.NewLoop()
-	uris, listeners, cleanup, err := c.listen()
+	at, err := c.listen()
 	if err != nil {
 		return err
 	}
-	defer cleanup()
-	lives, err := c.lives(loop, uris[0].Export)
+	defer at.cleanup()
+	if at.activated {
+		ready = talk
+	}
+	lives, err := c.lives(loop, at.uris[0].Export)
 	defer func() { closeLives(lives, talk) }()
 	if err != nil {
-		return errors.Join(err, closeAll(listeners))
+		return errors.Join(err, closeAll(at.sockets))
 	}
 	real, err := sim.NewReal(loop)
 	if err != nil {
-		return errors.Join(err, closeAll(listeners))
+		return errors.Join(err, closeAll(at.sockets))
 	}
 	server := nbd.NewServer(real, exportsOf(lives)...)
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
@@ -95,19 +103,20 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	}
 	scheduleServer(slices.ContainsFunc(lives, (*live).takesTime), server.WhenCrowded)
 	server.BlockWhenAlone()
+	server.Notify(noticesTo(talk))
 	if err := c.secure(server); err != nil {
-		return errors.Join(err, closeAll(listeners), real.Close())
+		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
 	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives, own: len(lives)})
 	if err != nil {
-		return errors.Join(err, closeAll(listeners), real.Close())
+		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
 	defer closeControl()
-	served := make(chan error, len(listeners))
-	for _, l := range listeners {
+	served := make(chan error, len(at.sockets))
+	for _, l := range at.sockets {
 		go func() { served <- server.Serve(l) }()
 	}
-	for _, uri := range uris {
+	for _, uri := range at.uris {
 		if _, err := fmt.Fprintln(ready, uri); err != nil {
 			return errors.Join(err, server.Close(), real.Close())
 		}
@@ -119,12 +128,53 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 		defer cancel()
 		err = server.Shutdown(drain)
 	}
-	n := server.Counts()
-	fmt.Fprintf(talk, "served %d reads, %d writes, %d FUA writes, %d flushes; replies late: %v\n", n.Read, n.Write, n.WriteFUA, n.Flush, server.Lateness())
+	summarize(server, talk)
 	if errors.Is(err, nbd.ErrServerClosed) {
 		err = nil
 	}
 	return errors.Join(err, server.Close(), real.Close())
+}
+
+// summarize says what has been served.
+func summarize(server *nbd.Server, talk io.Writer) {
+	n := server.Counts()
+	fmt.Fprintf(talk, "served %d reads, %d writes, %d FUA writes, %d flushes; replies late: %v\n", n.Read, n.Write, n.WriteFUA, n.Flush, server.Lateness())
+	if n := server.LackingPayloadLen(); n > 0 {
+		fmt.Fprintf(talk, "%d writes came under extended headers without NBD_CMD_FLAG_PAYLOAD_LEN\n", n)
+	}
+}
+
+// noticesTo has a server's notices written to talk, a line each. Parts of a cause
+// are the client's own words.
+func noticesTo(talk io.Writer) nbd.Notices {
+	var mu sync.Mutex
+	say := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(talk, format+"\n", args...)
+	}
+	return nbd.Notices{
+		HandshakeFailed: func(client, cause string, unreported uint64) {
+			more := ""
+			if unreported > 0 {
+				more = fmt.Sprintf(" (%d more handshakes failed since the last such line)", unreported)
+			}
+			say("handshake with %s failed: %s%s", client, printable(cause), more)
+		},
+		LacksPayloadLen: func(client, export string) {
+			say("%s sends WRITE without NBD_CMD_FLAG_PAYLOAD_LEN to export %q: accepted, though extended headers demand it; not reported again for this export", client, export)
+		},
+	}
+}
+
+// printable has ? in place of what does not print.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 func closeAll(ls []net.Listener) error {
@@ -147,7 +197,10 @@ func (c *ServeConfig) lives(loop *sim.Loop, first string) (out []*live, err erro
 		}
 		l, err := newLive(&one, m.Name, loop, nil)
 		if err != nil {
-			return out, err
+			for _, l := range out {
+				err = errors.Join(err, l.discard())
+			}
+			return nil, err
 		}
 		out = append(out, l)
 	}
@@ -243,39 +296,53 @@ func (c *ServeConfig) dress(loop *sim.Loop, name string, model devices.Device) (
 	return d, nil
 }
 
+// listening is where clients come in.
+type listening struct {
+	uris      []nbd.URI
+	sockets   []net.Listener
+	activated bool   // the process was started with them
+	cleanup   func() // removes what listen made
+}
+
 // listen opens the socket that the URI names, or takes those that the process
-// was started with. cleanup removes what it made.
-func (c *ServeConfig) listen() (us []nbd.URI, ls []net.Listener, cleanup func(), err error) {
-	cleanup = func() {}
+// was started with.
+func (c *ServeConfig) listen() (listening, error) {
+	at := listening{cleanup: func() {}}
 	u := nbd.URI{Network: "unix"}
 	if c.Listen != "" {
+		var err error
 		if u, err = nbd.ParseURI(c.Listen); err != nil {
-			return nil, nil, cleanup, err
+			return at, err
 		}
 	} else {
-		if ls, err = nbd.Activated(); err != nil {
-			return nil, nil, cleanup, err
-		}
-		for _, l := range ls {
-			a := nbd.URIOf(l)
-			a.TLS = c.Secure == nbd.ForcedTLS
-			us = append(us, a)
-		}
-		if len(ls) > 0 {
-			return us, ls, cleanup, nil
+		if err := at.activate(c.Secure == nbd.ForcedTLS); err != nil || at.activated {
+			return at, err
 		}
 		dir, err := os.MkdirTemp("", "nbdbench")
 		if err != nil {
-			return nil, nil, cleanup, err
+			return at, err
 		}
-		cleanup = func() { _ = os.RemoveAll(dir) } // nothing of it is missed
+		at.cleanup = func() { _ = os.RemoveAll(dir) } // nothing of it is missed
 		u.Address = filepath.Join(dir, "socket")
 	}
 	u.TLS = c.Secure == nbd.ForcedTLS
 	l, u, err := nbd.Listen(u)
 	if err != nil {
-		cleanup()
-		return nil, nil, func() {}, err
+		at.cleanup()
+		return at, err
 	}
-	return []nbd.URI{u}, []net.Listener{l}, cleanup, nil
+	at.uris, at.sockets = []nbd.URI{u}, []net.Listener{l}
+	return at, nil
+}
+
+// activate takes the sockets that the process was started with, if there are any.
+func (at *listening) activate(secure bool) error {
+	ls, err := nbd.Activated()
+	for _, l := range ls {
+		u := nbd.URIOf(l)
+		u.TLS = secure
+		at.uris = append(at.uris, u)
+	}
+	at.sockets, at.activated = ls, len(ls) > 0
+	return err
 }
