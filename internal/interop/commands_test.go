@@ -1,6 +1,9 @@
 package interop
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,6 +39,27 @@ var everyCommand = []string{
 
 // TestQemuSendsFUAOrFlushes: qemu writes with FUA where that is advertised, and
 // otherwise writes and flushes.
+// TestTheREADMEsClients: what the README has other programs do with
+// what it serves, whichever versions of them are installed.
+func TestTheREADMEsClients(t *testing.T) {
+	need(t, "qemu-io", "nbdinfo")
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const uri = `'nbd+unix:///?socket=/tmp/disk'`
+	lines := regexp.MustCompile(`(?m)^(nbdinfo|qemu-io -f raw -c '([^']*)') `+regexp.QuoteMeta(uri)).FindAllStringSubmatch(string(text), -1)
+	if len(lines) != 2 || lines[1][2] == "" || !strings.Contains(string(text), "nbdbench serve hdd-7200 --listen "+uri) {
+		t.Fatalf("expected the README to serve hdd-7200 at %s to nbdinfo and qemu-io, found %q", uri, lines)
+	}
+	s := serve(t, "hdd-7200", "--listen", "nbd+unix:///?socket="+filepath.Join(t.TempDir(), "disk"))
+	must(t, "", "nbdinfo", s.uri)
+	must(t, "", "qemu-io", "-f", "raw", "-c", lines[1][2], s.uri)
+	if c := s.counts(); c.writesFUA != 1 || c.writes != 0 {
+		t.Errorf("served %+v, expected one FUA write", c)
+	}
+}
+
 func TestQemuSendsFUAOrFlushes(t *testing.T) {
 	need(t, "qemu-io")
 	flushes := map[string]int{}

@@ -1,10 +1,14 @@
 package interop
 
 import (
+	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"nbdbench/nbd"
 )
 
 // port is the port of a server that listens on TCP.
@@ -98,6 +102,39 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	script(t, "socket_activation.py", path)
+}
+
+// TestNothingButDataIsOnStdout of a server that nbdcopy starts, as it writes the
+// data there itself.
+func TestNothingButDataIsOnStdout(t *testing.T) {
+	need(t, "nbdcopy")
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := must(t, "", "nbdcopy", "--", "[", path, "serve", "ram", "--size", "1MiB", "]", "-")
+	if out != strings.Repeat("\x00", 1<<20) {
+		t.Errorf("%d bytes, expected 1 MiB of zeros; they begin with %.60q", len(out), out)
+	}
+}
+
+// TestEveryExportIsListed: as many as a server may have. Clients ask two or three
+// questions about each.
+func TestEveryExportIsListed(t *testing.T) {
+	need(t, "nbdinfo", "qemu-nbd")
+	socket := filepath.Join(t.TempDir(), "s")
+	args := []string{"ram", "--size", "1MiB", "--listen", "nbd+unix:///disk?socket=" + socket}
+	for i := range nbd.MaxExports - 1 {
+		args = append(args, "--export", fmt.Sprintf("disk%d=ram", i))
+	}
+	s := serve(t, args...)
+	if out := must(t, "", "nbdinfo", "--list", s.uri); strings.Count(out, "\nexport=") != nbd.MaxExports {
+		t.Errorf("nbdinfo lists %d of %d exports", strings.Count(out, "\nexport="), nbd.MaxExports)
+	}
+	out := must(t, "", "qemu-nbd", "--list", "-k", socket)
+	if strings.Count(out, "\n export: ") != nbd.MaxExports || strings.Count(out, "base:allocation") != nbd.MaxExports {
+		t.Errorf("qemu-nbd lists %d of %d exports", strings.Count(out, "\n export: "), nbd.MaxExports)
+	}
 }
 
 // TestAllocation: what is told of a device's content.

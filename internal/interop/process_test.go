@@ -240,7 +240,8 @@ func (s *server) counts() (c counts) {
 	s.t.Helper()
 	talk := s.stop()
 	const format = "served %d reads, %d writes, %d FUA writes, %d flushes"
-	if _, err := fmt.Sscanf(talk, format, &c.reads, &c.writes, &c.writesFUA, &c.flushes); err != nil {
+	_, served, _ := strings.Cut("\n"+talk, "\nserved ") // after what it has reported
+	if _, err := fmt.Sscanf("served "+served, format, &c.reads, &c.writes, &c.writesFUA, &c.flushes); err != nil {
 		s.t.Fatalf("expected what was served, got %q: %v", talk, err)
 	}
 	return c
