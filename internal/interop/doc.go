@@ -7,7 +7,9 @@
 //	flags        nbdinfo                what each strategy advertises, for each profile and override
 //	matrix       all of them            every peer beside our server or our client, plain and over TLS
 //	negotiation  nbd-client, libnbd     LIST, INFO and GO, EXPORT_NAME, a name that is not there, TLS refused,
-//	                                    several exports, a socket from systemd
+//	                                    several exports, as many as there may be, a socket from systemd
+//	TLS          nbdinfo, qemu-io,      client certificates of RSA and EC, and why a handshake failed
+//	             Python's OpenSSL
 //	data         nbdcopy, qemu-img      what went in comes out, through several connections
 //	commands     qemu-io, libnbd        FUA, FLUSH, TRIM, WRITE_ZEROES, and one errno for each rule
 //	load         fio                    verified random writes with flushes, 16 in flight
