@@ -327,7 +327,11 @@ func TestInteropMatrix(t *testing.T) {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.role, r.peer, versions[r.peer], r.what, seen[id+", plain"], seen[id+", TLS"])
 	}
 	t.Logf("\n%s", b.String())
+	section := "matrix"
+	if peersRoot != "" {
+		section = "matrix-next"
+	}
 	if !t.Failed() {
-		updateSection(t, "NBD.md", "matrix", b.String())
+		updateSection(t, "NBD.md", section, b.String())
 	}
 }

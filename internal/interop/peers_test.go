@@ -40,18 +40,26 @@ func find(name string) (string, error) {
 	if name == libnbd {
 		return pythonWithLibnbd()
 	}
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
-	}
-	return exec.LookPath("/usr/sbin/" + name) // not on everybody's PATH
+	return lookPath(name)
 }
 
 // pythonWithLibnbd is a Python that has libnbd: a distribution installs it for
 // its own, which may not be the first on PATH.
 var pythonWithLibnbd = sync.OnceValues(func() (string, error) {
-	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		path, err := exec.LookPath(name)
-		if err == nil && exec.Command(path, "-c", "import nbd").Run() == nil {
+	names := []string{"python3", "/usr/bin/python3"}
+	if peersRoot != "" {
+		names = names[:1]
+	}
+	for _, name := range names {
+		path, err := lookPath(name)
+		if err != nil {
+			continue
+		}
+		c := exec.Command(path, "-c", "import nbd")
+		if err := atRoot(c); err != nil {
+			return "", err
+		}
+		if c.Run() == nil {
 			return path, nil
 		}
 	}

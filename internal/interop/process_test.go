@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
+	if peersRoot != "" && os.Getenv(enteredVariable) == "" {
+		fmt.Fprintln(os.Stderr, enterRoot()) // returns only if it fails
+		os.Exit(1)
+	}
 	code, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -94,6 +98,11 @@ func command(ctx context.Context, t *testing.T, dir string, args ...string) *exe
 	}
 	c := exec.CommandContext(ctx, path, args[1:]...)
 	c.Dir = dir
+	if args[0] != "nbdbench" {
+		if err := atRoot(c); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.WaitDelay = 10 * time.Second // for a grandchild that keeps a pipe open
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "NBDBENCH_") {
