@@ -21,13 +21,17 @@ const enteredVariable = "NBDBENCH_PEERS_ENTERED"
 // peersRoot is the folder of the peers, or empty for those of this machine.
 var peersRoot = os.Getenv(rootVariable)
 
-// enterRoot moves this process into a mount namespace of its own, in which the
-// peers' root shows the files that tests share with peers, and starts the tests
-// there. The mounts end with the last process of the namespace, also after a kill.
+// enterRoot moves this process into namespaces of its own and starts the tests
+// there: of mounts, in which the peers' root shows the files that tests share with
+// peers, and of the network, since suites listen at NBD's own port. Both end with
+// their last process, also after a kill.
 func enterRoot() error {
-	runtime.LockOSThread() // the namespace belongs to a thread until exec
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+	runtime.LockOSThread() // the namespaces belong to a thread until exec
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("%s needs root: unshare: %w", rootVariable, err)
+	}
+	if err := loopback(); err != nil {
+		return err
 	}
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
@@ -63,6 +67,24 @@ func enterRoot() error {
 		return err
 	}
 	return syscall.Exec(self, os.Args, append(os.Environ(), enteredVariable+"=1", rootVariable+"="+root))
+}
+
+// loopback brings up lo, which is all of a new network.
+func loopback() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("lo: %w", err)
+	}
+	return nil
 }
 
 // atRoot has a command run with the peers' root as its own.
