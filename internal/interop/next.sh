@@ -8,7 +8,7 @@ set -eu
 
 suite=trixie
 peers='nbdkit libnbd-bin python3-libnbd qemu-utils fio nbd-client nbd-server'
-tools='build-essential pkgconf libxml2-dev libgnutls28-dev libglib2.0-dev libnl-genl-3-dev gnutls-bin flex bison jq'
+tools='build-essential pkgconf libxml2-dev libgnutls28-dev libglib2.0-dev libnl-genl-3-dev gnutls-bin flex bison jq iproute2'
 
 root=${1:?usage: next.sh FOLDER}
 [ "$(id -u)" = 0 ] || { echo "next.sh: chroot needs root" >&2; exit 1; }
@@ -41,6 +41,7 @@ in_root sh -eu -c '
 	for d in generator include common lib; do make -s -j2 -C $d; done
 	make -s -j2 -C tests check TESTS=
 	make -s -j2 -C interop check TESTS=
+	rm -f sh/nbdsh # built without Python: let PATH find the one of the package
 	cd /src/nbd-*
 	./configure -q --disable-manpages
 	make -s -j2 -C tests/run nbd-tester-client

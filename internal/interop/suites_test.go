@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -28,7 +29,8 @@ type suite struct {
 	dir    string   // below that
 	args   []string // what to run there
 	result *regexp.Regexp
-	log    string // a test's own log below dir, with %s for its name; or in the output
+	log    string // a test's own log below dir, with %s for its name
+	before bool   // without a log of its own: what a test says comes before its result
 	// What fails for a reason that is known, in words for the table.
 	known map[string]string
 }
@@ -44,9 +46,15 @@ const imageTests = "001 002 003 004 005 008 009 010 011 021 032 033 077 104 123 
 
 var suites = []suite{
 	{name: "libnbd, tests", source: "libnbd-*", dir: "tests", args: []string{"make", "-j2", "check"}, result: automakeResult, log: "%s.log"},
-	{name: "libnbd, interop", source: "libnbd-*", dir: "interop", args: []string{"make", "-j2", "check"}, result: automakeResult, log: "%s.log"},
 	{
-		name: "nbd, nbd-tester-client", source: "nbd-*", dir: "tests/run", args: []string{"make", "check"}, result: automakeResult, log: "%s.log",
+		name: "libnbd, interop", source: "libnbd-*", dir: "interop", args: []string{"make", "-j2", "check"}, result: automakeResult, log: "%s.log",
+		known: map[string]string{
+			"list-exports-nbdkit":     "nobody's: it wants exports without a description, serve describes each",
+			"list-exports-nbd-server": "nobody's: it wants exports without a description, serve describes each",
+		},
+	},
+	{
+		name: "nbd, nbd-tester-client", source: "nbd-*", dir: "tests/run", args: []string{"make", "check"}, result: automakeResult, before: true,
 		known: map[string]string{
 			"integrityhuge": "ours: a request of 50 MB, and 32 MiB is the bound",
 			"tlshuge":       "ours: a request of 50 MB, and 32 MiB is the bound",
@@ -73,7 +81,9 @@ func standIn(t *testing.T) (dir string) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for _, name := range []string{"nbdkit", "nbd-server", "qemu-nbd"} {
-		if err := os.Symlink("standin", filepath.Join(dir, name)); err != nil {
+		// libnbd's suite sets GODEBUG for its own tests in Go, to what Go 1.26 refuses.
+		text := fmt.Sprintf("#!/bin/sh\nunset GODEBUG\nexec %s %s \"$@\"\n", program, name)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,12 +150,9 @@ func (s suite) outcomes(t *testing.T, dir, out string) map[string]outcome {
 	outcomes := map[string]outcome{}
 	for i, m := range found {
 		o, name := outcome{result: out[m[2]:m[3]]}, out[m[4]:m[5]]
-		text := out[m[1]:]
-		if i+1 < len(found) {
-			text = out[m[1]:found[i+1][0]]
-		}
+		text := between(out, found, i, s.before)
 		if s.log != "" {
-			b, err := os.ReadFile(filepath.Join(peersRoot, dir, fmt.Sprintf(s.log, strings.TrimSuffix(name, ".sh"))))
+			b, err := os.ReadFile(filepath.Join(peersRoot, dir, fmt.Sprintf(s.log, name)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,6 +172,22 @@ func (s suite) outcomes(t *testing.T, dir, out string) map[string]outcome {
 		outcomes[name] = o
 	}
 	return outcomes
+}
+
+// between is what the suite says between the i-th result and the one before or
+// after it.
+func between(out string, found [][]int, i int, before bool) string {
+	from, to := found[i][1], len(out)
+	if i+1 < len(found) {
+		to = found[i+1][0]
+	}
+	if before {
+		from, to = 0, found[i][0]
+		if i > 0 {
+			from = found[i-1][1]
+		}
+	}
+	return out[from:to]
 }
 
 // tally is a suite's line in the table.
@@ -224,22 +247,31 @@ func TestSuitesOfOthers(t *testing.T) {
 	servers := standIn(t)
 	var table, skipped strings.Builder
 	table.WriteString("| suite | version | run | passed | failed | skipped | whose fault |\n|---|---|---|---|---|---|---|\n")
+	done := 0
 	for _, s := range suites {
-		version, _ := s.where(t)
-		n := s.judge(t, s.run(t, servers), s.run(t, ""))
-		faults := strings.Join(n.faults, "; ")
-		if faults == "" {
-			faults = "-"
-		}
-		fmt.Fprintf(&table, "| %s | %s | %d | %d | %d | %d | %s |\n", s.name, version, n.run, n.passed, n.failed, n.skipped, faults)
-		for _, what := range slices.Sorted(maps.Keys(n.lacks)) {
-			fmt.Fprintf(&skipped, "| %s | %d | %s |\n", s.name, n.lacks[what], what)
-		}
+		t.Run(s.name, func(t *testing.T) {
+			n := s.judge(t, s.run(t, servers), s.run(t, ""))
+			version, _ := s.where(t)
+			n.lines(&table, &skipped, s.name, version)
+			done++
+		})
 	}
 	text := fmt.Sprintf("Seen on %s, on Debian 13's packages.\n\n%s\nSkipped is what needs of a server what serve does not have:\n\n| suite | tests | what they need |\n|---|---|---|\n%s",
 		time.Now().UTC().Format("2 January 2006"), table.String(), skipped.String())
 	t.Logf("\n%s", text)
-	if !t.Failed() {
+	if !t.Failed() && done == len(suites) {
 		updateSection(t, "NBD.md", "suites", text)
+	}
+}
+
+// lines writes a suite's line in the table, and those of what it skipped.
+func (n tally) lines(table, skipped io.Writer, name, version string) {
+	faults := strings.Join(n.faults, "; ")
+	if faults == "" {
+		faults = "-"
+	}
+	fmt.Fprintf(table, "| %s | %s | %d | %d | %d | %d | %s |\n", name, version, n.run, n.passed, n.failed, n.skipped, faults)
+	for _, what := range slices.Sorted(maps.Keys(n.lacks)) {
+		fmt.Fprintf(skipped, "| %s | %d | %s |\n", name, n.lacks[what], what)
 	}
 }

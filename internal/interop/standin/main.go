@@ -1,9 +1,10 @@
 // Standin runs nbdbench serve under the names of other NBD servers, so that
 // the test suites of those servers and of their clients run against it.
 //
-// It is installed as nbdkit, nbd-server and qemu-nbd in a folder that comes
-// first on PATH. It reads the command line of that server, as far as suites use
-// it, and starts serve with what means the same:
+// Its first argument names the server, the others are that server's. Scripts
+// named nbdkit, nbd-server and qemu-nbd, in a folder that comes first on PATH,
+// call it so. It reads the command line as far as suites use it, and starts
+// serve with what means the same:
 //
 //	nbdkit -s memory size=1m          serve ram --size 1MiB, its connection on stdin and stdout
 //	qemu-nbd -t -k SOCKET -f raw FILE serve ram --image FILE --listen nbd+unix:///?socket=SOCKET
@@ -45,8 +46,12 @@ var parsers = map[string]func(p *plan, args []string) error{
 
 func main() {
 	runtime.LockOSThread() // a child ends with the thread that started it
-	name := filepath.Base(os.Args[0])
-	code, err := run(name, os.Args[1:])
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: standin nbdkit|nbd-server|qemu-nbd ARGUMENTS")
+		os.Exit(2)
+	}
+	name := os.Args[1]
+	code, err := run(name, os.Args[2:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		note(name, err)

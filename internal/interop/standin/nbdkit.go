@@ -42,6 +42,12 @@ type nbdkit struct {
 // flags take no value and change nothing that a client sees.
 var nbdkitFlags = []string{"-s", "--single", "-f", "--foreground", "-v", "--verbose", "-fv", "-sv", "--exit-with-parent", "-n", "--newstyle"}
 
+// nbdkitValues take a value.
+var nbdkitValues = []string{
+	"-U", "--unix", "-p", "--port", "-P", "--pidfile", "-e", "--exportname", "--run", "-D", "--debug", "--filter", "--tls",
+	"--tls-certificates", "--tls-psk", "--mask-handshake",
+}
+
 // read sorts the arguments.
 func (k *nbdkit) read(args []string) error {
 	for i := 0; i < len(args); i++ {
@@ -54,9 +60,7 @@ func (k *nbdkit) read(args []string) error {
 			k.parameter(a)
 			continue
 		}
-		if name == "--tls-verify-peer" || a == "-r" || a == "--readonly" || a == "-o" || a == "--oldstyle" || a == "--vsock" {
-			value = ""
-		} else if !joined {
+		if slices.Contains(nbdkitValues, name) && !joined {
 			if i++; i == len(args) {
 				return fmt.Errorf("%s: expected a value", a)
 			}
@@ -160,6 +164,8 @@ func (k *nbdkit) plugin(x export) (err error) {
 		var f export
 		f, err = file(x.name, name)
 		x.size, x.image = f.size, f.image
+	case "eval":
+		err = k.eval(&x)
 	case "sh":
 		if len(k.bare) == 0 || filepath.Base(k.bare[0]) != "eflags-plugin.sh" {
 			return refusal("a plugin that is a script")
@@ -181,6 +187,25 @@ func (k *nbdkit) directory(dir string) error {
 	for _, e := range entries {
 		k.exports = append(k.exports, export{name: e.Name()})
 	}
+	return nil
+}
+
+// eval is a device of which nothing is said but its size, so that it does no
+// more than read and write.
+func (k *nbdkit) eval(x *export) (err error) {
+	for name, value := range k.parameters {
+		size, ok := strings.CutPrefix(value, "echo ")
+		switch {
+		case name == "get_size" && ok:
+			if x.size, err = parseSize(size); err != nil {
+				return err
+			}
+		case name == "can_write" && value == "exit 0":
+		default:
+			return refusal("a plugin that is a script")
+		}
+	}
+	x.noFlush, x.noFUA, x.noTrim, x.noZero = true, true, true, true
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (p *plan) device(x export) (string, error) {
 // listen is the URI of serve's --listen.
 func (p *plan) listen() string {
 	scheme := "nbd"
-	if p.cert != "" {
+	if p.cert != "" && p.tls != "allow" {
 		scheme = "nbds"
 	}
 	if p.port != "" {
@@ -122,9 +122,10 @@ func (p *plan) run() (int, error) {
 		return 1, err
 	}
 	if p.activated {
-		if p.cert == "" {
-			args = dropListen(args)
+		if p.exports[0].name != "" {
+			return 1, refusal("a name for the export on sockets that it is started with")
 		}
+		args = dropListen(args)
 		path := os.Getenv("STANDIN_SERVE")
 		// serve takes the place of this process, whose number LISTEN_PID has.
 		return 1, syscall.Exec(path, append([]string{path}, args...), p.environ)
