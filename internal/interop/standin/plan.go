@@ -42,6 +42,7 @@ type plan struct {
 	cert, key, ca    string
 	tls              string // require, allow or off, as serve has it
 
+	quiet      bool // what serve says would be in the output that a suite compares
 	pidFile    string
 	background bool   // return once it listens
 	command    string // nbdkit's --run
@@ -165,6 +166,9 @@ func (p *plan) start(args []string) (*exec.Cmd, error) {
 	c := exec.Command(os.Getenv("STANDIN_SERVE"), args...)
 	c.Env, c.Stderr = p.environ, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.quiet {
+		c.Stderr = nil
+	}
 	if p.background {
 		c.Stderr, c.SysProcAttr = nil, &syscall.SysProcAttr{Setsid: true}
 	}

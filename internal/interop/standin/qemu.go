@@ -20,7 +20,7 @@ func parseQemuNBD(p *plan, args []string) error {
 			return errReal
 		}
 	}
-	p.activated = listenFDs()
+	p.activated, p.quiet = listenFDs(), true
 	x, persistent, files, err := p.qemuOptions(args)
 	if err != nil {
 		return err
