@@ -17,6 +17,9 @@ import (
 	"syscall"
 )
 
+// block is the logical block of serve's devices, of which a size is a multiple.
+const block = 512
+
 // maxPattern bounds a file that is made for a plugin's content.
 const maxPattern = 256 << 20
 
@@ -82,6 +85,9 @@ func (p *plan) args() ([]string, error) {
 	}
 	args := []string{"serve"}
 	for i, x := range p.exports {
+		if x.size%block != 0 {
+			return nil, refusal("a size that is no multiple of 512 bytes")
+		}
 		device, err := p.device(x)
 		if err != nil {
 			return nil, err

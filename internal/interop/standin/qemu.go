@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,11 @@ func parseQemuNBD(p *plan, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.size%block != 0 && p.readOnly {
+		if f, err = p.pad(f); err != nil {
+			return err
+		}
+	}
 	p.exports = []export{f}
 	switch {
 	case p.activated:
@@ -42,6 +48,20 @@ func parseQemuNBD(p *plan, args []string) error {
 		p.port = firstOf(p.port, "10809")
 	}
 	return nil
+}
+
+// pad copies a small file to whole blocks, as QEMU shows a raw image.
+func (p *plan) pad(x export) (export, error) {
+	if x.size > maxPattern {
+		return x, nil
+	}
+	data, err := os.ReadFile(x.image)
+	if err != nil {
+		return x, err
+	}
+	x.size = (x.size/block + 1) * block
+	x.image = filepath.Join(p.dir, "padded")
+	return x, os.WriteFile(x.image, append(data, make([]byte, x.size-int64(len(data)))...), 0o600)
 }
 
 func firstOf(a, b string) string {
