@@ -19,6 +19,7 @@
 //	differential nbdkit                 our server does as nbdkit does, call by call and errno by errno
 //	many         nbdbench itself        ten thousand connections
 //	peers        nbdkit, qemu-nbd, fio  how fast, and how accurate a delay is
+//	suites       libnbd, nbd, qemu      their own test suites against serve, by way of package standin
 //	draining     libnbd                 SIGTERM while a FLUSH is in flight
 //	legacy       libnbd                 a backend without flags, exported as FUA that is emulated
 //	time         nbdbench itself        real time agrees with virtual time
@@ -31,6 +32,10 @@
 //	nbdkit       1.32.5   /usr/bin/nbdkit
 //	fio          3.33     /usr/bin/fio
 //	nbd-client   missing  apt-get install nbd-client
+//
+// With NBDBENCH_PEERS_ROOT=FOLDER, as root, all peers come from the Debian in that
+// folder and run with it as their root, in namespaces of the tests' own; make
+// interop-next makes it with next.sh. TestSuitesOfOthers runs only so.
 //
 // No test but these looks at the clock, because machines are shared: what takes
 // long has minutes. TestRealTimeAgreesWithVirtualTime runs only with
