@@ -41,7 +41,7 @@ race: ## what has goroutines or locks, under the race detector
 interop: ## against nbdkit, libnbd, qemu, fio and nbd-client
 	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -timeout 10m ./internal/interop
 
-# 10 minutes on 2 cores when its Debian is there, 20 when not: not a part of test.
+# Not a part of test: making the Debian alone takes some 7 minutes of processor time.
 interop-next: build $(NEXT)/made ## against the newest peers and their suites, as root; its tables into docs/NBD.md
 	NBDBENCH_PEERS_ROOT=$(NEXT) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 60m ./internal/interop -update
 
