@@ -182,7 +182,7 @@ func (w *world) cheap() (most time.Duration) {
 	if p := w.profile.Cloud; p != nil {
 		most += p.Flush
 	}
-	if w.measured != nil {
+	if w.profile.Empirical != nil {
 		most += slowest
 	}
 	return most

@@ -6,7 +6,6 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
-	"nbdbench/devices/empirical"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/units"
@@ -47,7 +46,6 @@ const deviceSize = 64 << 20
 type setup struct {
 	device   string
 	profile  *catalog.Profile
-	measured *empirical.Config // of an empirical device; else nil
 	strategy layer.Strategy
 	mode     devices.Mode
 	link     link
@@ -170,9 +168,10 @@ func (s *setup) drawLoad(d *dice) {
 	s.think = pick(d, 0, 0, 20*microsecond, 300*microsecond, 20*millisecond)
 }
 
-// drawProfile takes an embedded profile and makes it small.
+// drawProfile takes an embedded profile, or that of the documentation with latencies
+// that were measured, and makes it small.
 func (s *setup) drawProfile(d *dice) error {
-	base := map[string]string{"raid": "raid-bbu", "cloud": "ebs-gp3", "empirical": "nvme-990pro", "flash": "nvme-980", "flash-protected": "nvme-980", "flash-uncached": "nvme-980", "ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
+	base := map[string]string{"raid": "raid-bbu", "cloud": "ebs-gp3", "empirical": "../../docs/testdata/empirical.yaml", "flash": "nvme-980", "flash-protected": "nvme-980", "flash-uncached": "nvme-980", "ssd": "nvme-990pro", "ssd-uncached": "nvme-990pro", "ssd-protected": "nvme-pm963", "hdd": "hdd-7200", "hdd-uncached": "hdd-7200", "ram": "ram"}[s.device]
 	p, err := catalog.Load(base)
 	if err != nil {
 		return err
@@ -196,8 +195,8 @@ func (s *setup) drawProfile(d *dice) error {
 		p.Cache = catalog.Cache{Mode: "none"}
 	}
 	switch {
-	case s.device == "empirical":
-		s.drawLatencies(d)
+	case p.Empirical != nil:
+		p.Empirical.Parallel = pick(d, 0, 1, 4)
 	case p.SSD != nil:
 		drawSSD(d, p.SSD)
 	case p.RAID != nil:
@@ -261,35 +260,8 @@ func drawCloud(d *dice, c *catalog.Cloud) {
 	c.Flush = pick(d, 0, c.Mean)
 }
 
-// slowest is the longest latency that is drawn.
-const slowest = 5 * millisecond
-
-// drawLatencies draws what was measured of a drive: some latencies of each
-// operation.
-func (s *setup) drawLatencies(d *dice) {
-	c := &empirical.Config{Parallel: pick(d, 0, 1, 4)}
-	for i := range c.Latency {
-		least := pick(d, 1, 10_000, int64(slowest/5))
-		t, err := empirical.NewTable([]empirical.Bucket{{From: least, To: least, Count: 3}, {From: least, To: 5 * least, Count: 1}})
-		if err != nil {
-			panic(err) // the buckets are in order
-		}
-		c.Latency[i] = t
-	}
-	s.measured = c
-}
-
-// open makes the device. One that was measured has no file with its latencies.
-func (s *setup) open(loop *sim.Loop, seed sim.Seed) (catalog.Device, error) {
-	if s.measured == nil {
-		return s.profile.Open(loop, catalog.Options{Mode: s.mode, Seed: seed})
-	}
-	c := s.profile.Cache
-	return empirical.New(loop, *s.measured, devices.DriveConfig{
-		Info: s.profile.Info(), Media: devices.NewMedia(s.mode), Capacity: uint64(c.Capacity),
-		HighWater: uint64(c.HighWater), LowWater: uint64(c.LowWater), IdleDestage: c.IdleDestage,
-	}, seed), nil
-}
+// slowest is more than any latency that was measured of the empirical device.
+const slowest = 50 * millisecond
 
 // drawFlash draws dies with superblocks so small that they are collected.
 func drawFlash(d *dice, f *catalog.Flash) {

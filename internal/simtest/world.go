@@ -130,7 +130,7 @@ func newWorld(s *setup, seed sim.Seed, o Options) (*world, error) {
 	w.dice, w.cuts = dice{stream: seed.Stream("requests")}, dice{stream: seed.Stream("cuts")}
 	w.report = Report{Device: s.device, Strategy: s.strategy.Name}
 	var err error
-	if w.model, err = s.open(w.loop, seed); err != nil {
+	if w.model, err = s.profile.Open(w.loop, catalog.Options{Mode: s.mode, Seed: seed}); err != nil {
 		return w, err
 	}
 	w.drive, _ = w.model.(drive)
