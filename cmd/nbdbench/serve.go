@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -41,6 +39,11 @@ The content is bytes in memory: what is written is there until the process ends.
 With --image it is a sparse file: what is durable is there for the next serve,
 also after kill -9; --image-sync waits for the host's disk each time.
 
+Each export has files of its own: of --image FILE, --log FILE and --log-writes FILE
+the first export has FILE and the export NAME has FILE.NAME, with what a file's name
+cannot have as %2F. What cannot be stored or recorded, as on a full disk, is not
+acknowledged: from then on writes get EIO, reads go on, and the exit code is 1.
+
 SIGUSR1 cuts the power of all exports: connections are dropped, and what a power cut would lose
 is lost. Clients that connect again find the drive restarted on what is left.
 --control SOCKET takes commands, one a line, and answers each with a line of JSON:
@@ -50,7 +53,8 @@ is lost. Clients that connect again find the drive restarted on what is left.
                                  left out if serve has one, "" is the empty name
   cut --clone NEW [--export NAME] [--seed N] [--image I]
                                  what a cut would leave is the new export NEW;
-                                 the original runs on
+                                 the original runs on; a clone is in memory
+                                 and has no logs
   stats                          what was served, and what is at risk now
 
 I is device for what this drive leaves: its medium, with what the seed has of the
@@ -60,11 +64,13 @@ atomic units in flight; worst for nothing of these; random, the default of
 --log writes what was asked and answered; nbdbench crash --history replays it in
 virtual time and judges what cuts would leave. --log-writes writes the data too.
 Both are written as it happens, and have all that was promised to a client before
-it is told, so that kill -9 leaves a log that can be read. They are new files, or
-empty ones.
+it is told, so that kill -9 leaves a log that can be read; with --image-sync it is
+on the host's disk by then. They are new files, or empty ones.
 
-SIGTERM and SIGINT drain: what is in flight is finished, what comes gets
-ESHUTDOWN.`
+SIGTERM and SIGINT drain: what is in flight is finished, what comes gets ESHUTDOWN.
+Then the devices are shut down in order, which makes durable what they have only
+acknowledged, and stderr says how much that was. With --stop power-cut they lose it,
+as in a power cut.`
 
 func newServe() *cobra.Command {
 	var listen, strategy, advertise, size string
@@ -75,7 +81,8 @@ func newServe() *cobra.Command {
 	var secure string
 	var exports []string
 	var files nbd.TLSFiles
-	var image, faults, control, log, logWrites string
+	var faults, control, stop string
+	var paths filePaths
 	var imageSync bool
 	c := &cobra.Command{
 		Use: "serve DEVICE", Short: "Serve one simulated device to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
@@ -83,7 +90,10 @@ func newServe() *cobra.Command {
 			config := bench.ServeConfig{
 				Device: args[0], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
-				Image: image, ImageSync: imageSync, Control: control,
+				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut,
+			}
+			if stop != stopFlush && stop != stopPowerCut {
+				return usage("--stop: expected %s or %s, got %q", stopFlush, stopPowerCut, stop)
 			}
 			if err := serveFlags(c, &config, advertise, size); err != nil {
 				return err
@@ -91,7 +101,7 @@ func newServe() *cobra.Command {
 			if err := exportFlags(&config, exports, secure); err != nil {
 				return err
 			}
-			return serveLive(c, &config, faults, log, logWrites)
+			return serveLive(c, &config, faults, &paths)
 		},
 	}
 	f := c.Flags()
@@ -108,42 +118,35 @@ func newServe() *cobra.Command {
 	f.DurationVar(&delay, "delay", 0, "add to the time of every command")
 	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
 	f.Uint64Var(&seed, "seed", 1, "of the spread of the device's times")
-	f.StringVar(&image, "image", "", "a file that holds what is durable (default: memory)")
-	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write is on the host's disk")
+	f.StringVar(&paths.image, "image", "", "a file that holds what is durable (default: memory)")
+	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write, and what the logs have of it, is on the host's disk")
+	f.StringVar(&stop, "stop", stopFlush, "what SIGTERM does to the devices: flush or power-cut")
 	f.StringVar(&faults, "fault", "", "how the device misbehaves; see crash --help")
 	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
-	f.StringVar(&log, "log", "", "write what was asked and answered to this file")
-	f.StringVar(&logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
+	f.StringVar(&paths.log, "log", "", "write what was asked and answered to this file")
+	f.StringVar(&paths.logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
 	f.IntVar(&depth, "depth", 0, "requests in progress on a connection under emulate; 0 is no limit, nbdkit has 16")
 	return c
 }
 
-// serveLive serves with a journal, and with SIGUSR1 as the power switch.
-func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrites string) (err error) {
+// What --stop says.
+const (
+	stopFlush    = "flush"
+	stopPowerCut = "power-cut"
+)
+
+// serveLive serves with logs, and with SIGUSR1 as the power switch.
+func serveLive(c *cobra.Command, config *bench.ServeConfig, faults string, paths *filePaths) (err error) {
 	if config.Fault, err = fault.Parse(faults); err != nil {
 		return usage("--fault: %w", err)
 	}
-	if config.ImageSync && config.Image == "" {
+	if config.ImageSync && paths.image == "" {
 		return usage("--image-sync: expected --image too")
 	}
-	if log != "" {
-		f, err := newLog(log)
-		if err != nil {
-			return usage("--log: %w", err)
-		}
-		defer f.Close()
-		config.Log = f
-	}
-	if logWrites != "" {
-		f, err := newLog(logWrites)
-		if err == nil {
-			_, err = f.Seek(0, io.SeekCurrent) // its first sector is written again
-		}
-		if err != nil {
-			return usage("--log-writes: %w", err)
-		}
-		defer f.Close()
-		config.LogWrites = f
+	files := fileSet{used: map[string]bool{}}
+	defer files.close()
+	if err := files.all(config, paths); err != nil {
+		return err
 	}
 	cuts := make(chan os.Signal, 1)
 	signal.Notify(cuts, syscall.SIGUSR1)
@@ -151,23 +154,6 @@ func serveLive(c *cobra.Command, config *bench.ServeConfig, faults, log, logWrit
 	defer signal.Stop(cuts)
 	config.Cuts = cuts
 	return serveError(bench.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
-}
-
-// newLog opens the file of a log. A log is written in place, as a kill must leave
-// what was recorded, so it takes no other one's place.
-func newLog(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().IsRegular() && info.Size() > 0 {
-		err = fmt.Errorf("%s has %d bytes: expected a new file, or an empty one", path, info.Size())
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 // serveFlags reads the flags that have a form of their own.

@@ -16,14 +16,28 @@ type brute struct {
 	multiConn bool
 }
 
-// reply is the completion of the request that event of submitted, if any.
+// reply is the completion of the request that event of submitted, if any. A power
+// cut is that of all that is in progress, and not a good one.
 func (b *brute) reply(of uint64) *Event {
 	for i := range b.events {
-		if e := &b.events[i]; e.Kind == Done && e.Of == of {
+		switch e := &b.events[i]; {
+		case e.Kind == Done && e.Of == of:
 			return e
+		case e.Kind == PowerCut && e.Seq > of:
+			return &Event{Seq: e.Seq, Kind: Done, Errno: devices.ESHUTDOWN}
 		}
 	}
 	return nil
+}
+
+// cutBetween reports whether the power was cut after one event and before another.
+func (b *brute) cutBetween(from, to uint64) bool {
+	for i := range b.events {
+		if e := &b.events[i]; e.Kind == PowerCut && from < e.Seq && e.Seq < to {
+			return true
+		}
+	}
+	return false
 }
 
 // before reports whether v's reply was sent before w was received.
@@ -42,7 +56,7 @@ func (b *brute) promised(w *Event) bool {
 	}
 	for i := range b.events {
 		f := &b.events[i]
-		if f.Op != devices.OpFlush || f.Kind != Submit || f.Seq < d.Seq || (!b.multiConn && f.Conn != w.Conn) {
+		if f.Op != devices.OpFlush || f.Kind != Submit || f.Seq < d.Seq || b.cutBetween(d.Seq, f.Seq) || (!b.multiConn && f.Conn != w.Conn) {
 			continue
 		}
 		if r := b.reply(f.Seq); r != nil && r.Errno == devices.OK {
@@ -94,12 +108,17 @@ type story struct {
 	open      []Event
 	conns     int
 	unstamped bool // writes too may come without a stamp
+	cuts      bool // the power may be cut
 }
 
 const storySectors = 24
 
 func (s *story) next() Event {
 	s.seq++
+	if s.cuts && rapid.IntRange(0, 9).Draw(s.t, "cut") == 0 {
+		s.open = nil
+		return Event{Kind: PowerCut, Seq: s.seq}
+	}
 	if len(s.open) > 0 && rapid.IntRange(0, 2).Draw(s.t, "end") > 0 {
 		i := rapid.IntRange(0, len(s.open)-1).Draw(s.t, "which")
 		e := s.open[i]
@@ -143,7 +162,7 @@ func (s *story) command() Event {
 func TestJudgeAgreesWithTheDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		multi := rapid.Bool().Draw(t, "multi_conn")
-		s := &story{t: t, conns: 2, unstamped: rapid.Bool().Draw(t, "unstamped")}
+		s := &story{t: t, conns: 2, unstamped: rapid.Bool().Draw(t, "unstamped"), cuts: rapid.Bool().Draw(t, "cuts")}
 		b := &brute{multiConn: multi}
 		j := NewJudge(devices.Info{MultiConn: multi})
 		if rapid.Bool().Draw(t, "bulk") {

@@ -37,22 +37,39 @@ const (
 	// is read.
 	dmMaxSector  = 64 << 10
 	dmMaxEntries = 1 << 24
-	// dmPending is how much data waits for a FLUSH at most; what is beyond is
-	// written as if one had come.
+	// dmPending is how much waits for a FLUSH at most, in bytes of the log; what is
+	// beyond is written as if one had come.
 	dmPending = 256 << 20
+	// dmUnknown bounds the ranges of failed writes that wait for the end of the
+	// log, or a power cut, to tell what became of them.
+	dmUnknown = 1 << 20
 )
 
-// DMWriter writes what is done to a device in the kernel's format, in the order
-// in which the kernel would: a write is kept when it is done, a FLUSH emits what
-// was done before it was sent, and FUA emits itself alone.
+// The marks that a log of ours has. What is between a power cut's two marks is
+// what it left.
+const (
+	dmCutMark  = "power lost"
+	dmLeftMark = "power cut"
+	dmEndMark  = "dm-log-writes-end"
+)
+
+// DMWriter writes what is done to a device in the kernel's format: a write is
+// kept when it is done, a FLUSH emits what was done before it was sent, and FUA
+// emits itself. Where the kernel lets FUA overtake an older write of the same
+// sectors, which a replay then brings back, here what is older goes first.
+//
+// The format knows whole sectors alone. Of one that a command covers in part, the
+// entry has the rest as the device would answer a READ.
 type DMWriter struct {
 	w       LogFile
 	buf     *bufio.Writer
+	newest  func(off uint64, b []byte)
+	sync    func() error
 	entries uint64
-	pending []dmEntry
-	kept    uint64 // bytes of pending
-	stolen  map[*devices.Request][]dmEntry
-	open    map[*devices.Request]bool // writes in progress
+	queue   dmQueue
+	flushes map[*devices.Request]uint64 // in progress, with what was done before
+	open    map[*devices.Request]bool   // writes in progress
+	unknown map[dmRange]bool            // of which writes failed
 	err     error
 }
 
@@ -63,15 +80,19 @@ type LogFile interface {
 	io.WriterAt
 }
 
-// dmEntry is an entry that waits for a FLUSH.
-type dmEntry struct {
-	sector, n, flags uint64
-	data             []byte // nil is zeros, or none for a discard
-}
+// dmRange is a range of sectors.
+type dmRange struct{ first, end uint64 }
 
-// NewDMWriter begins a log.
-func NewDMWriter(w LogFile) *DMWriter {
-	d := &DMWriter{w: w, buf: bufio.NewWriterSize(w, 1<<20), stolen: map[*devices.Request][]dmEntry{}, open: map[*devices.Request]bool{}}
+// NewDMWriter begins a log. newest reads what a READ would answer at the moment;
+// it is nil where there is no data and only whole sectors are written.
+func NewDMWriter(w LogFile, newest func(off uint64, b []byte)) *DMWriter {
+	if newest == nil {
+		newest = func(_ uint64, b []byte) { clear(b) }
+	}
+	d := &DMWriter{
+		w: w, buf: bufio.NewWriterSize(w, 1<<20), newest: newest, queue: newDMQueue(),
+		flushes: map[*devices.Request]uint64{}, open: map[*devices.Request]bool{}, unknown: map[dmRange]bool{},
+	}
 	first := d.super()
 	d.write(first[:])
 	return d
@@ -92,89 +113,153 @@ func (d *DMWriter) write(b []byte) {
 	}
 }
 
-// Begin takes down that r is sent.
+// SyncWith has each promise wait for sync, which makes durable what the file was
+// given.
+func (d *DMWriter) SyncWith(sync func() error) { d.sync = sync }
+
+// Err is the first error of the file. Nothing was written since.
+func (d *DMWriter) Err() error { return d.err }
+
+// Begin notes that r is sent.
 func (d *DMWriter) Begin(r *devices.Request) {
 	switch {
 	case r.Op == devices.OpFlush:
-		d.stolen[r] = d.pending
-		d.pending, d.kept = nil, 0
+		d.flushes[r] = d.queue.last
 	case r.Op.Modifies():
 		d.open[r] = true
 	}
 }
 
-// End takes down that r is done. data is what it wrote, where it has bytes.
+// End notes that r is done. data is what it wrote, where it has bytes.
 func (d *DMWriter) End(r *devices.Request, data []byte) {
 	delete(d.open, r)
-	if r.Op == devices.OpFlush {
-		before := d.stolen[r]
-		delete(d.stolen, r)
-		if r.Errno != devices.OK { // it has promised nothing
-			d.pending = append(before, d.pending...)
-			for i := range before {
-				d.kept += uint64(len(before[i].data))
-			}
-			return
+	switch {
+	case r.Op == devices.OpFlush:
+		before := d.flushes[r]
+		delete(d.flushes, r)
+		if r.Errno == devices.OK { // else it has promised nothing
+			d.emitUntil(before)
+			d.emit(&dmEntry{flags: dmFlush})
 		}
-		d.emitAll(before)
-		d.emit(dmEntry{flags: dmFlush})
-		return
+	case !r.Op.Modifies():
+	case r.Errno != devices.OK:
+		d.failed(r)
+	case r.Flags&devices.FUA != 0:
+		d.durable(d.entriesOf(r, data))
+	default:
+		d.keep(d.entriesOf(r, data))
 	}
-	if !r.Op.Modifies() || r.Errno != devices.OK {
-		return
+}
+
+// failed notes a write of which some may have reached the device.
+func (d *DMWriter) failed(r *devices.Request) {
+	first, end := sectors(r.Offset, r.Length)
+	if d.unknown[dmRange{first, end}] = true; len(d.unknown) > dmUnknown && d.err == nil {
+		d.err = fmt.Errorf("dm-log-writes: more than %d failed writes, of which nobody knows what they left", dmUnknown)
 	}
-	entries := entriesOf(r, data)
-	if r.Flags&devices.FUA == 0 {
-		d.pending = append(d.pending, entries...)
-		if d.kept += uint64(len(data)); d.kept > dmPending {
-			d.emitAll(d.pending)
-			d.pending, d.kept = nil, 0
-		}
-		return
+}
+
+// durable emits a FUA command, after what is older of the same sectors.
+func (d *DMWriter) durable(entries []dmEntry) {
+	for i := range entries {
+		d.emitUntil(d.queue.latest(entries[i].sector, entries[i].sector+entries[i].n))
 	}
 	for i := range entries {
 		entries[i].flags |= dmFUA
+		d.emit(&entries[i])
 	}
-	d.emitAll(entries)
+}
+
+// keep has a command wait for a FLUSH.
+func (d *DMWriter) keep(entries []dmEntry) {
+	for i := range entries {
+		if d.queue.push(entries[i]); d.queue.full() {
+			d.emitUntil(d.queue.last)
+		}
+	}
+}
+
+// emitUntil emits what waits, up to entry number last of all that ever waited.
+func (d *DMWriter) emitUntil(last uint64) {
+	for e := d.queue.pop(last); e != nil; e = d.queue.pop(last) {
+		d.emit(e)
+		e.data = nil
+	}
 }
 
 // entriesOf are a command's entries: zeros are written as such, since a reader
 // may skip a discard.
-func entriesOf(r *devices.Request, data []byte) (out []dmEntry) {
-	at, end := r.Offset/devices.Sector, (r.End()+devices.Sector-1)/devices.Sector
+func (d *DMWriter) entriesOf(r *devices.Request, data []byte) (out []dmEntry) {
+	first, end := sectors(r.Offset, r.Length)
+	if r.Op == devices.OpWrite {
+		return []dmEntry{{first, end - first, 0, d.whole(r, first, end, data)}}
+	}
 	piece, flags := uint64(dmZeroes/devices.Sector), uint64(0)
-	switch r.Op {
-	case devices.OpWrite:
-		return []dmEntry{{at, end - at, 0, append([]byte{}, data...)}}
-	case devices.OpTrim:
+	if r.Op == devices.OpTrim {
 		piece, flags = dmLongest/devices.Sector, dmDiscard
 	}
-	for ; at < end; at += piece {
+	if r.Offset%devices.Sector != 0 {
+		out = append(out, dmEntry{first, 1, 0, d.whole(r, first, first+1, nil)})
+		first++
+	}
+	tail := r.End()%devices.Sector != 0 && first < end
+	if tail {
+		end--
+	}
+	for at := first; at < end; at += piece {
 		out = append(out, dmEntry{at, min(piece, end-at), flags, nil})
+	}
+	if tail {
+		out = append(out, dmEntry{end, 1, 0, d.whole(r, end, end+1, nil)})
 	}
 	return out
 }
 
-func (d *DMWriter) emitAll(entries []dmEntry) {
-	for i := range entries {
-		d.emit(entries[i])
+// whole is what sectors hold after r: its data, or zeros, and around them what a
+// READ would answer.
+func (d *DMWriter) whole(r *devices.Request, first, end uint64, data []byte) []byte {
+	b := make([]byte, (end-first)*devices.Sector)
+	from, to := first*devices.Sector, end*devices.Sector
+	if from < r.Offset {
+		d.newest(from, b[:devices.Sector])
 	}
+	if to > r.End() {
+		d.newest(to-devices.Sector, b[len(b)-devices.Sector:])
+	}
+	a, z := max(from, r.Offset), min(to, r.End())
+	if data == nil {
+		clear(b[a-from : z-from])
+	} else {
+		copy(b[a-from:z-from], data[a-r.Offset:])
+	}
+	return b
 }
 
-func (d *DMWriter) emit(e dmEntry) {
+func (d *DMWriter) emit(e *dmEntry) {
 	d.entries++
 	d.header(e, "")
 	switch {
 	case e.flags&dmDiscard != 0:
 	case e.data != nil:
 		d.write(e.data)
-		d.write(make([]byte, e.n*devices.Sector-uint64(len(e.data))))
 	default:
-		d.write(make([]byte, e.n*devices.Sector))
+		for n := e.n * devices.Sector; n > 0; {
+			k := min(n, uint64(len(dmNothing)))
+			d.write(dmNothing[:k])
+			n -= k
+		}
 	}
 }
 
-func (d *DMWriter) header(e dmEntry, text string) {
+// dmNothing is what zeros are written with, piece by piece.
+var dmNothing [64 << 10]byte
+
+func (d *DMWriter) mark(text string) {
+	d.entries++
+	d.header(&dmEntry{flags: dmMark}, text)
+}
+
+func (d *DMWriter) header(e *dmEntry, text string) {
 	var b [devices.Sector]byte
 	for i, v := range []uint64{e.sector, e.n, e.flags, uint64(len(text))} {
 		binary.LittleEndian.PutUint64(b[8*i:], v)
@@ -183,57 +268,114 @@ func (d *DMWriter) header(e dmEntry, text string) {
 	d.write(b[:])
 }
 
-// Cut takes down a power cut, after which the medium has what read says. What was
-// done and not promised is told as what became of it, and so is what was in
-// progress, of which no End is heard. Of a discard nothing is told: what it covers
-// is undefined until it is promised.
-func (d *DMWriter) Cut(read func(off uint64, b []byte)) {
-	left := d.pending
-	for _, entries := range d.stolen {
-		left = append(left, entries...)
+// Left is a device after a power cut, or after an orderly end. The zero value is
+// one of which the content is not known.
+type Left struct {
+	Media devices.Media
+	Size  uint64
+	// Exposed visits the ranges, in bytes, of which the newest version may be lost.
+	// nil is none.
+	Exposed func(visit func(off, end uint64))
+}
+
+// Cut notes a power cut: first all that was done, then the mark that the power is
+// lost, then what the medium has of all that was not durable, and a mark that this
+// was all. Replayed to there the log is the image.
+func (d *DMWriter) Cut(left Left) {
+	exposed := d.unsettled()
+	for i := d.queue.head; i < len(d.queue.entries); i++ {
+		e := &d.queue.entries[i]
+		exposed = append(exposed, dmRange{e.sector, e.sector + e.n})
+	}
+	if left.Exposed != nil {
+		left.Exposed(func(off, end uint64) {
+			first, last := sectors(off, end-off)
+			exposed = append(exposed, dmRange{first, last})
+		})
+	}
+	d.emitUntil(d.queue.last)
+	d.mark(dmCutMark)
+	d.tell(left, exposed)
+	d.mark(dmLeftMark)
+	clear(d.flushes)
+	d.forget()
+}
+
+// unsettled are the ranges of writes that have failed or are in progress.
+func (d *DMWriter) unsettled() (out []dmRange) {
+	for r := range d.unknown {
+		out = append(out, r)
 	}
 	for r := range d.open {
-		left = append(left, entriesOf(r, nil)...)
+		first, end := sectors(r.Offset, r.Length)
+		out = append(out, dmRange{first, end})
 	}
-	clear(d.stolen)
+	return out
+}
+
+// forget drops the writes of which it is known what they left.
+func (d *DMWriter) forget() {
+	clear(d.unknown)
 	clear(d.open)
-	d.pending, d.kept = nil, 0
-	slices.SortFunc(left, func(a, b dmEntry) int {
-		return cmp.Or(cmp.Compare(a.sector, b.sector), cmp.Compare(a.n, b.n))
-	})
-	for _, e := range left {
-		if e.flags&dmDiscard != 0 {
-			continue
-		}
-		e.data = make([]byte, e.n*devices.Sector)
-		read(e.sector*devices.Sector, e.data)
-		d.emit(e)
+}
+
+// tell emits what the medium has in these ranges.
+func (d *DMWriter) tell(left Left, ranges []dmRange) {
+	if left.Media == nil {
+		return
 	}
-	d.entries++
-	d.header(dmEntry{flags: dmMark}, "power cut")
-	d.Commit()
+	slices.SortFunc(ranges, func(a, b dmRange) int { return cmp.Compare(a.first, b.first) })
+	done := uint64(0)
+	for _, r := range ranges {
+		for at := max(done, r.first); at < r.end; {
+			at += d.piece(left, at, r.end)
+		}
+		done = max(done, r.end)
+	}
+}
+
+// piece emits what the medium has from sector at on: a long hole as a discard, so
+// that a log has no more zeros than its device; it returns how many sectors.
+func (d *DMWriter) piece(left Left, at, end uint64) uint64 {
+	off := at * devices.Sector
+	n := min(end*devices.Sector, left.Size) - off
+	run, f := devices.StatusOf(left.Media, off, n)
+	if whole := min(run, dmLongest) / devices.Sector; f&devices.StatusZero != 0 && run >= dmZeroes {
+		d.emit(&dmEntry{at, whole, dmDiscard, nil})
+		return whole
+	}
+	n = min(n, dmZeroes)
+	e := dmEntry{at, (n + devices.Sector - 1) / devices.Sector, 0, nil}
+	e.data = make([]byte, e.n*devices.Sector)
+	left.Media.Read(off, n, &devices.Payload{Bytes: e.data[:n]})
+	d.emit(&e)
+	return e.n
 }
 
 // Commit writes what was emitted to the file and then how many entries that is, as
 // the kernel does when something is promised: a kill leaves a log of all entries
 // up to the last commit.
-func (d *DMWriter) Commit() {
+func (d *DMWriter) Commit() error {
 	if d.err == nil {
 		d.err = d.buf.Flush()
 	}
 	if first := d.super(); d.err == nil {
 		_, d.err = d.w.WriteAt(first[:], 0)
 	}
+	if d.err == nil && d.sync != nil {
+		d.err = d.sync()
+	}
+	return d.err
 }
 
-// Close writes the rest and how many entries there are.
-func (d *DMWriter) Close() error {
-	d.emitAll(d.pending)
-	d.pending = nil
-	d.entries++
-	d.header(dmEntry{flags: dmMark}, "dm-log-writes-end")
-	d.Commit()
-	return d.err
+// Close writes the rest and how many entries there are. left is the device after an
+// orderly end, which has all that was acknowledged.
+func (d *DMWriter) Close(left Left) error {
+	d.emitUntil(d.queue.last)
+	d.tell(left, d.unsettled())
+	d.forget()
+	d.mark(dmEndMark)
+	return d.Commit()
 }
 
 // DMError is what is wrong with a log of dm-log-writes, and where.
@@ -276,6 +418,7 @@ type dmReader struct {
 	offset int64
 	log    Log
 	stamp  devices.Stamp
+	left   bool // what follows is what a power cut has left
 }
 
 func (d *dmReader) read() error {
@@ -345,18 +488,36 @@ func (d *dmReader) one() error {
 	if flags&dmDiscard != 0 {
 		data = 0
 	}
-	if err := d.skip(d.sector - dmHeader + data); err != nil {
+	if flags&dmMark == 0 {
+		text = 0
+	}
+	mark := make([]byte, text)
+	if err := d.full(mark); err != nil {
 		return err
 	}
-	d.tell(sector, n, flags)
+	if err := d.skip(d.sector - dmHeader - text + data); err != nil {
+		return err
+	}
+	if flags&dmMark != 0 {
+		d.marked(string(mark))
+	} else if !d.left {
+		d.tell(sector, n, flags)
+	}
 	return nil
+}
+
+// marked adds a power cut to the history. Older logs have the second mark alone.
+func (d *dmReader) marked(text string) {
+	switch {
+	case text == dmCutMark, text == dmLeftMark && !d.left:
+		seq := uint64(len(d.log.Events)) + 1
+		d.log.Events = append(d.log.Events, Event{Kind: PowerCut, Seq: seq, Time: sim.Time(1000 * seq)})
+	}
+	d.left = text == dmCutMark
 }
 
 // tell adds an entry to the history.
 func (d *dmReader) tell(sector, n, flags uint64) {
-	if flags&dmMark != 0 {
-		return
-	}
 	if flags&dmFlush != 0 {
 		d.add(Event{Op: devices.OpFlush})
 	}

@@ -24,7 +24,7 @@ func logged(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	d := NewDMWriter(f)
+	d := NewDMWriter(f, nil)
 	fill := func(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
 	write := func(off uint64, n int, flags devices.Flags, b byte) {
 		r := &devices.Request{Op: devices.OpWrite, Offset: off, Length: uint64(n), Flags: flags}
@@ -49,7 +49,7 @@ func logged(t *testing.T) string {
 		d.Begin(r)
 		d.End(r, fill(9, 512))
 	}
-	if err := d.Close(); err != nil {
+	if err := d.Close(Left{}); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -89,8 +89,9 @@ func replay(b []byte) (lines []string, err error) {
 	return lines, nil
 }
 
-// The order is the kernel's: FUA ahead of what waits, a FLUSH after what was
-// done before it was sent and before what was done meanwhile.
+// FUA is ahead of what waits elsewhere and after what waits of the same sectors; a
+// FLUSH is after what was done before it was sent and before what was done
+// meanwhile.
 func TestAnIndependentReaderReadsTheLogOfTheKernelsFormat(t *testing.T) {
 	b, err := os.ReadFile(logged(t))
 	if err != nil {
@@ -101,7 +102,7 @@ func TestAnIndependentReaderReadsTheLogOfTheKernelsFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"1+1 flags 2 data 3", "0+8 flags 0 data 1", "0+0 flags 1",
+		"0+8 flags 0 data 1", "1+1 flags 2 data 3", "0+0 flags 1",
 		"8+2 flags 2 data 0", "16+1 flags 0 data 2", "2048+262144 flags 4", "264192+147456 flags 4",
 		"0+0 flags 8 dm-log-writes-end",
 	}
@@ -126,7 +127,7 @@ func TestTheLogOfTheKernelsFormatIsReadAsAHistory(t *testing.T) {
 			got = append(got, fmt.Sprintf("%v %d %d+%d", e.Op, e.Flags, e.Offset, e.Length))
 		}
 	}
-	want := "write 1 512+512, write 0 0+4096, flush 0 0+0, write 1 4096+1024, write 0 8192+512, trim 0 1048576+134217728, trim 0 135266304+75497472"
+	want := "write 0 0+4096, write 1 512+512, flush 0 0+0, write 1 4096+1024, write 0 8192+512, trim 0 1048576+134217728, trim 0 135266304+75497472"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("got %s\nwant %s", s, want)
 	}
@@ -209,12 +210,14 @@ func TestTheLogOfTheKernelsFormatIsWholeAtEachCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	d := NewDMWriter(f)
+	d := NewDMWriter(f, nil)
 	for n := range 20 {
 		r := &devices.Request{Op: devices.OpWrite, Offset: uint64(n) * 512, Length: 512, Flags: devices.FUA}
 		d.Begin(r)
 		d.End(r, make([]byte, 512))
-		d.Commit()
+		if err := d.Commit(); err != nil {
+			t.Fatal(err)
+		}
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +236,7 @@ func TestTheLogOfTheKernelsFormatTellsWhatAPowerCutLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	d := NewDMWriter(f)
+	d := NewDMWriter(f, nil)
 	for n, flags := range []devices.Flags{0, devices.FUA, 0, 0} {
 		r := &devices.Request{Op: devices.OpWrite, Offset: uint64(n) * 512, Length: 512, Flags: flags}
 		d.Begin(r)
@@ -242,17 +245,19 @@ func TestTheLogOfTheKernelsFormatTellsWhatAPowerCutLeft(t *testing.T) {
 		}
 	}
 	d.Begin(&devices.Request{Op: devices.OpFlush})
-	d.Cut(func(off uint64, b []byte) {
-		for i := range b {
-			b[i] = byte(10 + off/512)
-		}
-	})
+	media := devices.NewMedia(devices.RealBytes)
+	media.Write(0, 2048, devices.Content{Bytes: bytes.Repeat([]byte{10}, 2048)})
+	d.Cut(Left{Media: media, Size: 1 << 20})
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
 	b, err := os.ReadFile(path) // nobody has closed it
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines, err := replay(b)
-	want := "1+1 flags 2 data 1, 0+1 flags 0 data 10, 2+1 flags 0 data 12, 3+1 flags 0 data 13, 0+0 flags 8 power cut"
+	want := "1+1 flags 2 data 1, 0+1 flags 0 data 1, 2+1 flags 0 data 1, 0+0 flags 8 power lost, " +
+		"0+1 flags 0 data 10, 2+1 flags 0 data 10, 3+1 flags 0 data 10, 0+0 flags 8 power cut"
 	if got := strings.Join(lines, ", "); got != want || err != nil {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}

@@ -36,6 +36,10 @@
 // WRITE_ZEROES does, but promises nothing even when it is durable, so it never
 // makes another version illegal; what a durable write made illegal stays so.
 //
+// A power cut ends what is in progress: such a write is before all that is received
+// afterwards, and stays possible until something durable is after it. What was only
+// acknowledged is as possible, and no later FLUSH promises it.
+//
 // A Legal lists for each sector all versions that these rules allow, where a
 // Judge only answers whether one is; rapid holds both against the definition.
 //
@@ -61,8 +65,10 @@
 //	nbdbench/history/v1
 //	S  seq  time  conn  stream  txn  op  flags  offset  length  stamp
 //	D  seq  time  of  errno
+//	C  seq  time
 //
-// S is a submit, D a completion; of is the seq of its submit. Numbers are
+// S is a submit, D a completion; of is the seq of its submit. C is a power cut:
+// what is in progress then gets no completion. Numbers are
 // decimal, time is in nanoseconds since the loop began, op and errno are names
 // ("write_zeroes", "ENOSPC"). Seq rises from line to line and time never falls.
 // A file whose last line is not ended was cut short: what is before is the history.

@@ -7,24 +7,28 @@ import (
 	"nbdbench/sim"
 )
 
-// Kind is which end of a request an event is.
+// Kind is which end of a request an event is, or that the power was cut.
 type Kind uint8
 
 // The kinds of events.
 const (
-	Submit Kind = iota // the request was received
-	Done               // its reply was sent
+	Submit   Kind = iota // the request was received
+	Done                 // its reply was sent
+	PowerCut             // the device lost its power, and has it again
 )
 
 func (k Kind) String() string {
-	if k == Done {
+	switch k {
+	case Done:
 		return "done"
+	case PowerCut:
+		return "power cut"
 	}
 	return "submit"
 }
 
 // Event is one end of one request. Errno and Of are those of a completion and 0
-// in a submit; all else is the same in both.
+// in a submit; all else is the same in both. Of a power cut Seq and Time count.
 type Event struct {
 	Seq    uint64 // its number: 1 for the first event of a history
 	Of     uint64 // Done: the number of the submit
@@ -56,6 +60,9 @@ func sectors(offset, length uint64) (first, end uint64) {
 }
 
 func (e *Event) String() string {
+	if e.Kind == PowerCut {
+		return fmt.Sprintf("%d %v %v", e.Seq, e.Time, e.Kind)
+	}
 	s := fmt.Sprintf("%d %v %v %v", e.Seq, e.Time, e.Kind, e.Op)
 	if e.Flags&devices.FUA != 0 {
 		s += " fua"

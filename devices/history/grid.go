@@ -84,3 +84,10 @@ func (z *zeroes) done(seq uint64) {
 	z.open--
 	z.ack = seq
 }
+
+// end ends all that are in progress.
+func (z *zeroes) end(seq uint64) {
+	if z.open > 0 {
+		z.open, z.ack = 0, seq
+	}
+}

@@ -84,6 +84,8 @@ func NewJudge(info devices.Info) *Judge {
 // Observe takes the next event of the history.
 func (j *Judge) Observe(e *Event) {
 	switch {
+	case e.Kind == PowerCut:
+		j.powerCut(e.Seq)
 	case e.Op.Modifies() && e.Kind == Submit:
 		j.submitted(e)
 	case e.Op.Modifies():
@@ -223,6 +225,28 @@ func (j *Judge) flushed(e *Event) {
 		q.head++
 	}
 	q.compact()
+}
+
+// powerCut ends what is in progress, as a write that failed, and with it what was
+// only acknowledged: no later FLUSH promises that.
+func (j *Judge) powerCut(seq uint64) {
+	for i := range j.versions {
+		if v := &j.versions[i]; v.open > 0 {
+			v.open, v.ack = 0, seq
+		}
+	}
+	for i := range j.cells.pages {
+		j.cells.pages[i].whole[0].zeroes.end(seq)
+	}
+	for i := range j.cells.splits {
+		for k := range j.cells.splits[i] {
+			j.cells.splits[i][k].zeroes.end(seq)
+		}
+	}
+	for i := range j.bulks {
+		j.bulks[i].cell.zeroes.end(seq)
+	}
+	clear(j.acked)
 }
 
 func (j *Judge) queue(conn uint32) *fifo {

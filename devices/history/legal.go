@@ -68,6 +68,8 @@ func NewLegal(info devices.Info) *Legal {
 // Observe takes the next event of the history.
 func (l *Legal) Observe(e *Event) {
 	switch {
+	case e.Kind == PowerCut:
+		l.powerCut(e.Seq)
 	case e.Op.Modifies() && e.Kind == Submit:
 		l.submitted(e)
 	case e.Op.Modifies():
@@ -113,6 +115,16 @@ func (l *Legal) done(e *Event) {
 		conn := l.lane(e.Conn)
 		l.acked[conn] = append(l.acked[conn], id)
 	}
+}
+
+// powerCut ends what is in progress, as a write that failed, and with it what was
+// only acknowledged: no later FLUSH promises that.
+func (l *Legal) powerCut(seq uint64) {
+	for _, id := range l.open { // all get the same: in any order
+		l.writes[id].ack = seq
+	}
+	clear(l.open)
+	clear(l.acked)
 }
 
 func (l *Legal) lane(conn uint32) uint32 {

@@ -13,7 +13,7 @@ import (
 func TestTheLegalVersionsAreThoseOfTheDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		multi := rapid.Bool().Draw(t, "multi_conn")
-		s := &story{t: t, conns: 2, unstamped: rapid.Bool().Draw(t, "unstamped")}
+		s := &story{t: t, conns: 2, unstamped: rapid.Bool().Draw(t, "unstamped"), cuts: rapid.Bool().Draw(t, "cuts")}
 		b := &brute{multiConn: multi}
 		l := NewLegal(devices.Info{MultiConn: multi, Cache: devices.CacheVolatile})
 		if rapid.Bool().Draw(t, "bulk") {
@@ -24,7 +24,7 @@ func TestTheLegalVersionsAreThoseOfTheDefinition(t *testing.T) {
 			if e.Op != devices.OpWrite {
 				e.Stamp = 0 // zeros show as version 0 alone
 			}
-			if n := len(s.open); e.Kind == Submit {
+			if n := len(s.open); e.Kind == Submit && n > 0 {
 				s.open[n-1] = e
 			}
 			b.events = append(b.events, e)

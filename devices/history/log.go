@@ -85,6 +85,7 @@ func Read(r io.Reader) (*Log, error) {
 type Encoder struct {
 	w    *bufio.Writer
 	line []byte
+	sync func() error
 	err  error
 }
 
@@ -101,11 +102,14 @@ func (e *Encoder) Observe(v *Event) {
 		return
 	}
 	b := e.line[:0]
-	if v.Kind == Submit {
+	switch v.Kind {
+	case PowerCut:
+		b = appendNumbers(append(b, 'C'), v.Seq, uint64(v.Time))
+	case Submit:
 		b = appendNumbers(append(b, 'S'), v.Seq, uint64(v.Time), uint64(v.Conn), uint64(v.Stream), v.Txn)
 		b = append(append(b, '\t'), v.Op.String()...)
 		b = appendNumbers(b, uint64(v.Flags), v.Offset, v.Length, uint64(v.Stamp))
-	} else {
+	default:
 		b = appendNumbers(append(b, 'D'), v.Seq, uint64(v.Time), v.Of)
 		b = append(append(b, '\t'), v.Errno.String()...)
 	}
@@ -113,8 +117,21 @@ func (e *Encoder) Observe(v *Event) {
 	_, e.err = e.w.Write(e.line)
 }
 
-// Commit hands what was observed to the writer below, so that a kill leaves it.
-func (e *Encoder) Commit() { _ = e.Close() } // the error stays
+// Err is the first error of the writer below. Nothing was written since.
+func (e *Encoder) Err() error { return e.err }
+
+// SyncWith has each promise wait for sync, which makes durable what the writer below
+// was given.
+func (e *Encoder) SyncWith(sync func() error) { e.sync = sync }
+
+// Commit hands what was observed to the writer below, so that a kill leaves it. It
+// comes before a reply; promise says that the reply calls something durable.
+func (e *Encoder) Commit(promise bool) error {
+	if e.Close() == nil && promise && e.sync != nil {
+		e.err = e.sync()
+	}
+	return e.err
+}
 
 // Close writes what is buffered. It does not close the writer below.
 func (e *Encoder) Close() error {
@@ -209,8 +226,10 @@ func (d *Decoder) next(e *Event) error {
 		err = d.submit(&f, e)
 	case "D":
 		err = d.done(&f, e)
+	case "C":
+		err = d.powerCut(&f, e)
 	default:
-		return d.fail("%q is neither S nor D", f.words[0])
+		return d.fail("%q is neither S nor D nor C", f.words[0])
 	}
 	if err == nil {
 		err = d.order(e)
@@ -255,6 +274,19 @@ func (d *Decoder) done(f *fields, e *Event) error {
 	delete(d.open, of)
 	*e = submit
 	e.Kind, e.Seq, e.Time, e.Of, e.Errno = Done, seq, sim.Time(time), of, errno
+	return nil
+}
+
+// powerCut reads a power cut, of which no request in progress gets a reply.
+func (d *Decoder) powerCut(f *fields, e *Event) error {
+	if !f.count(3) {
+		return d.fail("a power cut has 3 fields, got %d", len(f.words))
+	}
+	*e = Event{Kind: PowerCut, Seq: f.number("seq", 64), Time: sim.Time(f.number("time", 63))}
+	if f.err != nil {
+		return &FormatError{d.line, f.err}
+	}
+	clear(d.open)
 	return nil
 }
 

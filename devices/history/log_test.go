@@ -20,6 +20,7 @@ S	1	0	3	2	9	write	1	4096	4096	7
 S	2	1000	0	0	0	flush	0	0	0	0
 D	3	1500	2	OK
 D	5	1500	1	EIO
+C	6	1600
 `
 
 var logEvents = []Event{
@@ -27,6 +28,7 @@ var logEvents = []Event{
 	{Seq: 2, Time: 1000, Op: devices.OpFlush},
 	{Seq: 3, Of: 2, Time: 1500, Kind: Done, Op: devices.OpFlush},
 	{Seq: 5, Of: 1, Time: 1500, Kind: Done, Op: devices.OpWrite, Flags: devices.FUA, Conn: 3, Stream: 2, Txn: 9, Offset: 4096, Length: 4096, Stamp: 7, Errno: devices.EIO},
+	{Seq: 6, Time: 1600, Kind: PowerCut},
 }
 
 func TestLogTextIsAsDocumented(t *testing.T) {
@@ -42,7 +44,7 @@ func TestLogTextIsAsDocumented(t *testing.T) {
 
 func TestLogRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &story{t: t, conns: 3, unstamped: true}
+		s := &story{t: t, conns: 3, unstamped: true, cuts: true}
 		want := &Log{Events: []Event{}}
 		for range rapid.IntRange(0, 30).Draw(t, "events") {
 			e := s.next()
@@ -68,8 +70,8 @@ func TestLogErrorsNameTheLine(t *testing.T) {
 		{"empty", "", `line 1: the first line must be "nbdbench/history/v1", got ""`},
 		{"another version", "nbdbench/history/v2\n", `line 1: the first line must be "nbdbench/history/v1", got "nbdbench/history/v2"`},
 		{"cut short in its first line", Version, "line 1: cut short after 19 bytes"},
-		{"an empty line", head + "\n", `line 3: "" is neither S nor D`},
-		{"an unknown kind", head + "X\t2\n", `line 3: "X" is neither S nor D`},
+		{"an empty line", head + "\n", `line 3: "" is neither S nor D nor C`},
+		{"an unknown kind", head + "X\t2\n", `line 3: "X" is neither S nor D nor C`},
 		{"too few fields", head + "D\t2\t10\t1\n", "line 3: a completion has 5 fields, got 4"},
 		{"too many fields", head + "S\t2\t10\t0\t0\t0\tread\t0\t0\t512\t1\t\n", "line 3: a submit has 11 fields, got 12"},
 		{"not a number", head + "D\t2\t1x\t1\tOK\n", `line 3: time "1x" is not a number of 63 bits`},
@@ -80,6 +82,8 @@ func TestLogErrorsNameTheLine(t *testing.T) {
 		{"a stamp too large", head + "S\t2\t10\t0\t0\t0\twrite\t0\t0\t512\t268435457\n", "line 3: stamp 268435457 is above 268435456"},
 		{"a completion of nothing", head + "D\t2\t10\t7\tOK\n", "line 3: a completion of 7, which is not in progress"},
 		{"a second completion", head + "D\t2\t10\t1\tOK\nD\t3\t10\t1\tOK\n", "line 4: a completion of 1, which is not in progress"},
+		{"a completion after a power cut", head + "C\t2\t10\nD\t3\t10\t1\tOK\n", "line 4: a completion of 1, which is not in progress"},
+		{"a power cut of too many fields", head + "C\t2\t10\t1\n", "line 3: a power cut has 3 fields, got 4"},
 		{"seq falls", head + "D\t1\t10\t1\tOK\n", "line 3: seq 1 comes after 1"},
 		{"time falls", head + "D\t2\t9\t1\tOK\n", "line 3: time 9 comes after 10"},
 		{"a long line", head + "S" + strings.Repeat("\t0", 200) + "\n", "line 3: longer than 256 bytes"},

@@ -14,6 +14,16 @@ type Tap struct {
 	seq   uint64
 	event Event // the one that the sinks are looking at
 	free  *tapped
+	cuts  uint64 // so far
+
+	recorder Recorder // the sink that is one, or nil
+}
+
+// A Recorder is a Sink without which nothing is acknowledged: once it has an error,
+// write commands and FLUSHes that pass the tap end with EIO.
+type Recorder interface {
+	Sink
+	Err() error
 }
 
 // tapped takes the place of a request's completer while it is below the tap.
@@ -21,6 +31,7 @@ type tapped struct {
 	tap       *Tap
 	completer devices.Completer
 	submitted uint64
+	cuts      uint64 // before it was submitted
 	next      *tapped
 }
 
@@ -31,7 +42,23 @@ func NewTap(inner devices.Device, loop *sim.Loop, sinks ...Sink) *Tap {
 	if loop == nil {
 		panic("history: a tap needs a loop")
 	}
-	return &Tap{inner: inner, loop: loop, sinks: sinks}
+	t := &Tap{inner: inner, loop: loop, sinks: sinks}
+	for _, s := range sinks {
+		if r, ok := s.(Recorder); ok {
+			t.recorder = r
+		}
+	}
+	return t
+}
+
+// Cut tells that the power is cut. Of what is in progress no end is told.
+func (t *Tap) Cut() {
+	t.Abandon()
+	t.seq++
+	t.event = Event{Seq: t.seq, Time: t.loop.Now(), Kind: PowerCut}
+	for _, s := range t.sinks {
+		s.Observe(&t.event)
+	}
 }
 
 // Info is the inner device's.
@@ -45,7 +72,7 @@ func (t *Tap) Submit(r *devices.Request) {
 	} else {
 		t.free = p.next
 	}
-	p.submitted = t.tell(Submit, 0, r)
+	p.submitted, p.cuts = t.tell(Submit, 0, r), t.cuts
 	p.completer, r.Completer = r.Completer, p
 	t.inner.Submit(r)
 }
@@ -56,9 +83,17 @@ func (p *tapped) Done(r *devices.Request) {
 	r.Completer, p.completer = p.completer, nil
 	of := p.submitted
 	p.next, t.free = t.free, p
-	t.tell(Done, of, r)
+	if p.cuts == t.cuts {
+		t.tell(Done, of, r)
+	}
+	if t.recorder != nil && (r.Op.Modifies() || r.Op == devices.OpFlush) && r.Errno == devices.OK && t.recorder.Err() != nil {
+		r.Errno = devices.EIO
+	}
 	r.Completer.Done(r)
 }
+
+// Abandon has the sinks hear no more of what is in progress.
+func (t *Tap) Abandon() { t.cuts++ }
 
 func (t *Tap) tell(k Kind, of uint64, r *devices.Request) uint64 {
 	t.seq++

@@ -36,14 +36,22 @@ type Options struct {
 	Sync bool   // wait until each write is on the host's disk
 }
 
-// Media is a file as a devices.Media of bytes. After an error of the host its
-// content is not to be trusted: see Err.
+// Media is a file as a devices.Media of bytes. After an error of the host it may
+// lack what was written: see Err, and Lost for what can still be read.
 type Media struct {
 	file *os.File
 	opt  Options
 	made bool // the file was not there before
 	err  error
+	lost []span // which the host failed to write or to read
 }
+
+// span is a range of bytes.
+type span struct{ off, end uint64 }
+
+// maxLost bounds the ranges that are known to be lost. What comes then counts with
+// the last one, and with all that is between.
+const maxLost = 4096
 
 // Open opens an image, or makes an empty one. If that fails there is none.
 func Open(path string, o Options) (*Media, error) {
@@ -129,9 +137,33 @@ func (m *Media) Write(off, n uint64, c devices.Content) {
 	if err == nil && m.opt.Sync {
 		err = fdatasync(int(m.file.Fd()))
 	}
-	if err != nil && m.err == nil {
+	if err != nil {
+		m.lose(off, n, err)
+	}
+}
+
+// lose notes that the host has failed at a range.
+func (m *Media) lose(off, n uint64, err error) {
+	if m.err == nil {
 		m.err = fmt.Errorf("image: %w", err)
 	}
+	if k := len(m.lost); k == maxLost {
+		last := &m.lost[k-1]
+		*last = span{min(last.off, off), max(last.end, off+n)}
+		return
+	}
+	m.lost = append(m.lost, span{off, off + n})
+}
+
+// Lost reports whether the host has failed to write or to read a part of the n bytes
+// from off on, so that a READ of them has no right answer.
+func (m *Media) Lost(off, n uint64) bool {
+	for _, s := range m.lost {
+		if s.off < off+n && off < s.end {
+			return true
+		}
+	}
+	return false
 }
 
 // zeroPiece is how many zeros are written at a time where a file has no holes.
@@ -161,8 +193,8 @@ func (m *Media) provision(off, n uint64) error {
 
 // Read reads from the file.
 func (m *Media) Read(off, n uint64, p *devices.Payload) {
-	if _, err := m.file.ReadAt(p.Bytes[:n], int64(off)); err != nil && m.err == nil {
-		m.err = fmt.Errorf("image: %w", err)
+	if _, err := m.file.ReadAt(p.Bytes[:n], int64(off)); err != nil {
+		m.lose(off, n, err)
 	}
 }
 

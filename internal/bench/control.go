@@ -27,7 +27,11 @@ type console struct {
 	mu    sync.Mutex // one command at a time
 	lives []*live    // and then the clones
 	own   int        // how many are no clones
+	ended bool       // the devices have no power any more
 }
+
+// errEnded is for commands that come after the devices have ended.
+var errEnded = errors.New("the server is about to end")
 
 // controlStats is the reply to stats.
 type controlStats struct {
@@ -103,6 +107,8 @@ func (c *console) command(words []string) (any, error) {
 	defer c.mu.Unlock()
 	l, err := c.named(q.export)
 	switch {
+	case c.ended:
+		return nil, errEnded
 	case err != nil:
 		return nil, err
 	case q.clone != "":
@@ -196,9 +202,38 @@ func (c *console) cut(lives []*live, q cutCommand) (out []lostPower, err error) 
 		}
 	})
 	for _, o := range out {
-		fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d, image %s): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.Image, o.ExposedBytes)
+		c.tell(o)
 	}
 	return out, err
+}
+
+func (c *console) tell(o lostPower) {
+	fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d, image %s): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.Image, o.ExposedBytes)
+}
+
+// end ends the devices, by a power cut or in order, and says what was at risk. A
+// drive that is shut down in order writes its cache back.
+func (c *console) end(powerCut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	var out []lostPower
+	c.real.Do(func() {
+		for _, l := range c.lives[:c.own] {
+			out = append(out, l.end(powerCut))
+		}
+	})
+	for i, o := range out {
+		image := c.lives[i].config.Image
+		switch {
+		case powerCut:
+			c.tell(o)
+		case o.ExposedBytes > 0 && image == "":
+			fmt.Fprintf(c.talk, "export %q: %d bytes were acknowledged and not durable\n", o.Export, o.ExposedBytes)
+		case o.ExposedBytes > 0:
+			fmt.Fprintf(c.talk, "export %q: %d bytes were acknowledged and not durable: written to %s\n", o.Export, o.ExposedBytes, image)
+		}
+	}
 }
 
 // clone adds an export with what a cut of l would leave. c.mu is held.
@@ -233,8 +268,11 @@ func (c *console) stats() (s controlStats) {
 // closed.
 func (c *console) watch(signals <-chan os.Signal) {
 	for range signals {
+		var err error
 		c.mu.Lock()
-		_, err := c.cut(c.lives, cutCommand{})
+		if !c.ended {
+			_, err = c.cut(c.lives, cutCommand{})
+		}
 		c.mu.Unlock()
 		if err != nil {
 			fmt.Fprintln(c.talk, "power cut:", err)

@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
@@ -34,6 +35,9 @@ type live struct {
 	log   *session
 	dm    *history.DMWriter // nil without a log of writes
 	free  *attended
+
+	talk io.Writer // for what an operator must know
+	told bool      // an error of the host
 }
 
 // gate is a Media that a drive writes to until its power is cut: what its timers
@@ -72,7 +76,7 @@ func newLive(c *ServeConfig, name string, loop *sim.Loop, media devices.Media) (
 	if profile, err = resized(profile, c.Size); err != nil {
 		return nil, err
 	}
-	l := &live{name: name, config: c, profile: profile, loop: loop, media: media}
+	l := &live{name: name, config: c, profile: profile, loop: loop, media: media, talk: io.Discard}
 	if l.media == nil {
 		if err := l.openMedia(); err != nil {
 			return nil, err
@@ -143,10 +147,45 @@ func (l *live) power() error {
 	return nil
 }
 
-// journal has the history of all connections written down.
-func (l *live) journal(sink *history.Encoder) {
-	l.log = &session{sink: sink, open: map[uint64]bool{}}
-	l.tap = history.NewTap(now{l}, l.loop, l.log)
+// record opens the logs that the configuration asks for.
+func (l *live) record() error {
+	c := l.config
+	if c.Log != nil {
+		l.log = &session{encoder: history.NewEncoder(c.Log)}
+		l.tap = history.NewTap(now{l}, l.loop, l.log)
+		if c.ImageSync {
+			l.log.encoder.SyncWith(syncOf(c.Log))
+		}
+		if err := l.log.encoder.Commit(false); err != nil {
+			return fmt.Errorf("--log: %w", err)
+		}
+	}
+	if c.LogWrites != nil {
+		l.dm = history.NewDMWriter(c.LogWrites, l.newest)
+		if c.ImageSync {
+			l.dm.SyncWith(syncOf(c.LogWrites))
+		}
+		if err := l.dm.Commit(); err != nil {
+			return fmt.Errorf("--log-writes: %w", err)
+		}
+	}
+	return nil
+}
+
+// syncOf is how a file is made durable; one that cannot be has none.
+func syncOf(f history.LogFile) func() error {
+	if s, ok := f.(interface{ Sync() error }); ok {
+		return s.Sync
+	}
+	return func() error { return nil }
+}
+
+// newest is what a READ would answer at this moment. What is past the end is zeros.
+func (l *live) newest(off uint64, b []byte) {
+	clear(b)
+	if size := l.model.Info().Size; off < size {
+		l.model.Cut(0).Newest(off, b[:min(uint64(len(b)), size-off)])
+	}
 }
 
 // now is whatever drive has power at the moment.
@@ -176,8 +215,10 @@ func (s *client) Info() devices.Info { return s.l.top.Info() }
 func (s *client) Submit(r *devices.Request) {
 	switch {
 	case s.gate.shut:
-		r.Timer.Owner = r
-		s.l.loop.After(&r.Timer, 0, refuse{})
+		s.l.refuse(r, devices.ESHUTDOWN)
+	case s.l.broken() && (r.Op.Modifies() || r.Op == devices.OpFlush):
+		s.l.tell()
+		s.l.refuse(r, devices.EIO)
 	case s.l.tap != nil:
 		s.l.tap.Submit(r)
 	default:
@@ -185,10 +226,43 @@ func (s *client) Submit(r *devices.Request) {
 	}
 }
 
-// refuse ends a request that came by a connection that is no more.
-type refuse struct{}
+// broken reports whether there is such an error as failed says.
+func (l *live) broken() bool {
+	return l.file != nil && l.file.Err() != nil || l.log != nil && l.log.Err() != nil || l.dm != nil && l.dm.Err() != nil
+}
 
-func (refuse) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.ESHUTDOWN) }
+// tell says once that l is broken.
+func (l *live) tell() {
+	if !l.told {
+		l.told = true
+		fmt.Fprintf(l.talk, "export %q: %v: writes get EIO from now on\n", l.name, l.failed())
+	}
+}
+
+// failed is the error of the host after which nothing can be stored or recorded any
+// more.
+func (l *live) failed() error {
+	switch {
+	case l.file != nil && l.file.Err() != nil:
+		return fmt.Errorf("--image: %w", l.file.Err())
+	case l.log != nil && l.log.Err() != nil:
+		return fmt.Errorf("--log: %w", l.log.Err())
+	case l.dm != nil && l.dm.Err() != nil:
+		return fmt.Errorf("--log-writes: %w", l.dm.Err())
+	}
+	return nil
+}
+
+// refuse ends a request with an error, without the device.
+func (l *live) refuse(r *devices.Request, e devices.Errno) {
+	r.Timer.Owner = r
+	l.loop.After(&r.Timer, 0, refusal(e))
+}
+
+// refusal is the error of a request that does not reach the device.
+type refusal devices.Errno
+
+func (e refusal) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.Errno(e)) }
 
 // attended is a request on its way through the drive.
 type attended struct {
@@ -223,16 +297,23 @@ func (a *attended) Done(r *devices.Request) {
 	l := a.l
 	r.Completer, a.completer = a.completer, nil
 	a.next, l.free = l.free, a
-	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK {
+	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK && l.spoilt(r) {
 		r.Errno = devices.EIO
 	}
 	if l.dm != nil && !a.gate.shut {
 		l.dm.End(r, r.Bytes)
-		if promises(r) {
-			l.dm.Commit()
+		if promises(r) && l.dm.Commit() != nil {
+			r.Errno = devices.EIO
 		}
 	}
 	r.Completer.Done(r)
+}
+
+// spoilt reports whether r, which is done, cannot have gone well after an error of
+// the image: what was to be stored is not known to be, and some cannot be read.
+func (l *live) spoilt(r *devices.Request) bool {
+	l.tell()
+	return r.Op.Modifies() || r.Op == devices.OpFlush || r.Op == devices.OpRead && l.file.Lost(r.Offset, r.Length)
 }
 
 // promises reports whether r, which is done, has promised anything: before the
@@ -241,33 +322,30 @@ func promises(r *devices.Request) bool {
 	return r.Errno == devices.OK && (r.Op == devices.OpFlush || r.Durable())
 }
 
-// session passes on what was said to clients: of what was in progress at a cut
-// nobody was told anything. It gives each write its version.
+// session writes down what is said to clients, and gives each write its version.
 type session struct {
-	sink  *history.Encoder
-	open  map[uint64]bool
-	stamp devices.Stamp
+	encoder *history.Encoder
+	stamp   devices.Stamp
 }
 
-// Observe passes an event on.
+// Observe writes an event. What was written is in the file before the reply.
 func (s *session) Observe(e *history.Event) {
-	switch {
-	case e.Kind == history.Submit:
-		s.open[e.Seq] = true
-		if e.Op.Modifies() && s.stamp < history.MaxStamp {
-			s.stamp++
-			e.Stamp = s.stamp
-		}
-	case !s.open[e.Of]:
-		return
-	default:
-		delete(s.open, e.Of)
+	writes := e.Op.Modifies()
+	if e.Kind == history.Submit && writes && s.stamp < history.MaxStamp {
+		s.stamp++
+		e.Stamp = s.stamp
 	}
-	s.sink.Observe(e)
-	if e.Kind == history.Done && e.Errno == devices.OK && (e.Op == devices.OpFlush || e.Flags&devices.FUA != 0 && e.Op.Modifies()) {
-		s.sink.Commit()
+	s.encoder.Observe(e)
+	switch {
+	case e.Kind == history.PowerCut:
+		_ = s.encoder.Commit(true) // the error stays
+	case e.Kind == history.Done && e.Errno == devices.OK && (writes || e.Op == devices.OpFlush):
+		_ = s.encoder.Commit(!writes || e.Flags&devices.FUA != 0)
 	}
 }
+
+// Err is the first error of the file.
+func (s *session) Err() error { return s.encoder.Err() }
 
 // lostPower is what a cut did.
 type lostPower struct {
@@ -288,8 +366,8 @@ const (
 
 var images = []string{imageDevice, imageWorst, imageRandom}
 
-// lose says what a cut now leaves. In the loop.
-func (l *live) lose(name string, seed sim.Seed, image string) (*devices.Cut, lostPower) {
+// cutAs says what a cut now leaves. In the loop.
+func (l *live) cutAs(name string, seed sim.Seed, image string) (*devices.Cut, lostPower) {
 	l.cuts++
 	k := l.model.Cut(seed)
 	switch image {
@@ -303,18 +381,66 @@ func (l *live) lose(name string, seed sim.Seed, image string) (*devices.Cut, los
 
 // cut cuts the power and gives it back. In the loop.
 func (l *live) cut(seed sim.Seed, image string) (lostPower, error) {
-	k, out := l.lose(l.name, seed, image)
+	k, out := l.cutAs(l.name, seed, image)
+	l.lose(k)
+	return out, l.power()
+}
+
+// lose does to the medium what a power cut does, and has it in the logs.
+func (l *live) lose(k *devices.Cut) {
 	l.gate.shut = true
 	k.Land(l.media)
 	if l.dm != nil {
-		l.dm.Cut(func(off uint64, b []byte) {
-			l.media.Read(off, uint64(len(b)), &devices.Payload{Bytes: b})
-		})
+		left := l.left()
+		left.Exposed = func(visit func(off, end uint64)) { k.Exposed(0, left.Size, visit) }
+		l.dm.Cut(left)
+		_ = l.dm.Commit() // the error stays
+	}
+	if l.tap != nil {
+		l.tap.Cut()
+	}
+}
+
+// left is what the medium has.
+func (l *live) left() history.Left {
+	return history.Left{Media: l.media, Size: l.model.Info().Size}
+}
+
+// end ends the export, as its drive would at an orderly shutdown: without its
+// delays all that was acknowledged is made durable; or as a power cut does. It
+// returns how much was acknowledged and not durable. In the loop.
+func (l *live) end(powerCut bool) lostPower {
+	k, out := l.cutAs(l.name, l.nextSeed(), imageDevice)
+	if powerCut {
+		l.lose(k)
+		return out
+	}
+	k.Save(l.media)
+	l.gate.shut = true
+	if l.tap != nil {
+		l.tap.Abandon()
+	}
+	return out
+}
+
+// close closes the logs and the image, and returns what went wrong with them.
+func (l *live) close() error {
+	var errs []error
+	note := func(flag string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("export %q: %s: %w", l.name, flag, err))
+		}
 	}
 	if l.log != nil {
-		clear(l.log.open)
+		note("--log", l.log.encoder.Commit(true))
 	}
-	return out, l.power()
+	if l.dm != nil {
+		note("--log-writes", l.dm.Close(l.left()))
+	}
+	if l.file != nil {
+		note("--image", l.file.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // nextSeed is the seed of the next cut.
@@ -327,9 +453,9 @@ func (l *live) clone(name string, seed sim.Seed, which string) (*live, lostPower
 			return nil, lostPower{}, errors.Join(err, fmt.Errorf("the image has %d bytes of data, expected at most %d: a clone is kept in memory", used, uint64(image.MaxClone)))
 		}
 	}
-	k, out := l.lose(name, seed, which)
+	k, out := l.cutAs(name, seed, which)
 	c := *l.config
-	c.Image = ""
+	c.Image, c.Log, c.LogWrites = "", nil, nil
 	other, err := newLive(&c, name, l.loop, k.Media())
 	return other, out, err
 }

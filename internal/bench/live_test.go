@@ -23,11 +23,18 @@ type liveRig struct {
 
 const liveBlock = 4096
 
-func newLiveRig(t *testing.T, device string) *liveRig {
+func newLiveRig(t *testing.T, device string) *liveRig { return newLoggedRig(t, device, nil, nil) }
+
+// newLoggedRig is a rig whose export writes logs to these files, if any.
+func newLoggedRig(t *testing.T, device string, log, writes *os.File) *liveRig {
 	t.Helper()
 	b := &liveRig{t: t, loop: sim.NewLoop()}
+	c := &ServeConfig{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1}
+	if log != nil {
+		c.Log, c.LogWrites = log, writes
+	}
 	var err error
-	if b.live, err = newLive(&ServeConfig{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1}, "", b.loop, nil); err != nil {
+	if b.live, err = newLive(c, "", b.loop, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.connect(b.live)
@@ -228,7 +235,7 @@ func TestALiveCutTearsAWriteInFlight(t *testing.T) {
 // promised is told of the reply, before which the logs must have it.
 type promised struct {
 	*liveRig
-	log   *bytes.Buffer
+	log   string
 	dm    string
 	bytes []byte // that the log of writes must have by then
 	done  bool
@@ -237,7 +244,11 @@ type promised struct {
 func (p *promised) Done(r *devices.Request) {
 	p.t.Helper()
 	p.done = true
-	l, err := history.Read(bytes.NewReader(p.log.Bytes()))
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	l, err := history.Read(bytes.NewReader(log))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -255,14 +266,16 @@ func (p *promised) Done(r *devices.Request) {
 
 func TestTheLogsHaveAPromiseBeforeTheClientHasTheReply(t *testing.T) {
 	for _, flags := range []devices.Flags{0, devices.FUA} {
-		b := newLiveRig(t, "nvme-990pro")
-		f, err := os.Create(filepath.Join(t.TempDir(), "dm"))
-		if err != nil {
-			t.Fatal(err)
+		var files [2]*os.File
+		for i, name := range []string{"log", "dm"} {
+			var err error
+			if files[i], err = os.Create(filepath.Join(t.TempDir(), name)); err != nil {
+				t.Fatal(err)
+			}
+			defer files[i].Close()
 		}
-		p := &promised{liveRig: b, log: new(bytes.Buffer), dm: f.Name(), bytes: bytes.Repeat([]byte{7}, liveBlock)}
-		b.live.journal(history.NewEncoder(p.log))
-		b.live.dm = history.NewDMWriter(f)
+		b := newLoggedRig(t, "nvme-990pro", files[0], files[1])
+		p := &promised{liveRig: b, log: files[0].Name(), dm: files[1].Name(), bytes: bytes.Repeat([]byte{7}, liveBlock)}
 		last := pattern(7, 0, 1, flags)
 		if flags == 0 {
 			b.do(last)
@@ -275,9 +288,6 @@ func TestTheLogsHaveAPromiseBeforeTheClientHasTheReply(t *testing.T) {
 		}
 		if !p.done {
 			t.Error("no reply")
-		}
-		if err := f.Close(); err != nil {
-			t.Error(err)
 		}
 	}
 }

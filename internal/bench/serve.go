@@ -42,17 +42,26 @@ type ServeConfig struct {
 	// Depth bounds the requests in progress on a connection under emulate; 0 is
 	// no limit.
 	Depth int
-	// Image is the file that holds what is durable; empty is memory. ImageSync
-	// waits until each write is on the host's disk.
-	Image     string
+	// Files are the first device's. ImageSync waits until each write, and before a
+	// reply that promises something each log, is on the host's disk.
+	Files
 	ImageSync bool
 	Fault     fault.Plan
 	Control   string           // the path of a Unix socket for commands; empty is none
 	Cuts      <-chan os.Signal // each cuts the power
-	Log       io.Writer        // the history at the wire; nil is none
-	LogWrites history.LogFile  // what is written, as dm-log-writes does; nil is none
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
+	// PowerCut has the devices lose their power at the end; else they are shut down
+	// in order, with all that was acknowledged made durable.
+	PowerCut bool
+}
+
+// Files are where what a device holds and does is kept. The zero value is memory,
+// and no logs.
+type Files struct {
+	Image     string          // the file that holds what is durable
+	Log       history.LogFile // the history at the wire
+	LogWrites history.LogFile // what is written, as dm-log-writes does
 }
 
 // Validate says whether the exports' names can be told apart.
@@ -72,13 +81,17 @@ func (c *ServeConfig) Validate() error {
 }
 
 // NamedDevice is a profile's name or path, served as the export of this name.
-type NamedDevice struct{ Name, Device string }
+type NamedDevice struct {
+	Name, Device string
+	Files
+}
 
-// Serve serves until ctx ends and then drains. Once it listens it writes the
-// URI to ready, alone on a line, and at the end to talk what it has served. With
-// sockets that the process was started with, who did so knows the URI, and may
-// have stdout for something else: then it goes to talk.
-func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
+// Serve serves until ctx ends, then drains and ends the devices. Once it listens it
+// writes the URI to ready, alone on a line; at the end it says on talk what it has
+// served. With sockets that the process was started with, who did so knows the URI,
+// and may have stdout for something else: then it goes to talk. It is an error if an
+// image or a log does not have what it should.
+func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error) {
 	loop := sim.NewLoop()
 	at, err := c.listen()
 	if err != nil {
@@ -88,8 +101,8 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if at.activated {
 		ready = talk
 	}
-	lives, err := c.lives(loop, at.uris[0].Export)
-	defer func() { closeLives(lives, talk) }()
+	lives, err := c.lives(loop, at.uris[0].Export, talk)
+	defer func() { err = errors.Join(err, closeLives(lives)) }()
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets))
 	}
@@ -107,7 +120,8 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	closeControl, err := c.control(&console{real: real, server: server, talk: talk, lives: lives, own: len(lives)})
+	con := &console{real: real, server: server, talk: talk, lives: lives, own: len(lives)}
+	closeControl, err := c.control(con)
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
@@ -128,6 +142,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) error {
 		defer cancel()
 		err = server.Shutdown(drain)
 	}
+	con.end(c.PowerCut)
 	summarize(server, talk)
 	if errors.Is(err, nbd.ErrServerClosed) {
 		err = nil
@@ -185,14 +200,13 @@ func closeAll(ls []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// lives are the first device under this name and the others under theirs. The
-// image is the first's; the others are in memory.
-func (c *ServeConfig) lives(loop *sim.Loop, first string) (out []*live, err error) {
-	for i, m := range append([]NamedDevice{{first, c.Device}}, c.More...) {
+// lives are the first device under this name and the others under theirs, each with
+// its own files.
+func (c *ServeConfig) lives(loop *sim.Loop, first string, talk io.Writer) (out []*live, err error) {
+	for i, m := range append([]NamedDevice{{first, c.Device, c.Files}}, c.More...) {
 		one := *c
-		one.Device = m.Device
+		one.Device, one.Files = m.Device, m.Files
 		if i > 0 {
-			one.Image = ""
 			one.Seed = sim.Seed(c.Seed.Stream("export." + m.Name)) // drives of their own
 		}
 		l, err := newLive(&one, m.Name, loop, nil)
@@ -202,7 +216,12 @@ func (c *ServeConfig) lives(loop *sim.Loop, first string) (out []*live, err erro
 			}
 			return nil, err
 		}
+		l.talk = talk
 		out = append(out, l)
+		if err := l.record(); err != nil {
+			l.log, l.dm = nil, nil
+			return out, fmt.Errorf("export %q: %w", m.Name, err)
+		}
 	}
 	return out, nil
 }
@@ -214,10 +233,12 @@ func exportsOf(lives []*live) (out []*nbd.Export) {
 	return out
 }
 
-func closeLives(lives []*live, talk io.Writer) {
+func closeLives(lives []*live) error {
+	var errs []error
 	for _, l := range lives {
-		l.close(talk)
+		errs = append(errs, l.close())
 	}
+	return errors.Join(errs...)
 }
 
 func (c *ServeConfig) secure(server *nbd.Server) error {
@@ -231,50 +252,20 @@ func (c *ServeConfig) secure(server *nbd.Server) error {
 	return err
 }
 
-// control opens what else than clients there is: the control socket, signals and
-// the journal.
+// control opens what else than clients there is: the control socket and signals.
 func (c *ServeConfig) control(con *console) (end func(), err error) {
-	var logs []interface{ Close() error }
-	if c.Log != nil {
-		encoder := history.NewEncoder(c.Log)
-		con.lives[0].journal(encoder)
-		logs = append(logs, encoder)
-	}
-	if c.LogWrites != nil {
-		con.lives[0].dm = history.NewDMWriter(c.LogWrites)
-		logs = append(logs, con.lives[0].dm)
-	}
-	closes := func() {
-		con.real.Do(func() {
-			for _, log := range logs {
-				if err := log.Close(); err != nil {
-					fmt.Fprintln(con.talk, "the log:", err)
-				}
-			}
-		})
-	}
 	if c.Cuts != nil {
 		go con.watch(c.Cuts)
 	}
 	if c.Control == "" {
-		return closes, nil
+		return func() {}, nil
 	}
 	l, err := net.Listen("unix", c.Control)
 	if err != nil {
-		return closes, fmt.Errorf("--control: %w", err)
+		return func() {}, fmt.Errorf("--control: %w", err)
 	}
 	go con.listen(l)
-	return func() { _ = l.Close(); closes() }, nil
-}
-
-// close closes the image.
-func (l *live) close(talk io.Writer) {
-	if l.file == nil {
-		return
-	}
-	if err := l.file.Close(); err != nil {
-		fmt.Fprintln(talk, err)
-	}
+	return func() { _ = l.Close() }, nil
 }
 
 // dress puts on the model of that name what is served of it.

@@ -155,16 +155,19 @@ type DMExport struct {
 
 // NewDMExport begins a log.
 func NewDMExport(w history.LogFile) *DMExport {
-	return &DMExport{w: history.NewDMWriter(w), open: map[uint64]*devices.Request{}}
+	return &DMExport{w: history.NewDMWriter(w, nil), open: map[uint64]*devices.Request{}}
 }
 
 // Observe takes the next event.
 func (d *DMExport) Observe(e *history.Event) {
-	if e.Kind == history.Submit {
-		r := &devices.Request{Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Txn: e.Txn}
-		r.Stamp = e.Stamp
-		d.open[e.Seq] = r
-		d.w.Begin(r)
+	switch e.Kind {
+	case history.PowerCut:
+		d.w.Cut(history.Left{})
+		clear(d.open)
+		return
+	case history.Submit:
+		d.open[e.Seq] = requestOf(e)
+		d.w.Begin(d.open[e.Seq])
 		return
 	}
 	r := d.open[e.Of]
@@ -177,5 +180,18 @@ func (d *DMExport) Observe(e *history.Event) {
 	d.w.End(r, d.data)
 }
 
+// requestOf is the request of a submit; a write is rounded outward to sectors, of
+// which each will say what it is.
+func requestOf(e *history.Event) *devices.Request {
+	r := &devices.Request{Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Txn: e.Txn}
+	if e.Op == devices.OpWrite {
+		r.Offset -= e.Offset % devices.Sector
+		r.Length = (e.Offset + e.Length + devices.Sector - 1) / devices.Sector * devices.Sector
+		r.Length -= r.Offset
+	}
+	r.Stamp = e.Stamp
+	return r
+}
+
 // Close writes the rest.
-func (d *DMExport) Close() error { return d.w.Close() }
+func (d *DMExport) Close() error { return d.w.Close(history.Left{}) }
