@@ -38,6 +38,11 @@ the first next to the device; parameters follow after colons:
   eio-read:every=10 eio-write:every=10 eio-flush:every=10
   slow:every=10:time=100ms dead:after=100 no-capacitor
 
+--history replays what serve --log or --log-writes has recorded, its power cuts
+included, and judges what was promised at the wire. It has no commits and no
+invariant, and its own requests: --workload, --commits, --queue-depth and
+--connections do not go with it.
+
 The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
 
 // crashFlags are the flags that have a form of their own.
@@ -113,6 +118,13 @@ func (f *crashFlags) run(c *cobra.Command) error {
 }
 
 func (f *crashFlags) parse(c *cobra.Command) (err error) {
+	if c.Flags().Changed("history") {
+		for _, name := range []string{"workload", "commits", "queue-depth", "connections"} {
+			if c.Flags().Changed(name) {
+				return usage("--%s: expected no --history beside it: a history has its own requests, at their own times", name)
+			}
+		}
+	}
 	if f.Config.Fault, err = fault.Parse(f.fault); err != nil {
 		return usage("--fault: %w", err)
 	}

@@ -14,6 +14,7 @@ const MaxStamp devices.Stamp = 1 << 28
 type Judge struct {
 	multiConn bool
 	anyFlush  bool // a FLUSH has succeeded
+	promises  uint64
 
 	promisedOnly bool // see PromisedOnly
 
@@ -191,6 +192,7 @@ func (j *Judge) bulk(w write) *bulk {
 
 // promise makes w durable, from completion covered on.
 func (j *Judge) promise(w write, covered uint64, byFlush bool) {
+	j.promises++
 	if w.stamp != 0 {
 		j.version(w.stamp).promised = true
 	}

@@ -6,6 +6,9 @@ import "nbdbench/devices"
 // writes with FUA are promised.
 func (j *Judge) Flushed() bool { return j.anyFlush }
 
+// Promises counts the writes that were promised.
+func (j *Judge) Promises() uint64 { return j.promises }
+
 // PromisedOnly has the judge keep only the sectors of which something was
 // promised, and no others. It says as much of those, for less memory and time,
 // but CheckImage and Written leave out the others: what was written there

@@ -25,6 +25,8 @@ func (v *Violation) Chart() *results.Chart {
 			moment++
 		}
 		switch e.Kind {
+		case powerCut:
+			f.Commits[moment] = powerCut
 		case "commit":
 			f.Commits[moment] = fmt.Sprintf("commit %d", e.Commit)
 		case "reply":

@@ -43,6 +43,7 @@ func (c *Cell) check(stop func() bool) (*CellResult, error) {
 	if stop() {
 		r.Status, r.Reason = "partial", "interrupted"
 	}
+	r.history = c.history != nil
 	return r, c.report(r, first)
 }
 
@@ -85,7 +86,7 @@ func (c *Cell) oneRun(s scenario, r *CellResult, first map[history.Class]found, 
 					first[at.class] = found{s, at}
 				}
 			}
-			if c.Config.Exhaustive && !v.exhaustive {
+			if c.Config.Exhaustive && !v.exhaustive && c.history == nil {
 				err := fmt.Errorf("%w: the cut after event %d has 2^%.0f, and %d are built at most: expected fewer commits or a smaller queue depth", ErrTooMany, step, v.log2, MaxImages)
 				w.failed = err
 				return false
@@ -93,6 +94,7 @@ func (c *Cell) oneRun(s scenario, r *CellResult, first map[history.Class]found, 
 		}
 		return len(steps) > 0 && !stop()
 	})
+	r.Promises += w.wire.Promises()
 	return errors.Join(err, w.failed)
 }
 

@@ -158,6 +158,7 @@ func (c *Config) Cells() ([]Cell, error) {
 			return nil, err
 		}
 		c.Workloads = []string{c.History}
+		c.Connections = uint32(min(max(len(connectionsOf(log)), 1), workloads.MaxConnections))
 	}
 	var cells []Cell
 	for _, d := range c.Devices {

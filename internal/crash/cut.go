@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"nbdbench/devices"
@@ -145,8 +146,8 @@ func (t *trial) worst(legal *space) {
 // built builds images for the invariant. Without one there is nothing left that
 // is not decided.
 func (t *trial) built(legal *space) {
-	if t.app.rule == nil {
-		t.exhaustive = true
+	if t.app.rule == nil { // of a history there is more than promises, which is not known
+		t.exhaustive = t.cell.history == nil || math.Exp2(t.log2) <= float64(t.images)
 		return
 	}
 	legal = legal.narrowed(t.app.rule.reads)

@@ -65,7 +65,10 @@ type CellResult struct {
 	FirstBroken int64              `json:"first_broken"`
 	Durability  results.Durability `json:"durability"`
 	Violations  []*Violation       `json:"violations"`
+	// Promises counts the writes that were promised at the wire, over all runs.
+	Promises uint64 `json:"promises"`
 
+	history       bool // it was replayed, and no workload ran
 	everyEvent    bool
 	log2, maxLog2 float64
 }
@@ -179,11 +182,21 @@ func (d *Document) Table() *results.Table {
 	}
 	t.Notes = append([]string{d.summary()}, d.unsupported()...)
 	t.Notes = append(t.Notes, "", legend)
+	if d.ofHistory() {
+		t.Notes = append(t.Notes, "", historyLegend)
+	}
 	if d.Torn != "" {
 		t.Notes = append(t.Notes, "", "warning: "+d.Torn+": what is before it was replayed")
 	}
 	return t
 }
+
+// ofHistory reports whether a history was replayed.
+func (d *Document) ofHistory() bool { return len(d.Cells) > 0 && d.Cells[0].history }
+
+// historyLegend says what a history is judged by.
+const historyLegend = "A history has no commits and no invariant: what is judged is what was promised at the wire, by FUA and by FLUSH, of the requests that the strategy lets pass. " +
+	"Whether an application would find its data whole is not judged. nothing promised: the strategy lets no FUA and no FLUSH pass, or the history has none."
 
 // unsupported says why there are cells without a result: each reason, and of how
 // many cells.
@@ -221,13 +234,21 @@ func (r *CellResult) row() results.Row {
 		values = append(values, "", "", "", "", "", "", r.Status)
 	} else {
 		values = append(values, strconv.FormatInt(r.Cuts, 10), strconv.FormatUint(r.Images, 10), "2^"+strconv.FormatFloat(r.ImagesLog2Max, 'f', 0, 64),
-			r.coverage(), strconv.FormatInt(r.Durability.CommitsLost, 10), strconv.FormatInt(r.Durability.CommitsAtRisk, 10), r.verdict())
+			r.coverage(), r.commits(r.Durability.CommitsLost), r.commits(r.Durability.CommitsAtRisk), r.verdict())
 	}
 	row := results.Row{Group: r.Device}
 	for _, v := range values {
 		row.Values = append(row.Values, results.Value{Text: v})
 	}
 	return row
+}
+
+// commits is a number of commits, of which a history knows nothing.
+func (r *CellResult) commits(n int64) string {
+	if r.history {
+		return "-"
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 func (r *CellResult) coverage() string {
@@ -245,6 +266,10 @@ func (r *CellResult) verdict() string {
 			classes = append(classes, string(v.Class))
 		}
 		return "VIOLATED: " + strings.Join(classes, ", ")
+	case r.history && r.Promises == 0:
+		return "nothing promised"
+	case r.history:
+		return "promises kept"
 	case r.InvariantBroken > 0:
 		return fmt.Sprintf("invariant broken at %d cuts", r.InvariantBroken)
 	case r.Durability.CommitsAtRisk > 0:
@@ -254,6 +279,9 @@ func (r *CellResult) verdict() string {
 }
 
 func (d *Document) summary() string {
+	if d.ofHistory() {
+		return fmt.Sprintf("%s, %s built, coverage %s; %s.", count(d.Cuts, "cut"), count(d.Images, "image"), d.Coverage, count(len(d.Violations), "violation"))
+	}
 	return fmt.Sprintf("%s, %s built, coverage %s; %s acknowledged before them, %d lost, %d at risk; %s.",
 		count(d.Cuts, "cut"), count(d.Images, "image"), d.Coverage, count(d.CommitsAcked, "commit"), d.CommitsLost, d.CommitsAtRisk, count(len(d.Violations), "violation"))
 }

@@ -19,21 +19,39 @@ type application interface {
 
 // replayer submits the requests of a history again, in their order: at their
 // instants if the device keeps up, and each after the replies that it had come
-// after. Of commits it knows nothing.
+// after. Where the history has a power cut, the device's power is cut. Of commits it
+// knows nothing.
 type replayer struct {
 	loop   *sim.Loop
 	top    devices.Device
 	app    workloads.Observer
+	cut    func() // cuts the power and gives it back
 	events []history.Event
 	at     int
 	done   map[uint64]bool // submits of which the reply has come
+	conns  map[uint32]uint32
 	timer  sim.Timer
 	begun  uint64
 	busy   int
+
+	fired   bool // next is called by the timer, and from nowhere within the device
+	cutting bool
 }
 
-func newReplayer(loop *sim.Loop, top devices.Device, app workloads.Observer, l *history.Log) *replayer {
-	return &replayer{loop: loop, top: top, app: app, events: l.Events, done: map[uint64]bool{}}
+func newReplayer(loop *sim.Loop, top devices.Device, app workloads.Observer, l *history.Log, cut func()) *replayer {
+	return &replayer{loop: loop, top: top, app: app, cut: cut, events: l.Events, done: map[uint64]bool{}, conns: connectionsOf(l)}
+}
+
+// connectionsOf numbers the connections of a history from 0 on.
+func connectionsOf(l *history.Log) map[uint32]uint32 {
+	conns := map[uint32]uint32{}
+	for i := range l.Events {
+		e := &l.Events[i]
+		if _, ok := conns[e.Conn]; !ok && e.Kind == history.Submit {
+			conns[e.Conn] = uint32(len(conns))
+		}
+	}
+	return conns
 }
 
 // Finished reports whether all of it is done.
@@ -43,7 +61,11 @@ func (r *replayer) Finished() bool { return r.at == len(r.events) && r.busy == 0
 func (r *replayer) Stats() workloads.Stats { return workloads.Stats{Begun: r.begun} }
 
 // Fire goes on.
-func (r *replayer) Fire(*sim.Timer) { r.next() }
+func (r *replayer) Fire(*sim.Timer) {
+	r.fired = true
+	r.next()
+	r.fired = false
+}
 
 // next submits what is due, up to a reply that has not come.
 func (r *replayer) next() {
@@ -52,9 +74,13 @@ func (r *replayer) next() {
 		switch {
 		case e.Kind == history.Done && !r.done[e.Of]:
 			return // its Done goes on
-		case e.Kind == history.Submit && e.Time > r.loop.Now():
-			r.loop.At(&r.timer, e.Time, r)
+		case e.Kind != history.Done && e.Time > r.loop.Now(), e.Kind == history.PowerCut && !r.fired:
+			r.loop.At(&r.timer, max(e.Time, r.loop.Now()), r)
 			return
+		case e.Kind == history.PowerCut:
+			r.cutting = true
+			r.cut()
+			r.cutting = false
 		case e.Kind == history.Submit:
 			r.submit(e)
 		}
@@ -64,7 +90,7 @@ func (r *replayer) next() {
 
 func (r *replayer) submit(e *history.Event) {
 	q := &devices.Request{
-		Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Conn: e.Conn, Stream: e.Stream, Txn: r.begun + 1,
+		Op: e.Op, Flags: e.Flags, Offset: e.Offset, Length: e.Length, Conn: r.conns[e.Conn], Stream: e.Stream, Txn: r.begun + 1,
 		Intended: r.loop.Now(), Submitted: r.loop.Now(), Ref: e.Seq, Completer: r,
 	}
 	q.Stamp = e.Stamp
@@ -83,7 +109,9 @@ func (r *replayer) Done(q *devices.Request) {
 	r.app.Op(q)
 	r.busy--
 	r.done[q.Ref.(uint64)] = true
-	r.next()
+	if !r.cutting {
+		r.next()
+	}
 }
 
 // LoadHistory reads a history, or a log of dm-log-writes.

@@ -37,8 +37,10 @@ func shrink(f found) found {
 }
 
 func (k *shrinker) run() {
-	k.fewerCommits()
-	k.lessAtOnce()
+	if k.best.cell.history == nil { // which has its own
+		k.fewerCommits()
+		k.lessAtOnce()
+	}
 	k.shorterPrefix()
 	k.fewerRequests(atItsEnd)
 	k.fewerRequests(everywhere)

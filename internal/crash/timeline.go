@@ -22,7 +22,7 @@ type TimelineEvent struct {
 	AtNs    int64         `json:"at_ns"`
 	Event   uint64        `json:"event"` // its number at the wire; 0 for a commit
 	Of      uint64        `json:"of"`    // of a reply, the event of its request
-	Kind    string        `json:"kind"`  // request, reply or commit
+	Kind    string        `json:"kind"`  // request, reply, commit or power cut
 	Op      string        `json:"op"`
 	FUA     bool          `json:"fua"`
 	Sector  uint64        `json:"sector"`
@@ -38,6 +38,9 @@ type Survivor struct {
 	Sectors uint64        `json:"sectors"`
 	Version devices.Stamp `json:"version"`
 }
+
+// powerCut is the kind of an event at which a replayed history has a power cut.
+const powerCut = "power cut"
 
 // maxSurvivors bounds what a timeline tells of an image.
 const maxSurvivors = 64
@@ -98,8 +101,11 @@ func eventOf(e *history.Event) TimelineEvent {
 		AtNs: int64(e.Time), Event: e.Seq, Of: e.Of, Kind: "request", Op: e.Op.String(), FUA: e.Flags&devices.FUA != 0,
 		Sector: e.Offset / devices.Sector, Sectors: e.Length / devices.Sector, Version: e.Stamp, Commit: e.Txn,
 	}
-	if e.Kind == history.Done {
+	switch e.Kind {
+	case history.Done:
 		out.Kind, out.Errno = "reply", e.Errno.String()
+	case history.PowerCut:
+		out.Kind, out.Op = powerCut, ""
 	}
 	return out
 }
@@ -125,11 +131,14 @@ func (f *found) replay() string {
 	if c.history != nil {
 		load = "--history"
 	}
-	words := []string{"nbdbench crash", "--device", c.Device, load, c.Workload, "--strategy", c.Strategy, "--seed", fmt.Sprint(f.seed), "--commits", fmt.Sprint(f.commits)}
-	if f.queueDepth != 0 {
+	words := []string{"nbdbench crash", "--device", c.Device, load, c.Workload, "--strategy", c.Strategy, "--seed", fmt.Sprint(f.seed)}
+	if c.history == nil {
+		words = append(words, "--commits", fmt.Sprint(f.commits))
+	}
+	if f.queueDepth != 0 && c.history == nil {
 		words = append(words, "--queue-depth", fmt.Sprint(f.queueDepth))
 	}
-	if f.connections != 1 {
+	if f.connections != 1 && c.history == nil {
 		words = append(words, "--connections", fmt.Sprint(f.connections))
 	}
 	if plan := c.Config.Fault.String(); plan != "" {
@@ -256,6 +265,8 @@ func (e *TimelineEvent) line() string {
 	}
 	where := fmt.Sprintf(" %d+%d %s", e.Sector, e.Sectors, version(e.Version))
 	switch {
+	case e.Kind == powerCut:
+		return fmt.Sprintf("  %14s  %4d ====== the power is cut and comes back, as the history has it", at, e.Event)
 	case e.Kind == "commit" && e.Errno == "OK":
 		return fmt.Sprintf("  %14s  ****** commit %d is acknowledged", at, e.Commit)
 	case e.Kind == "commit":

@@ -43,6 +43,28 @@ type world struct {
 	app      ledger
 	steps    uint64 // events so far
 	failed   error
+
+	below, above  *history.Tap // at the device, and at the wire
+	device, wired socket       // what they are on the way to
+	wires         []*nbd.Wire
+	powered       *supply
+	cuts          uint64 // that the history has
+}
+
+// socket is a Device in the place of which there may come another one.
+type socket struct{ devices.Device }
+
+// supply is a Device until its power is cut. What comes then goes nowhere.
+type supply struct {
+	devices.Device
+	off bool
+}
+
+// Submit forwards r while there is power.
+func (s *supply) Submit(r *devices.Request) {
+	if !s.off {
+		s.Device.Submit(r)
+	}
 }
 
 // ledger is what stands above all layers.
@@ -110,39 +132,69 @@ func (l *ledger) Commit(c *devices.Commit) {
 // carry out the strategy or the workload.
 func newWorld(s scenario) (*world, error) {
 	w := &world{scenario: s, loop: sim.NewLoop()}
-	if err := w.open(); err != nil {
+	if err := w.open(nil, sim.Seed(s.seed)); err != nil {
 		return nil, err
 	}
-	c := s.cell
-	w.info = w.model.Info()
-	w.contract = history.NewLegal(w.info)
-	options := layer.Options{Loop: w.loop}
-	served, err := c.Place.Server(history.NewTap(w.model, w.loop, w.contract), options)
+	top, err := w.stack()
 	if err != nil {
 		return nil, err
 	}
-	advertised := served.Info()
-	w.wire = history.NewJudge(advertised)
-	advertised.Cache = devices.CacheVolatile // the wire promises by FLUSH and FUA alone
-	w.expected = history.NewLegal(advertised)
-	served = history.NewTap(served, w.loop, w.wire, w.expected, &w.log)
-	up, down := sim.NewLink(latency, bandwidth), sim.NewLink(latency, bandwidth)
-	client, _, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: served}, int(s.connections), up, down)
-	if err != nil {
-		return nil, err
-	}
-	top, err := c.Place.Client(client, options)
-	if err != nil {
-		return nil, err
-	}
-	if err := asksTooMuch(&c.Load, top.Info()); err != nil {
+	if err := asksTooMuch(&s.cell.Load, top.Info()); err != nil {
 		return nil, err
 	}
 	return w, w.start(top)
 }
 
-// open makes the device with its faults.
-func (w *world) open() error {
+// stack puts server, wire and client on the model, and the judges between them.
+func (w *world) stack() (top devices.Device, err error) {
+	options := layer.Options{Loop: w.loop}
+	if w.below == nil {
+		w.info = w.model.Info()
+		w.contract = history.NewLegal(w.info)
+		w.below = history.NewTap(&w.device, w.loop, w.contract)
+	}
+	w.device.Device = w.model
+	w.powered = &supply{Device: w.below}
+	if w.wired.Device, err = w.cell.Place.Server(w.powered, options); err != nil {
+		return nil, err
+	}
+	if w.above == nil {
+		advertised := w.wired.Info()
+		w.wire = history.NewJudge(advertised)
+		advertised.Cache = devices.CacheVolatile // the wire promises by FLUSH and FUA alone
+		w.expected = history.NewLegal(advertised)
+		w.above = history.NewTap(&w.wired, w.loop, w.wire, w.expected, &w.log)
+	}
+	up, down := sim.NewLink(latency, bandwidth), sim.NewLink(latency, bandwidth)
+	client, wires, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: w.above}, int(w.connections), up, down)
+	if err != nil {
+		return nil, err
+	}
+	w.wires = wires
+	return w.cell.Place.Client(client, options)
+}
+
+// restart cuts the power, as the history has it, and gives it back: with another
+// drive on what is left, and new connections.
+func (w *world) restart() {
+	w.cuts++
+	seed := sim.Seed(w.seed).Sub("history cut", w.cuts)
+	left := w.model.Cut(seed).Media()
+	w.below.Cut()
+	w.above.Cut()
+	w.powered.off = true
+	for _, wire := range w.wires {
+		wire.Cut()
+	}
+	err := w.open(left, seed)
+	if err == nil {
+		w.app.mask.Device, err = w.stack()
+	}
+	w.failed = errors.Join(w.failed, err)
+}
+
+// open makes the device with its faults, on a medium or on an empty one.
+func (w *world) open(media devices.Media, seed sim.Seed) error {
 	profile := w.cell.Profile
 	plan := w.cell.Config.Fault
 	if plan.Has(fault.NoCapacitor) {
@@ -151,8 +203,7 @@ func (w *world) open() error {
 			return &layer.Unsupported{Reason: err.Error()}
 		}
 	}
-	seed := sim.Seed(w.seed)
-	model, err := profile.Open(w.loop, catalog.Options{Seed: seed})
+	model, err := profile.Open(w.loop, catalog.Options{Seed: seed, Media: media})
 	if err != nil {
 		return err
 	}
@@ -173,7 +224,7 @@ func (w *world) start(top devices.Device) error {
 		if err := fits(c.history, top.Info()); err != nil {
 			return &layer.Unsupported{Reason: err.Error()}
 		}
-		r := newReplayer(w.loop, w.app.mask, &w.app, c.history)
+		r := newReplayer(w.loop, w.app.mask, &w.app, c.history, w.restart)
 		w.runner = r
 		w.loop.After(&r.timer, 0, r)
 		return nil
