@@ -136,3 +136,118 @@ func TestALongHistoryIsShrunkByFewCuts(t *testing.T) {
 		t.Errorf("%d requests are left after %d cuts of %d runs, expected 2 after at most 500 of 100", len(k.best.requests), k.tries, k.replays)
 	}
 }
+
+// told writes a history of these lines to a file.
+func told(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history")
+	text := history.Version + "\n" + strings.ReplaceAll(strings.Join(lines, "\n"), " ", "\t") + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// cutHistory has a FUA write, a write that only a FLUSH after a power cut could have
+// promised, one in progress at that cut, and another cut.
+func cutHistory(t *testing.T) string {
+	t.Helper()
+	return told(t,
+		"S 1 0 7 0 0 write 1 0 4096 1", "D 2 100000 1 OK",
+		"S 3 200000 7 0 0 write 0 4096 4096 2", "D 4 300000 3 OK",
+		"S 5 300000 7 0 0 write 0 8192 4096 3", "C 6 300001",
+		"S 7 400000 9 0 0 flush 0 0 0 0", "D 8 500000 7 OK",
+		"S 9 600000 9 0 0 write 1 8192 4096 4", "D 10 700000 9 OK",
+		"C 11 800000",
+		"S 12 900000 9 0 0 read 0 0 4096 0", "D 13 910000 12 OK",
+	)
+}
+
+// A history's power cuts are replayed: the device restarts on what is left, and no
+// later FLUSH promises what was lost.
+func TestAHistorysPowerCutsAreReplayed(t *testing.T) {
+	path := cutHistory(t)
+	for strategy, flushes := range map[string]bool{"native": true, "emulate": true, "none": true, "emulate-grouped": true, "none-grouped": true} {
+		for _, device := range []string{"nvme-990pro", "hdd-7200", "nvme-pm963", "raid-bbu", "hdd-7200-wt", "ebs-gp3"} {
+			c := one(device, "", strategy, 200)
+			c.History = path
+			d := check(t, c)
+			if r := d.Cells[0]; d.Broken() || r.Status != "ok" || (r.Promises > 0) != flushes || r.verdict() != "promises kept" {
+				t.Errorf("%s, %s: %s, %d promises, %v", device, strategy, r.verdict(), r.Promises, d.Violations)
+			}
+		}
+	}
+	c := one("nvme-990pro", "", "native", 1)
+	c.History = path
+	w, err := newWorld(scenario{cell: cellOf(t, c), seed: 1, commits: 1, connections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.run(func(uint64) bool { return true }), w.failed); err != nil {
+		t.Fatal(err)
+	}
+	cuts := 0
+	for i := range w.log.Events {
+		if w.log.Events[i].Kind == history.PowerCut {
+			cuts++
+		}
+	}
+	if w.cuts != 2 || cuts != 2 || !w.runner.Finished() {
+		t.Errorf("%d power cuts, %d in the history at the wire, finished %v; want 2 and the end", w.cuts, cuts, w.runner.Finished())
+	}
+	if v := w.model.Cut(1).Durable(0); v != 1 {
+		t.Errorf("sector 0 holds version %d after two power cuts, want that of the FUA write", v)
+	}
+}
+
+// What a power cut of the history has lost is found afterwards, on a device that lies.
+func TestWhatAHistorysPowerCutLostIsFound(t *testing.T) {
+	c := one("lying", "", "native", 200)
+	c.History = told(t,
+		"S 1 0 0 0 0 write 1 0 4096 1", "D 2 100000 1 OK", "C 3 100001",
+		"S 4 200000 0 0 0 read 0 0 4096 0", "D 5 300000 4 OK")
+	d := check(t, c)
+	if !d.Broken() {
+		t.Fatal("nothing was found")
+	}
+	v := d.Violations[0]
+	if v.Class != history.LostFUA || strings.Contains(v.Replay, "--commits") || strings.Contains(v.Replay, "--connections") {
+		t.Errorf("%s: %s", v.Class, v.Replay)
+	}
+}
+
+// A history without power cuts is another one: its FLUSH promises.
+func TestWithoutThePowerCutTheFlushPromises(t *testing.T) {
+	c := one("nvme-990pro", "", "native", 1)
+	lines := []string{"S 1 0 0 0 0 write 0 0 4096 1", "D 2 100000 1 OK", "C 3 100001", "S 4 200000 0 0 0 flush 0 0 0 0", "D 5 300000 4 OK"}
+	for want, lines := range [][]string{lines, append(append([]string{}, lines[:2]...), lines[3:]...)} {
+		c.History = told(t, lines...)
+		if got := check(t, c).Cells[0].Promises; got != uint64(want) {
+			t.Errorf("%v: %d promises, want %d", lines, got, want)
+		}
+	}
+}
+
+// The verdict on a history is about promises: it has no commits, of which none could
+// be lost, and where the strategy lets no FLUSH and no FUA pass nothing is promised.
+func TestTheVerdictOnAHistorySaysWhatIsJudged(t *testing.T) {
+	path, _ := recorded(t, "ext4-journal")
+	for strategy, want := range map[string]string{"native": "promises kept", "none-unsafe": "nothing promised"} {
+		c := one("nvme-990pro", "", strategy, 64)
+		c.History = path
+		d := check(t, c)
+		var b strings.Builder
+		if err := d.WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
+		text := b.String()
+		for _, part := range []string{want, "sampled", "A history has no commits and no invariant"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: %q is missing in\n%s", strategy, part, text)
+			}
+		}
+		if d.Coverage != "sampled" || strings.Contains(text, "0 lost") || strings.Contains(text, "exhaustive") {
+			t.Errorf("%s: coverage %s\n%s", strategy, d.Coverage, text)
+		}
+	}
+}

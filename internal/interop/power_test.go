@@ -594,10 +594,12 @@ func replaysTo(t *testing.T, log, path string) {
 	for at, n := size, le.Uint64(b[16:]); n > 0; n-- {
 		sector, sectors, flags := le.Uint64(b[at:]), le.Uint64(b[at+8:]), le.Uint64(b[at+16:])
 		at += size
-		if flags&4 == 0 {
-			copy(disk[sector*size:], b[at:at+sectors*size])
-			at += sectors * size
+		if flags&4 != 0 { // as replay-log does
+			clear(disk[sector*size : (sector+sectors)*size])
+			continue
 		}
+		copy(disk[sector*size:], b[at:at+sectors*size])
+		at += sectors * size
 	}
 	for at := range disk {
 		if disk[at] != image[at] {
