@@ -21,7 +21,9 @@ const importHelp = `Read what other programs have recorded, as a history that cr
 
 dm-log-writes is the format of the kernel's module of that name. It has no times
 and tells of a write when it was done: each request is sent when the one before it
-has been answered.`
+has been answered. In a log of the kernel's own, FUA may come before an older write
+of the same sectors; in one of serve --log-writes it does not. The mark of a power
+cut is imported as one.`
 
 const exportHelp = `Write a run or a history in the format of another program.
 

@@ -228,3 +228,64 @@ func BenchmarkJudge(b *testing.B) {
 		}
 	}
 }
+
+// A power cut is told, and the end of what was in progress then is not.
+func TestATapTellsOfAPowerCutAndOfNothingThatItTook(t *testing.T) {
+	loop := sim.NewLoop()
+	log := new(Log)
+	tap := NewTap(&slow{loop}, loop, log)
+	var done counter
+	submit := func() {
+		tap.Submit(&devices.Request{Op: devices.OpWrite, Length: 512, Completer: &done})
+	}
+	submit()
+	loop.Run(5)
+	tap.Cut()
+	submit()
+	loop.Run(20)
+	submit()
+	tap.Abandon()
+	loop.Run(sim.Never)
+	want := []string{
+		"1 0s submit write 0+512 stamp=0", "2 5ns power cut", "3 5ns submit write 0+512 stamp=0",
+		"4 15ns done write 0+512 stamp=0 of 3: OK", "5 20ns submit write 0+512 stamp=0",
+	}
+	for i := range log.Events {
+		if got := log.Events[i].String(); i >= len(want) || got != want[i] {
+			t.Errorf("event %d: got %q, want %q", i+1, got, want[min(i, len(want)-1)])
+		}
+	}
+	if len(log.Events) != len(want) || done.n != 3 {
+		t.Errorf("%d events, %d done; want %d and 3", len(log.Events), done.n, len(want))
+	}
+}
+
+// recorder is a Recorder that may be broken.
+type recorder struct{ err error }
+
+func (r *recorder) Observe(*Event) {}
+func (r *recorder) Err() error     { return r.err }
+
+// What cannot be recorded is not acknowledged; a READ is answered all the same.
+func TestWhatATapCannotRecordIsNotAcknowledged(t *testing.T) {
+	loop := sim.NewLoop()
+	rec := &recorder{}
+	tap := NewTap(&slow{loop}, loop, new(Log), rec)
+	var done counter
+	for _, broken := range []error{nil, devices.ENOSPC} {
+		rec.err = broken
+		for op, want := range map[devices.Op]devices.Errno{
+			devices.OpWrite: devices.EIO, devices.OpTrim: devices.EIO, devices.OpFlush: devices.EIO, devices.OpRead: devices.OK, devices.OpCache: devices.EINVAL,
+		} {
+			if broken == nil && want == devices.EIO {
+				want = devices.OK
+			}
+			r := &devices.Request{Op: op, Length: 512, Completer: &done}
+			tap.Submit(r)
+			loop.Run(sim.Never)
+			if r.Errno != want {
+				t.Errorf("%v after %v: %v, want %v", op, broken, r.Errno, want)
+			}
+		}
+	}
+}

@@ -200,6 +200,39 @@ func TestAHistorysPowerCutsAreReplayed(t *testing.T) {
 	}
 }
 
+// The power cuts of a history are in its export too.
+func TestTheKernelsFormatHasAHistorysPowerCuts(t *testing.T) {
+	l, err := LoadHistory(cutHistory(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "dm")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := ExportDM(f, l); err != nil {
+		t.Fatal(err)
+	}
+	again, err := LoadHistory(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i := range again.Events {
+		switch e := &again.Events[i]; e.Kind {
+		case history.PowerCut:
+			got = append(got, "cut")
+		case history.Submit:
+			got = append(got, fmt.Sprintf("%v %d", e.Op, e.Offset))
+		}
+	}
+	if want := "write 0, write 4096, cut, flush 0, write 8192, cut"; strings.Join(got, ", ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
 // What a power cut of the history has lost is found afterwards, on a device that lies.
 func TestWhatAHistorysPowerCutLostIsFound(t *testing.T) {
 	c := one("lying", "", "native", 200)
