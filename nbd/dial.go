@@ -233,7 +233,7 @@ func (c *ClientConn) SendRequest(h Header, p devices.Payload) {
 func (c *ClientConn) push(h Header, data []byte, buf *buffer) {
 	m := message{data: data, buf: buf}
 	m.size = c.Client.info.encodeRequest(&m.header, &h)
-	c.out.push(m, c.real)
+	c.out.push(&m, c.real)
 }
 
 // read takes replies until the connection ends.

@@ -52,8 +52,10 @@
 // # Bounds
 //
 // A connection has at most MaxInFlight requests and MaxInFlightBytes of their
-// data in progress; replies that the peer does not read count as data too.
-// Beyond that the server stops reading from it, and others do not notice. A
+// buffers in progress; replies that the peer does not read count too. All
+// connections together hold at most what Server.LimitMemory says, and each of them
+// half of what is free. Beyond that the server stops reading from it, and others do
+// not notice. A
 // handshake takes at most NegotiationTimeout and MaxOptions options and one for
 // each export.
 //

@@ -24,9 +24,35 @@ type message struct {
 	data   []byte
 	buf    *buffer  // to be released once it is written
 	due    sim.Time // see Reply
+	charge charge   // to be given back once it is written
 }
 
 func (m *message) bytes() int { return m.size + len(m.data) }
+
+// slabSize is how many messages are queued in one piece of memory, of 3 KiB.
+const slabSize = 32
+
+// slab is a part of a queue. Queues share slabs: an empty one has none.
+type slab struct {
+	messages [slabSize]message
+	n        int // of messages
+	next     *slab
+}
+
+var slabs = sync.Pool{New: func() any { return new(slab) }}
+
+// layout is a batch as it is handed to the system.
+type layout struct {
+	headers []byte
+	pieces  net.Buffers
+}
+
+func newLayout(messages int) *layout {
+	return &layout{make([]byte, 0, messages*maxHeaderSize), make(net.Buffers, 0, 2*messages)}
+}
+
+// layouts are for long batches. A connection keeps one for short ones.
+var layouts = sync.Pool{New: func() any { return newLayout(maxBatch) }}
 
 // outQueue is a connection's output. Whoever owns the loop pushes; any number
 // of goroutines may flush, of which one at a time writes. A flush never blocks:
@@ -37,24 +63,40 @@ type outQueue struct {
 	raw     rawWriter             // that does not; nil if there is none
 	rings   func()                // has written what a flush could not
 	before  func()                // called before each attempt to write
-	written func(batch []message) // called after a batch was written
+	written func(batch []message) // called after a part of a batch was written
+	freed   func(f freed)         // called after messages were released
 
-	mu      sync.Mutex
-	pending []message
-	err     error
+	mu          sync.Mutex
+	first, last *slab // what is pending
+	err         error
 
 	queued  atomic.Bool // AfterLeave has been asked for
+	failed  atomic.Bool // err is set
 	backlog atomic.Int64
 	wake    chan struct{}
 	helped  atomic.Bool // an attendant's helper writes
 
 	writing sync.Mutex // what follows belongs to who holds it
-	batch   []message
-	headers []byte
+	batch   *slab
 	rest    net.Buffers
-	pieces  net.Buffers
+	short   *layout
+	layout  *layout // of the batch
 	attempt func(fd uintptr) bool
 	result  error
+}
+
+// freed is what messages held that were written or dropped.
+type freed struct {
+	messages, reserved int
+	bytes              int64
+}
+
+func (f *freed) add(c charge) {
+	f.messages++
+	f.bytes += int64(c.bytes)
+	if c.reserve {
+		f.reserved++
+	}
 }
 
 // rawWriter calls f with a socket's descriptor.
@@ -64,7 +106,7 @@ type rawWriter interface {
 
 // newOutQueue has a writer, which is to be started.
 func newOutQueue(c net.Conn) *outQueue {
-	q := &outQueue{conn: c, stream: c, before: func() {}, written: func([]message) {}, wake: make(chan struct{}, 1)}
+	q := &outQueue{conn: c, stream: c, before: func() {}, written: func([]message) {}, freed: func(freed) {}, short: newLayout(slabSize), wake: make(chan struct{}, 1)}
 	if s, ok := c.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			q.raw = raw
@@ -76,25 +118,61 @@ func newOutQueue(c net.Conn) *outQueue {
 
 // newPlainQueue has no writer.
 func newPlainQueue(p *plainSocket) *outQueue {
-	q := &outQueue{conn: p, stream: patientWriter{p}, raw: p, before: func() {}, written: func([]message) {}}
+	q := &outQueue{conn: p, stream: patientWriter{p}, raw: p, before: func() {}, written: func([]message) {}, freed: func(freed) {}, short: newLayout(slabSize)}
 	q.attempt, q.rings = q.writev, func() { go q.drain() }
 	return q
 }
 
 // push appends m, and has q flushed when the owner leaves.
-func (q *outQueue) push(m message, real *sim.Real) {
+func (q *outQueue) push(m *message, real *sim.Real) {
 	q.mu.Lock()
 	dead := q.err != nil
 	if !dead {
-		q.pending = append(q.pending, m)
+		q.append(m)
 		q.backlog.Add(int64(m.bytes()))
 	}
 	q.mu.Unlock()
 	if dead {
 		m.buf.release()
+		var f freed
+		f.add(m.charge)
+		q.freed(f)
 	} else if !q.queued.Swap(true) {
 		real.AfterLeave(q)
 	}
+}
+
+// append copies m to the end of the last slab. q.mu is held.
+func (q *outQueue) append(m *message) {
+	switch s := q.last; {
+	case s == nil:
+		q.last = slabs.Get().(*slab)
+		q.first = q.last
+	case s.n == slabSize:
+		q.last = slabs.Get().(*slab)
+		s.next = q.last
+	}
+	q.last.messages[q.last.n] = *m
+	q.last.n++
+}
+
+// detach takes slabs of at most maxBatch messages off the queue.
+func (q *outQueue) detach() (batch *slab, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var end *slab
+	for s := q.first; s != nil && n+s.n <= maxBatch; s = s.next {
+		end = s
+		n += s.n
+	}
+	if end == nil {
+		return nil, 0
+	}
+	batch, q.first, end.next = q.first, end.next, nil
+	if q.first == nil {
+		q.last = nil
+	}
+	return batch, n
 }
 
 // Flush writes what the socket takes without blocking. It is for the Real to
@@ -176,44 +254,69 @@ func (q *outQueue) writeBatch(by func() error) (done bool) {
 // gather takes the next batch and lays its pieces out: headers that follow each
 // other lie in one piece.
 func (q *outQueue) gather() bool {
-	q.mu.Lock()
-	n := min(len(q.pending), maxBatch)
-	q.batch = append(q.batch[:0], q.pending[:n]...)
-	left := copy(q.pending, q.pending[n:])
-	clear(q.pending[left:])
-	q.pending = q.pending[:left]
-	q.mu.Unlock()
-	if cap(q.headers) < n*maxHeaderSize { // pieces refer to it: it must not move
-		q.headers = make([]byte, 0, min(maxBatch, 2*n)*maxHeaderSize)
+	batch, n := q.detach()
+	if n == 0 {
+		return false
 	}
-	q.headers, q.pieces = q.headers[:0], q.pieces[:0]
+	l := q.short
+	if n > slabSize {
+		l = layouts.Get().(*layout)
+	}
 	start := 0
-	for i := range q.batch {
-		m := &q.batch[i]
-		q.headers = append(q.headers, m.header[:m.size]...)
-		if len(m.data) > 0 || i == n-1 {
-			q.pieces = append(q.pieces, q.headers[start:])
-			start = len(q.headers)
-		}
-		if len(m.data) > 0 {
-			q.pieces = append(q.pieces, m.data)
+	for s := batch; s != nil; s = s.next {
+		for i := range s.messages[:s.n] {
+			m := &s.messages[i]
+			l.headers = append(l.headers, m.header[:m.size]...)
+			if len(m.data) > 0 {
+				l.pieces = append(l.pieces, l.headers[start:], m.data)
+				start = len(l.headers)
+			}
 		}
 	}
-	q.rest = q.pieces
-	return n > 0
+	if start < len(l.headers) {
+		l.pieces = append(l.pieces, l.headers[start:])
+	}
+	q.batch, q.layout, q.rest = batch, l, l.pieces
+	return true
 }
 
 // settle accounts for a batch of which nothing is left to write.
 func (q *outQueue) settle() {
-	var sum int64
-	for i := range q.batch {
-		sum += int64(q.batch[i].bytes())
-		q.batch[i].buf.release()
+	if q.batch == nil {
+		return
 	}
-	q.backlog.Add(-sum)
-	q.written(q.batch)
-	clear(q.batch)
-	q.batch, q.rest = q.batch[:0], nil
+	for s := q.batch; s != nil; s = s.next {
+		q.written(s.messages[:s.n])
+	}
+	f, size := q.recycle(q.batch)
+	q.backlog.Add(-size)
+	l := q.layout
+	clear(l.pieces) // they refer to data
+	l.headers, l.pieces = l.headers[:0], l.pieces[:0]
+	if l != q.short {
+		layouts.Put(l)
+	}
+	q.batch, q.layout, q.rest = nil, nil, nil
+	q.freed(f)
+}
+
+// recycle releases the messages of slabs that nobody else has. size is how many
+// bytes they were.
+func (q *outQueue) recycle(batch *slab) (f freed, size int64) {
+	for s := batch; s != nil; {
+		for i := range s.messages[:s.n] {
+			m := &s.messages[i]
+			size += int64(m.bytes())
+			m.buf.release()
+			f.add(m.charge)
+		}
+		next := s.next
+		clear(s.messages[:s.n])
+		s.n, s.next = 0, nil
+		slabs.Put(s)
+		s = next
+	}
+	return f, size
 }
 
 // try writes what the socket takes at once.
@@ -274,12 +377,12 @@ func (q *outQueue) fail(err error) {
 	if q.err == nil {
 		q.err = err
 	}
-	dropped := q.pending
-	q.pending = nil
+	q.failed.Store(true)
+	dropped := q.first
+	q.first, q.last = nil, nil
 	q.mu.Unlock()
 	_ = q.conn.Close()
-	for i := range dropped {
-		q.backlog.Add(-int64(dropped[i].bytes()))
-		dropped[i].buf.release()
-	}
+	f, size := q.recycle(dropped)
+	q.backlog.Add(-size)
+	q.freed(f)
 }

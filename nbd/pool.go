@@ -20,9 +20,15 @@ type buffer struct {
 
 var pools [maxClass + 1]sync.Pool
 
+// bufferClass is the power of 2 that a buffer for n bytes has.
+func bufferClass(n int) int { return max(minClass, bits.Len(uint(n-1))) }
+
+// bufferSize is what a buffer for n bytes takes.
+func bufferSize(n uint64) int32 { return 1 << bufferClass(int(n)) }
+
 // getBuffer returns a buffer of at least n bytes. Its content is old.
 func getBuffer(n int) *buffer {
-	class := max(minClass, bits.Len(uint(n-1)))
+	class := bufferClass(n)
 	if b, ok := pools[class].Get().(*buffer); ok {
 		return b
 	}

@@ -139,8 +139,9 @@ const (
 	maxSkip = 128 << 20
 
 	// MaxInFlight is how many requests a connection may have in progress at the
-	// server, and MaxInFlightBytes how many bytes of data they may have in all.
-	// At either bound the server stops reading; one request always goes through.
+	// server until its replies are written, and MaxInFlightBytes how many bytes of
+	// data, in buffers of a Server, they may have in all. At either bound the server
+	// stops reading; one request always goes through.
 	MaxInFlight      = 1024
 	MaxInFlightBytes = 128 << 20
 

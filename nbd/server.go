@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,6 +46,8 @@ type Server struct {
 	changes    int          // of latest, since one was alone last
 	alone      atomic.Int32 // sockets that have left Go's poller
 
+	memory memory
+
 	onCrowd func(crowded bool) // see WhenCrowded
 	crowdMu sync.Mutex
 	crowded atomic.Bool // what onCrowd was told last
@@ -73,7 +77,63 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	}
 	s := &Server{exports: slices.Clone(exports), real: real, patience: NegotiationTimeout, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.memory.limit, s.memory.trim = defaultMemory, func() { go s.trim() }
 	return s
+}
+
+// LimitMemory bounds what all clients together can have the server hold: data,
+// requests, replies that they do not read, and what each connection takes by being
+// there. Within it a connection may hold at most half of what is free, and
+// connections may be as many as fit into a quarter of it. The default is 1 GiB; less
+// than MinMemory panics. Go's heap may be twice as large for a while. It comes before
+// Serve.
+func (s *Server) LimitMemory(bytes int64) {
+	if bytes < MinMemory {
+		panic(fmt.Sprintf("nbd: a server is limited to %d bytes, expected at least %d", bytes, MinMemory))
+	}
+	s.memory.limit = bytes
+}
+
+// MemoryUse is what clients have a server hold.
+type MemoryUse struct {
+	Connections int
+	Held, Limit int64 // bytes
+}
+
+// MemoryUse is what clients have the server hold now.
+func (s *Server) MemoryUse() MemoryUse {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return MemoryUse{Connections: len(s.conns), Held: s.memory.held.Load(), Limit: s.memory.limit}
+}
+
+// trimEvery is how often the trimmer looks.
+const trimEvery = 3 * time.Second
+
+// trim gives memory back to the system that clients needed and do not need any
+// more. It ends when there is little.
+func (s *Server) trim() {
+	m := &s.memory
+	for kept := int64(0); ; {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(trimEvery):
+		}
+		used := m.peak.Swap(m.held.Load())
+		if kept = max(kept, used); kept-used > trimAbove {
+			runtime.GC() // the pools keep what they have for one collection
+			debug.FreeOSMemory()
+			kept = used
+		}
+		if kept > trimAbove {
+			continue
+		}
+		m.trims.Store(false)
+		if m.peak.Load() <= trimAbove || !m.trims.CompareAndSwap(false, true) {
+			return
+		}
+	}
 }
 
 // UseTLS has the server offer TLS or insist on it. It comes before Serve.
@@ -100,7 +160,7 @@ func (s *Server) AddExport(e *Export) error {
 
 // RemoveExport takes the export of that name away. Its connections drain: new
 // requests get ESHUTDOWN, those in flight finish, then they are closed; if ctx
-// ends first they are closed as they are, and the error is ctx's. After it has
+// ends first they are closed as they are, and the error is a *DrainError. After it has
 // returned nothing reaches the export's device any more by this server, except
 // what was in flight when ctx ended.
 func (s *Server) RemoveExport(ctx context.Context, name string) error {
@@ -139,6 +199,7 @@ func (s *Server) Cut(names []string, then func()) {
 		for k := range s.conns {
 			if k.sc != nil && slices.Contains(names, k.export.Name) {
 				_ = k.sock.Close()
+				k.wake()
 			}
 		}
 		s.mu.Unlock()
@@ -146,22 +207,34 @@ func (s *Server) Cut(names []string, then func()) {
 	})
 }
 
-// end waits until conns have nothing in flight and closes them.
+// end waits until conns have nothing in flight and closes them. If ctx ends first
+// the error is a *DrainError.
 func (s *Server) end(ctx context.Context, conns []*serverSocket) error {
 	err := s.real.RunWhile(ctx, func() bool { return busy(conns) })
+	var late []Held
+	if err != nil {
+		late = s.undrained(conns)
+	}
 	for _, k := range conns {
 		if err != nil {
 			_ = k.sock.Close()
 		}
 		k.sock.endReads() // its reader then finishes
+		k.wake()
 	}
 	for _, k := range conns {
 		select {
 		case <-k.done:
 		case <-ctx.Done():
+			if err == nil {
+				err, late = ctx.Err(), s.undrained(conns)
+			}
 			_ = k.sock.Close()
-			err = ctx.Err()
+			k.wake()
 		}
+	}
+	if len(late) > 0 {
+		return &DrainError{late, err}
 	}
 	return err
 }
@@ -243,22 +316,23 @@ func (s *Server) track(l net.Listener) bool {
 // ServeConn serves one connection until it ends, and closes it. The error is
 // nil if the client disconnected as the protocol asks.
 func (s *Server) ServeConn(c net.Conn) error {
-	widen(c)
 	k := &serverSocket{server: s, sock: socket{conn: c}, client: clientName(c), done: make(chan struct{}), room: make(chan struct{}, 1)}
 	defer k.free()
 	if !s.add(k) {
 		return ErrServerClosed
 	}
 	defer s.remove(k)
+	k.widen(c)
 	return k.serve(c)
 }
 
 func (s *Server) add(k *serverSocket) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) == MaxConnections {
+	if s.closed || len(s.conns) == MaxConnections || !s.memory.connect(connCost+handshakeCost) {
 		return false
 	}
+	k.base = connCost + handshakeCost
 	s.nextID++
 	k.id = s.nextID - 1
 	s.conns[k] = true
@@ -274,12 +348,13 @@ func (s *Server) remove(k *serverSocket) {
 			s.past.Add(k.sc.Counts())
 		}
 	})
+	s.memory.disconnect(k.base)
 	close(k.done)
 }
 
 // Shutdown drains: it accepts nothing more, answers new requests with
 // ESHUTDOWN, lets those in flight finish, and closes the connections. If ctx
-// ends first it closes them as they are and returns ctx's error.
+// ends first it closes them as they are, and the error is a *DrainError.
 func (s *Server) Shutdown(ctx context.Context) error {
 	conns := s.stop()
 	s.real.Do(func() {
@@ -325,6 +400,7 @@ func (s *Server) Close() error {
 	s.cancel()
 	for _, k := range conns {
 		_ = k.sock.Close()
+		k.wake()
 	}
 	return nil
 }
@@ -346,19 +422,27 @@ type serverSocket struct {
 	draining bool
 	info     ExportInfo // the reader's copy
 
-	began   sim.Time      // the last write; its writer's
-	waiting atomic.Bool   // the reader waits for room
-	room    chan struct{} // there may be some
-	parsed  []parsed
-	turn    sim.Turn // the reader's, while it is out of Go's poller
-	keeps   bool     // the reader is the loop's keeper
+	began    sim.Time      // the last write; its writer's
+	requests atomic.Int32  // received of which the reply is not written
+	held     atomic.Int64  // bytes that these hold
+	reserved atomic.Int32  // of them FLUSHes beyond the bounds
+	base     int64         // bytes that the connection holds without any
+	waiting  atomic.Bool   // the reader waits for room
+	room     chan struct{} // there may be some
+	queued   queuedConn
+
+	parsed []parsed
+	turn   sim.Turn // the reader's, while it is out of Go's poller
+	keeps  bool     // the reader is the loop's keeper
 }
 
 // parsed is a request that was read but not yet received.
 type parsed struct {
 	Header
-	buf *buffer  // a WRITE's data
-	at  sim.Time // when all of it had come
+	ok     bool     // it is valid
+	buf    *buffer  // a WRITE's data
+	at     sim.Time // when all of it had come
+	charge charge
 }
 
 func (k *serverSocket) serve(c net.Conn) error {
@@ -374,12 +458,15 @@ func (k *serverSocket) serve(c net.Conn) error {
 	k.out = newOutQueue(stream)
 	if k.secure = stream != c; !k.secure {
 		k.out.conn = &k.sock
+		k.base -= handshakeCost // with TLS, its buffers take that
+		k.server.memory.disconnect(handshakeCost)
 	}
-	k.out.before, k.out.written = k.writes, k.written
+	k.out.before, k.out.written, k.out.freed = k.writes, k.written, k.freed
 	if !k.begin(h) {
 		return ErrServerClosed
 	}
 	k.in = newIntake(stream, rest)
+	k.in.grow = k.growsIntake
 	go k.out.writer(k.done)
 	err = k.read()
 	k.finish()
@@ -403,6 +490,7 @@ func (k *serverSocket) begin(h *ServerHandshake) (ok bool) {
 			k.export = e
 			k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
 			k.sc.Speak(h.Dialect())
+			k.sc.maxFree = maxFree
 			k.info = k.sc.Info()
 		}
 	})
@@ -448,13 +536,23 @@ func (k *serverSocket) parse() error {
 		if k.info.lacksPayloadLen(&p.Header) {
 			k.lacksPayloadLen()
 		}
+		if p.Op == devices.OpRead && k.out.failed.Load() {
+			k.in.take(size) // nobody can get the data
+			continue
+		}
+		p.ok = k.info.validate(&p.Header) == devices.OK
 		whole := k.info.payload(&p.Header) <= uint64(len(k.in.have())-size)
 		if !whole && len(k.parsed) > 0 {
 			return nil // first what has all come
 		}
+		if ok := k.admit(&p); !ok && len(k.parsed) > 0 {
+			return nil // their replies may make room
+		} else if !ok && !k.await(&p) {
+			return net.ErrClosed
+		}
 		k.in.take(size)
 		if err := k.data(&p); err != nil {
-			p.buf.release()
+			k.drop(&p)
 			return err
 		}
 		if !whole {
@@ -467,12 +565,11 @@ func (k *serverSocket) parse() error {
 
 // data reads a WRITE's data, or throws away that of one that will be refused.
 func (k *serverSocket) data(p *parsed) error {
-	refused := k.info.validate(&p.Header) != devices.OK
 	n := k.info.payload(&p.Header)
 	switch {
-	case refused && n > maxSkip:
+	case !p.ok && n > maxSkip:
 		return violation("a payload is of reasonable length", "%d bytes", n)
-	case refused:
+	case !p.ok:
 		defer k.rekeep(k.unkeep())
 		return k.in.discard(n)
 	case p.Op == devices.OpWrite:
@@ -486,6 +583,17 @@ func (k *serverSocket) data(p *parsed) error {
 	return nil
 }
 
+// drop gives back what a request holds that will not be received.
+func (k *serverSocket) drop(p *parsed) {
+	p.buf.release()
+	if p.charge.bytes == 0 {
+		return // DISC
+	}
+	var f freed
+	f.add(p.charge)
+	k.freed(f)
+}
+
 // receive hands the parsed requests to the engine. It reports whether the
 // client has disconnected, and whether no other one is busy.
 func (k *serverSocket) receive() (disc, alone bool) {
@@ -496,13 +604,7 @@ func (k *serverSocket) receive() (disc, alone bool) {
 	real.Enter()
 	alone, crowded := k.server.took(k)
 	for i := range k.parsed {
-		p := &k.parsed[i]
-		if !k.await(&p.Header) {
-			release(k.parsed[i:])
-			real.Leave()
-			return true, false
-		}
-		k.submit(p)
+		k.submit(&k.parsed[i])
 	}
 	disc = k.sc.Disconnected()
 	lingers := !disc && k.in.raw != nil && !k.keeps && real.Linger()
@@ -516,49 +618,20 @@ func (k *serverSocket) receive() (disc, alone bool) {
 	return disc, alone
 }
 
-func release(ps []parsed) {
-	for i := range ps {
-		ps[i].buf.release()
-	}
-}
-
 // submit hands one request to the engine, a READ with a place for its data.
 func (k *serverSocket) submit(p *parsed) {
-	if p.Op == devices.OpRead && k.info.validate(&p.Header) == devices.OK {
+	if p.Op == devices.OpRead && p.ok {
 		p.buf = getBuffer(int(p.Length))
 	}
 	var data devices.Payload
 	if p.buf != nil {
 		data.Bytes = p.buf.data[:p.Length]
 	}
-	k.sc.receive(&p.Header, data, p.buf, p.at)
+	k.sc.receive(&p.Header, data, p.buf, p.charge, p.at)
 }
 
-// await leaves the loop until the connection has room for h, which counts
-// replies that the peer has not taken. It reports whether it came to that.
-func (k *serverSocket) await(h *Header) bool {
-	for !k.hasRoom(h) {
-		k.waiting.Store(true)
-		if k.hasRoom(h) {
-			return true
-		}
-		k.server.real.Leave()
-		kept := k.unkeep()
-		ok := k.sleep()
-		k.rekeep(kept)
-		k.server.real.Enter()
-		if !ok {
-			return false
-		}
-	}
-	return true
-}
-
-func (k *serverSocket) hasRoom(h *Header) bool {
-	backlog := k.out.backlog.Load()
-	return k.sc.Room(h) && (backlog == 0 || backlog+int64(dataLength(h)) <= MaxInFlightBytes)
-}
-
+// sleep blocks until someone calls wake. It reports false if the server has been
+// closed.
 func (k *serverSocket) sleep() bool {
 	select {
 	case <-k.room:
@@ -568,19 +641,19 @@ func (k *serverSocket) sleep() bool {
 	}
 }
 
-// tell wakes the reader if it waits for room.
-func (k *serverSocket) tell() {
+// wake has the reader look for room again, if it waits.
+func (k *serverSocket) wake() {
 	if k.waiting.Load() && k.waiting.Swap(false) {
 		select {
 		case k.room <- struct{}{}:
-		default: // it has been told
+		default: // it is about to
 		}
 	}
 }
 
 // SendReply queues a reply. It is for the ServerConn to call.
 func (k *serverSocket) SendReply(r Reply) {
-	m := message{buf: r.buf, due: r.due}
+	m := message{buf: r.buf, due: r.due, charge: r.charge}
 	m.size = k.info.encodeReply(&m.header, &r)
 	switch {
 	case r.Data == 0:
@@ -591,8 +664,7 @@ func (k *serverSocket) SendReply(r Reply) {
 	default:
 		m.data = r.Bytes
 	}
-	k.out.push(m, k.server.real)
-	k.tell()
+	k.out.push(&m, k.server.real)
 }
 
 // writes notes when a write begins: in the system call the kernel may well run
@@ -603,5 +675,4 @@ func (k *serverSocket) written(batch []message) {
 	for i := range batch {
 		k.server.late.Observe(k.began.Sub(batch[i].due))
 	}
-	k.tell()
 }

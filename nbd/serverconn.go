@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"slices"
+	"sync"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -17,8 +18,9 @@ type Reply struct {
 	Data   uint32 // bytes of data on the wire, extents included
 	devices.Payload
 
-	buf *buffer  // whose part Payload.Bytes is, if it is from the pool
-	due sim.Time // when the request came, and the device's time after that
+	buf    *buffer  // whose part Payload.Bytes is, if it is from the pool
+	due    sim.Time // when the request came, and the device's time after that
+	charge charge   // what the request holds
 }
 
 // Replies takes a server's replies on their way. It must not call back into
@@ -45,6 +47,8 @@ type ServerConn struct {
 	disc     bool
 	tally    tally
 	free     *served
+	frees    int // in the list of free
+	maxFree  int
 }
 
 // served is a request that the server has submitted.
@@ -57,14 +61,26 @@ type served struct {
 	began  sim.Time
 	client *devices.Request // whose request it is, if in this process
 	buf    *buffer
+	charge charge
 	next   *served
 }
+
+// maxFree is how many records a connection of a Server keeps for its next
+// requests, and maxFreeExtents for how many extents such a record has room. What
+// is beyond is shared by all connections, or is garbage: ten thousand idle
+// connections may each have been busy.
+const (
+	maxFree        = 32
+	maxFreeExtents = 64
+)
+
+var freeServed = sync.Pool{New: func() any { return new(served) }}
 
 // NewServerConn serves dev, opened for export e, to one client. id numbers the
 // connection.
 func NewServerConn(loop *sim.Loop, e *Export, dev devices.Device, id uint32, out Replies) *ServerConn {
 	info := dev.Info()
-	return &ServerConn{loop: loop, dev: dev, under: info, info: e.describe(&info), id: id, out: out}
+	return &ServerConn{loop: loop, dev: dev, under: info, info: e.describe(&info), id: id, out: out, maxFree: MaxInFlight}
 }
 
 // Speak sets the dialect that was negotiated. It comes before the first request.
@@ -108,10 +124,10 @@ func dataLength(h *Header) uint64 {
 // waited for Room since. The data of a WRITE, and the place for that of a READ,
 // are p; the connection holds it until the reply.
 func (s *ServerConn) Receive(h *Header, p devices.Payload, arrived sim.Time) {
-	s.receive(h, p, nil, arrived)
+	s.receive(h, p, nil, charge{}, arrived)
 }
 
-func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, arrived sim.Time) {
+func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, c charge, arrived sim.Time) {
 	if h.Op == cmdDisc { // "Request types", DISC: finish what is in flight, no reply
 		s.disc = true
 		return
@@ -121,10 +137,11 @@ func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, arrived 
 		e = devices.ESHUTDOWN // "Error values": the server is shutting down
 	}
 	if e != devices.OK {
-		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Op: h.Op, Offset: h.Offset, Cookie: h.Cookie, buf: buf, due: arrived})
+		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Op: h.Op, Offset: h.Offset, Cookie: h.Cookie, buf: buf, due: arrived, charge: c})
 		return
 	}
 	r := s.take(h, p, buf, arrived)
+	r.charge = c
 	if h.Op == devices.OpFlush && !s.under.CanFlush {
 		s.answer(r) // advertised by override alone
 		return
@@ -205,7 +222,7 @@ func (s *ServerConn) answer(r *served) {
 		r.Charge(devices.ServerQueue, now)
 		r.client.Absorb(devices.Wire, r.began, &r.Request)
 	}
-	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Op: r.Op, Offset: r.Offset, Cookie: r.cookie, buf: r.buf, due: r.began.Add(now.Sub(r.Submitted))}
+	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Op: r.Op, Offset: r.Offset, Cookie: r.cookie, buf: r.buf, due: r.began.Add(now.Sub(r.Submitted)), charge: r.charge}
 	if r.Op == devices.OpRead && reply.Errno == devices.OK {
 		reply.Data, reply.Payload = r.data, r.Payload
 	}
@@ -215,16 +232,18 @@ func (s *ServerConn) answer(r *served) {
 	}
 	s.inflight--
 	s.bytes -= uint64(r.data)
+	s.out.SendReply(reply) // which may refer to r's extents
 	s.put(r)
-	s.out.SendReply(reply)
 }
 
 func (s *ServerConn) get() *served {
 	r := s.free
 	if r == nil {
-		return new(served)
+		r = freeServed.Get().(*served)
+	} else {
+		s.free, r.next = r.next, nil
+		s.frees--
 	}
-	s.free, r.next = r.next, nil
 	r.Reset()
 	return r
 }
@@ -267,8 +286,17 @@ func (s *ServerConn) told(r *served) {
 	}
 }
 
+// put takes r back.
 func (s *ServerConn) put(r *served) {
 	r.client, r.buf, r.Payload = nil, nil, devices.Payload{}
+	if cap(r.status.Extents) > maxFreeExtents {
+		r.status = devices.BlockStatus{}
+	}
+	if s.frees >= s.maxFree {
+		freeServed.Put(r)
+		return
+	}
 	r.next = s.free
 	s.free = r
+	s.frees++
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -72,7 +73,17 @@ func listenAt(u URI) (net.Listener, error) {
 	if u.Network == "vsock" {
 		return listenVsock(u)
 	}
-	return net.Listen(u.Network, u.Address)
+	return net.Listen(family(u), u.Address)
+}
+
+// family is the network of an address to listen at: that of IPv4 alone for an IPv4
+// address. Go takes 0.0.0.0 for all addresses of IPv6, too.
+func family(u URI) string {
+	host, _, err := net.SplitHostPort(u.Address)
+	if ip, bad := netip.ParseAddr(host); u.Network == "tcp" && err == nil && bad == nil && ip.Is4() {
+		return "tcp4"
+	}
+	return u.Network
 }
 
 // abandoned reports whether path is a socket at which nobody listens.
@@ -193,8 +204,9 @@ type intake struct {
 	buf  []byte
 	r, w int
 
-	filled bool // the last read left no room
-	many   bool // and brought several messages: a longer one would bring more
+	filled bool        // the last read left no room
+	many   bool        // and brought several messages: a longer one would bring more
+	grow   func() bool // reports whether there is memory for a longer buffer
 
 	raw     rawReader // nil if c is no socket of its own
 	peek    func(fd uintptr) bool
@@ -213,7 +225,7 @@ type rawReader interface {
 }
 
 func newIntake(c io.Reader, rest []byte) *intake {
-	in := &intake{c: c, buf: make([]byte, max(firstBuffer, len(rest)))}
+	in := &intake{c: c, buf: make([]byte, max(firstBuffer, len(rest))), grow: func() bool { return true }}
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil { // without it nobody lingers
@@ -250,7 +262,7 @@ func (in *intake) need(n int) error {
 			in.w = copy(in.buf, in.buf[in.r:in.w])
 			in.r = 0
 		}
-		if in.many && len(in.buf) < readBuffer {
+		if in.many && len(in.buf) < readBuffer && in.grow() {
 			in.buf = append(make([]byte, 0, readBuffer), in.buf...)[:readBuffer]
 		}
 		k, err := in.c.Read(in.buf[in.w:])

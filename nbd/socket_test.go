@@ -302,18 +302,18 @@ func diesAfter(t *testing.T, s *site, talk []byte) {
 	}
 }
 
-// idles waits until the server has no connection left.
+// idles waits until the server has no connection left, and holds no memory.
 func (s *site) idles(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		n := len(s.conns)
 		s.mu.Unlock()
-		if n == 0 {
+		if n == 0 && s.memory.held.Load() == 0 && s.memory.base.Load() == 0 {
 			return
 		}
 	}
-	t.Error("connections are left behind")
+	t.Errorf("left behind: %+v", s.MemoryUse())
 }
 
 // A peer that never reads stalls itself: the server stops reading from it, and
@@ -518,4 +518,34 @@ func TestManyClientsInParallel(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAnAddressOfIPv4IsListenedAtAlone: Go would take 0.0.0.0 for all of IPv6, too.
+func TestAnAddressOfIPv4IsListenedAtAlone(t *testing.T) {
+	for address, want := range map[string]map[string]bool{
+		"0.0.0.0:0":   {"127.0.0.1": true, "::1": false},
+		"127.0.0.1:0": {"127.0.0.1": true, "::1": false},
+		"[::]:0":      {"127.0.0.1": true, "::1": true},
+		"[::1]:0":     {"127.0.0.1": false, "::1": true},
+	} {
+		l, u, err := Listen(URI{Network: "tcp", Address: address})
+		if err != nil {
+			t.Logf("%s: %v", address, err) // no IPv6 here
+			continue
+		}
+		host, port, err := net.SplitHostPort(u.Address)
+		if err != nil || net.JoinHostPort(host, "0") != address {
+			t.Errorf("%s: listens at %s", address, u.Address)
+		}
+		for from, ok := range want {
+			c, err := net.Dial("tcp", net.JoinHostPort(from, port))
+			if ok != (err == nil) {
+				t.Errorf("%s: connecting to %s: %v", address, from, err)
+			}
+			if err == nil {
+				_ = c.Close()
+			}
+		}
+		_ = l.Close()
+	}
 }
