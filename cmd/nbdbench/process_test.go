@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"nbdbench/devices"
 	"nbdbench/nbd"
 	"nbdbench/results"
 )
@@ -181,6 +183,50 @@ func TestServeListensOnAPortOfItsChoice(t *testing.T) {
 	}
 	if code, _ := s.stop(t, syscall.SIGTERM); code != exitOK {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// TestServeWarnsOncePlaintextIsOpenToOthers, and of nothing else.
+func TestServeWarnsOncePlaintextIsOpenToOthers(t *testing.T) {
+	for listen, want := range map[string]int{
+		"nbd://0.0.0.0:0":   1,
+		"nbd://[::]:0":      1,
+		"nbd://127.0.0.1:0": 0,
+		"nbd://localhost:0": 0,
+		"":                  0,
+	} {
+		s := serve(t, "ram", "--size", "1MiB", "--listen", listen)
+		if code, _ := s.stop(t, syscall.SIGTERM); code != exitOK {
+			t.Errorf("%s: exit %d", listen, code)
+		}
+		if got := strings.Count(s.stderr.String(), "warning:"); got != want {
+			t.Errorf("%s: %d warnings, expected %d: %s", listen, got, want, s.stderr.String())
+		}
+	}
+}
+
+// TestADrainThatTakesTooLongNamesTheClient on stderr, with what it holds.
+func TestADrainThatTakesTooLongNamesTheClient(t *testing.T) {
+	s := serve(t, "ram", "--size", "1MiB", "--delay", "1h", "--drain", "100ms")
+	u, err := nbd.ParseURI(s.uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := nbd.Handover(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var b [nbd.RequestSize]byte
+	nbd.EncodeHeader(&b, &nbd.Header{Op: devices.OpRead, Length: 512})
+	if _, err := c.Write(b[:]); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) // the server reads it
+	code, _ := s.stop(t, syscall.SIGTERM)
+	want := fmt.Sprintf("after --drain 100ms: closed before they had drained: client process %d of export \"\" with 1 requests in flight", os.Getpid())
+	if code != exitFailure || !strings.Contains(s.stderr.String(), want) {
+		t.Errorf("exit %d, stderr %q, expected %q", code, s.stderr.String(), want)
 	}
 }
 

@@ -67,13 +67,18 @@ Both are written as it happens, and have all that was promised to a client befor
 it is told, so that kill -9 leaves a log that can be read; with --image-sync it is
 on the host's disk by then. They are new files, or empty ones.
 
+
+--memory bounds what all clients together can have the server hold: data on its way
+and replies that they do not read. A client may hold half of what is free; beyond
+that the server reads no more from it until it has read replies, or others have.
+
 SIGTERM and SIGINT drain: what is in flight is finished, what comes gets ESHUTDOWN.
-Then the devices are shut down in order, which makes durable what they have only
-acknowledged, and stderr says how much that was. With --stop power-cut they lose it,
-as in a power cut.`
+A client that takes longer than --drain is named, and exit is 1. Then the devices are
+shut down in order, which makes durable what they have only acknowledged, and stderr
+says how much that was. With --stop power-cut they lose it, as in a power cut.`
 
 func newServe() *cobra.Command {
-	var listen, strategy, advertise, size string
+	var listen, strategy, advertise, size, memory string
 	var readOnly bool
 	var delay, drain time.Duration
 	var seed uint64
@@ -98,6 +103,9 @@ func newServe() *cobra.Command {
 			if err := serveFlags(c, &config, advertise, size); err != nil {
 				return err
 			}
+			if err := memoryFlag(&config, memory); err != nil {
+				return err
+			}
 			if err := exportFlags(&config, exports, secure); err != nil {
 				return err
 			}
@@ -114,6 +122,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&strategy, "strategy", "pass", "whose server half goes around the device; see run --help")
 	f.StringVar(&advertise, "advertise", "", "flush,fua or less: override what the strategy advertises")
 	f.StringVar(&size, "size", "", "of each device, in whole blocks (default: the profile's)")
+	f.StringVar(&memory, "memory", "", "what all clients together may hold, from 128MiB on (default: a quarter of the machine or of its cgroup)")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")
 	f.DurationVar(&delay, "delay", 0, "add to the time of every command")
 	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
@@ -186,6 +195,22 @@ func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size str
 	if config.Delay < 0 || config.Depth < 0 {
 		return usage("--delay and --depth: expected nothing below 0")
 	}
+	return nil
+}
+
+// memoryFlag reads --memory.
+func memoryFlag(config *bench.ServeConfig, memory string) error {
+	if memory == "" {
+		return nil
+	}
+	n, err := units.ParseSize(memory)
+	switch {
+	case err != nil:
+		return usage("--memory: %w", err)
+	case n < nbd.MinMemory:
+		return usage("--memory: expected at least %v, got %v", units.Size(nbd.MinMemory), n)
+	}
+	config.Memory = int64(n)
 	return nil
 }
 

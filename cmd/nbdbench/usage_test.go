@@ -89,6 +89,8 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"serve nosuch":                                 `unknown device "nosuch"`,
 		"serve ram --strategy nosuch":                  "--strategy: expected one of",
 		"serve ram --size huge":                        "--size:",
+		"serve ram --memory much":                      "--memory:",
+		"serve ram --memory 127MiB":                    "--memory: expected at least 128MiB, got 127MiB",
 		"serve ram --advertise speed":                  "--advertise:",
 		"serve ram --listen tcp:10809":                 "--listen:",
 		"serve ram --listen nbds://[::]":               "TLS",

@@ -8,10 +8,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"nbdbench/devices"
 	"nbdbench/nbd"
@@ -37,6 +39,15 @@ var errEnded = errors.New("the server is about to end")
 type controlStats struct {
 	Exports []exportStats `json:"exports"`
 	Wire    nbd.Counts    `json:"wire"`
+	Process processStats  `json:"process"`
+}
+
+// processStats are those of the program.
+type processStats struct {
+	Connections int   `json:"connections"`
+	HeldBytes   int64 `json:"held_bytes"` // for clients
+	LimitBytes  int64 `json:"memory_limit_bytes"`
+	Goroutines  int   `json:"goroutines"`
 }
 
 // exportStats are those of one export.
@@ -53,28 +64,72 @@ const (
 	maxConsoles = 16
 )
 
-// listen serves commands from a Unix socket until it is closed.
-func (c *console) listen(l net.Listener) {
-	places := make(chan struct{}, maxConsoles)
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		places <- struct{}{}
-		go func() {
-			defer func() { <-places }()
-			defer conn.Close()
-			c.serve(conn)
-		}()
+// operators are the connections to the control socket, those that have been silent
+// for longest first. When there is no place left for another, the first is closed.
+type operators struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// add makes c the last, and closes the first if there are too many.
+func (o *operators) add(c net.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.conns) == maxConsoles {
+		_ = o.conns[0].Close()
+		o.conns = slices.Delete(o.conns, 0, 1)
+	}
+	o.conns = append(o.conns, c)
+}
+
+// heard makes c the last, if it is still there.
+func (o *operators) heard(c net.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := slices.Index(o.conns, c); i >= 0 {
+		o.conns = append(slices.Delete(o.conns, i, i+1), c)
 	}
 }
 
-// serve reads a command a line and writes a line of JSON for each.
-func (c *console) serve(conn io.ReadWriter) {
+func (o *operators) remove(c net.Conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if i := slices.Index(o.conns, c); i >= 0 {
+		o.conns = slices.Delete(o.conns, i, i+1)
+	}
+}
+
+// listen serves commands from a Unix socket until it is closed.
+func (c *console) listen(l net.Listener) {
+	var all operators
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			all.add(conn)
+			go func() {
+				defer conn.Close()
+				defer all.remove(conn)
+				c.serve(conn, func() { all.heard(conn) })
+			}()
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // no descriptors: the next may find some
+			time.Sleep(acceptPause)
+		}
+	}
+}
+
+// acceptPause is how long nothing is accepted after that has failed.
+const acceptPause = 20 * time.Millisecond
+
+// serve reads a command a line and writes a line of JSON for each. It calls heard
+// for each of them.
+func (c *console) serve(conn io.ReadWriter, heard func()) {
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(make([]byte, 0, maxCommand), maxCommand)
 	for lines.Scan() {
+		heard()
 		answer, err := c.command(strings.Fields(lines.Text()))
 		if err != nil {
 			answer = map[string]string{"error": err.Error()}
@@ -261,6 +316,8 @@ func (c *console) stats() (s controlStats) {
 		}
 	})
 	s.Wire = c.server.Counts()
+	m := c.server.MemoryUse()
+	s.Process = processStats{m.Connections, m.Held, m.Limit, runtime.NumGoroutine()}
 	return s
 }
 

@@ -253,7 +253,7 @@ func (s *loggedSession) run(depth int) {
 	for range rapid.IntRange(1, sessionSteps).Draw(s.t, "steps") {
 		switch what := rapid.IntRange(0, 39).Draw(s.t, "what"); {
 		case what == 0:
-			if _, err := s.l.cut(s.l.nextSeed(, imageDevice)); err != nil {
+			if _, err := s.l.cut(s.l.nextSeed(), imageDevice); err != nil {
 				s.t.Fatal(err)
 			}
 			s.lose()

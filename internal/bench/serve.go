@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,9 @@ type ServeConfig struct {
 	Cuts      <-chan os.Signal // each cuts the power
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
+	// Memory is how many bytes all clients together may have the server hold, at
+	// least nbd.MinMemory; 0 is DefaultMemory.
+	Memory int64
 	// PowerCut has the devices lose their power at the end; else they are shut down
 	// in order, with all that was acknowledged made durable.
 	PowerCut bool
@@ -117,6 +121,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 	scheduleServer(slices.ContainsFunc(lives, (*live).takesTime), server.WhenCrowded)
 	server.BlockWhenAlone()
 	server.Notify(noticesTo(talk))
+	server.LimitMemory(cmp.Or(c.Memory, DefaultMemory()))
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
@@ -130,6 +135,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 	for _, l := range at.sockets {
 		go func() { served <- server.Serve(l) }()
 	}
+	c.warnOfPlaintext(at.sockets, talk)
 	for _, uri := range at.uris {
 		if _, err := fmt.Fprintln(ready, uri); err != nil {
 			return errors.Join(err, server.Close(), real.Close())
@@ -140,7 +146,9 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 	case <-ctx.Done():
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 		defer cancel()
-		err = server.Shutdown(drain)
+		if err = server.Shutdown(drain); errors.As(err, new(*nbd.DrainError)) {
+			err = fmt.Errorf("after --drain %v: %w", c.Drain, err)
+		}
 	}
 	con.end(c.PowerCut)
 	summarize(server, talk)
@@ -190,6 +198,19 @@ func printable(s string) string {
 		}
 		return '?'
 	}, s)
+}
+
+// warnOfPlaintext says so if other machines can connect without TLS.
+func (c *ServeConfig) warnOfPlaintext(ls []net.Listener, talk io.Writer) {
+	if c.Secure == nbd.ForcedTLS {
+		return
+	}
+	for _, l := range ls {
+		if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+			fmt.Fprintf(talk, "warning: whoever reaches %v reads and writes all exports, without TLS: expected a loopback address, or --tls-cert with --tls-ca\n", a)
+			return
+		}
+	}
 }
 
 func closeAll(ls []net.Listener) error {
