@@ -84,6 +84,9 @@ fuzz: ## every fuzz target, for FUZZTIME each
 hostile: ## a million broken exchanges in the protocol's engines
 	NBDBENCH_EXCHANGES=1000000 $(GO) test -v -count 1 -run BrokenExchanges ./nbd
 
+attack: ## hostile clients against the real program, 100,000 exchanges of each kind
+	$(GO) test -v -count 1 -timeout 0 ./internal/attack -attack.exchanges 100000 -attack.connects 50000 -attack.reads 3000000
+
 soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
 	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd
 
@@ -124,4 +127,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: help build run test unit race interop interop-next lint test-kernel power-loss bench memory pgo swarm fuzz hostile soak bench-peers check-real reference peers ci
+.PHONY: help build run test unit race interop interop-next lint test-kernel power-loss bench memory pgo swarm fuzz hostile attack soak bench-peers check-real reference peers ci

@@ -30,6 +30,7 @@ var House = Rules{
 		"internal/bench":           7,
 		"internal/crash":           7,
 		"cmd/nbdbench":             8,
+		"internal/attack":          8,
 		"internal/interop":         8,
 		"internal/simtest":         8,
 		"internal/tidy":            8,
@@ -45,6 +46,7 @@ var House = Rules{
 	Shells: map[string]string{
 		"sim/":                       "owns the clock",
 		"cmd/nbdbench/":              "signals, progress and the host's clock",
+		"internal/attack/":           "attacks other programs",
 		"internal/interop/":          "drives other programs",
 		"internal/interop/standin/":  "drives other programs",
 		"internal/interop/kernel/":   "drives a kernel, and real-time devices below it",
