@@ -27,8 +27,10 @@ type Client struct {
 	table table
 	wait  devices.Queue // what the table has no slot for
 	err   error
-	shut  bool // the server is shutting down
 	tally tally
+
+	shutBy   *ShutdownError // the server is shutting down
+	watchdog *watchdog      // nil: replies have no bound
 }
 
 // NewClient returns a client of the export that was negotiated, which sends by
@@ -75,7 +77,7 @@ func dataOp(op devices.Op) bool { return op == devices.OpRead || op == devices.O
 func (c *Client) check(r *devices.Request) devices.Errno {
 	f := c.info.Flags
 	switch {
-	case c.err != nil || c.shut:
+	case c.err != nil || c.shutBy != nil:
 		return devices.ESHUTDOWN
 	case r.Flags&devices.FUA != 0 && f&SendFUA == 0:
 		return devices.EINVAL
@@ -125,6 +127,9 @@ func (c *Client) send(r *devices.Request) {
 		p = r.Payload
 	}
 	c.out.SendRequest(h, p)
+	if c.watchdog != nil {
+		c.watchdog.sent(r)
+	}
 }
 
 // Expect is the request that a reply with this cookie answers, so that whoever
@@ -144,7 +149,9 @@ func (c *Client) Receive(e devices.Errno, cookie uint64, p devices.Payload) erro
 	if r.Op == devices.OpRead {
 		r.Stamp = p.Stamp
 	}
-	c.shut = c.shut || e == devices.ESHUTDOWN // "Error values": MUST then send nothing but DISC
+	if e == devices.ESHUTDOWN && c.shutBy == nil { // "Error values": MUST then send nothing but DISC
+		c.shutBy = &ShutdownError{command(r)}
+	}
 	c.finish(r, devices.Wire, e)
 	c.sendWaiting()
 	return nil
@@ -156,7 +163,7 @@ func (c *Client) sendWaiting() {
 		switch {
 		case r == nil:
 			return
-		case c.shut:
+		case c.shutBy != nil:
 			c.finish(r, devices.ClientQueue, devices.ESHUTDOWN)
 		default:
 			c.send(r)
@@ -179,6 +186,9 @@ func (c *Client) Fail(err error) {
 		return
 	}
 	c.err = err
+	if c.watchdog != nil {
+		c.loop.Cancel(&c.watchdog.timer)
+	}
 	for i := range c.table.slots {
 		if r := c.table.slots[i].r; r != nil {
 			c.table.remove(c.table.cookie(uint32(i)))
@@ -233,6 +243,16 @@ func (t *table) lookup(cookie uint64) *devices.Request {
 		return nil
 	}
 	return t.slots[i].r
+}
+
+// oldest is the request that was sent first, or nil.
+func (t *table) oldest() (first *devices.Request) {
+	for i := range t.slots {
+		if r := t.slots[i].r; r != nil && (first == nil || r.Submitted < first.Submitted) {
+			first = r
+		}
+	}
+	return first
 }
 
 func (t *table) remove(cookie uint64) {

@@ -9,14 +9,21 @@ import (
 
 // A ProtocolError is something a peer must not send. It ends the connection.
 type ProtocolError struct {
-	Rule string // what the protocol asks for
-	Got  string // what came
+	Rule    string // what the protocol asks for
+	Section string // of its specification, for what a server sends; else empty
+	Got     string // what came
 }
 
-func (e *ProtocolError) Error() string { return fmt.Sprintf("nbd: %s: got %s", e.Rule, e.Got) }
+func (e *ProtocolError) Error() string {
+	s := fmt.Sprintf("nbd: %s: got %s", e.Rule, e.Got)
+	if e.Section != "" {
+		s += fmt.Sprintf(" (NBD specification, %q)", e.Section)
+	}
+	return s
+}
 
 func violation(rule, format string, args ...any) *ProtocolError {
-	return &ProtocolError{Rule: rule, Got: fmt.Sprintf(format, args...)}
+	return &ProtocolError{Rule: rule, Section: sections[rule], Got: fmt.Sprintf(format, args...)}
 }
 
 // Header is a request's header ("Request message" in the protocol).
@@ -68,9 +75,17 @@ func EncodeReply(b *[RequestSize]byte, e devices.Errno, cookie uint64) {
 // values"). The only error is a *ProtocolError: not a simple reply's magic.
 func DecodeReply(b *[RequestSize]byte) (e devices.Errno, cookie uint64, err error) {
 	if m := binary.BigEndian.Uint32(b[0:]); m != magicReply {
-		return 0, 0, violation("a reply begins with its magic", "%#x", m)
+		return 0, 0, wrongMagic(m)
 	}
 	return knownErrno(devices.Errno(binary.BigEndian.Uint32(b[4:]))), binary.BigEndian.Uint64(b[8:]), nil
+}
+
+// wrongMagic is the violation of a reply that begins with m.
+func wrongMagic(m uint32) error {
+	if m == magicChunk || m == magicExtReply {
+		return violation("a reply comes in chunks only where that was negotiated", "%#x", m)
+	}
+	return violation("a reply begins with its magic", "%#x", m)
 }
 
 func knownErrno(e devices.Errno) devices.Errno {

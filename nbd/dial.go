@@ -31,7 +31,9 @@ type ClientConn struct {
 	needs   int          // bytes to be there before replies are looked at
 	replies func() error // looks at them, by the dialect
 	late    late
-	owed    int // requests that awaited replies when some were last taken
+	owed    int           // requests that awaited replies when some were last taken
+	leaving bool          // the loop's: we end the connection
+	expired *TimeoutError // the loop's: why we do
 	out     *outQueue
 	closing chan struct{} // the writer is to end
 	ended   chan struct{} // the reader has
@@ -56,6 +58,7 @@ type Dialer struct {
 	// to Go's poller, which goes from one to the other without another thread. A
 	// round trip is 20 µs that way, and 60 with an attendant.
 	InProcess bool
+	Timeouts  Timeouts
 }
 
 // Dial connects to the export that u names. The client is a device on real's
@@ -92,6 +95,7 @@ func (d *Dialer) dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, 
 		c.conn, c.in, c.out = conn, newIntake(conn, rest), newOutQueue(conn)
 	}
 	c.Client = NewClient(real.Loop(), h.Export(), c)
+	c.watch(d.Timeouts, c.expire)
 	c.replies = c.simple
 	if c.Client.info.Structured {
 		c.replies = c.chunks
@@ -124,16 +128,32 @@ func (d *Dialer) negotiate(ctx context.Context, u URI, h *ClientHandshake) (net.
 		}
 	}
 	h.Wish(wishes)
-	conn, err := connect(ctx, u)
+	patience := d.Timeouts.patience()
+	conn, err := connectWithin(ctx, u, patience)
 	if err != nil {
 		return nil, nil, err
 	}
-	stream, rest, err := shake(conn, h, handshakeTime{NegotiationTimeout}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stream, rest, err := shake(conn, h, handshakeTime{patience}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, err
+		return nil, nil, broken(ctx, err, h.Awaited(), patience)
 	}
 	return stream, rest, nil
+}
+
+// connectWithin is connect with a bound.
+func connectWithin(ctx context.Context, u URI, limit time.Duration) (net.Conn, error) {
+	in, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	conn, err := connect(in, u)
+	if err != nil && ctx.Err() == nil && in.Err() != nil {
+		return nil, &TimeoutError{Awaited: "connection", After: limit}
+	}
+	return conn, err
 }
 
 // Dialed is several connections to one export.
@@ -167,13 +187,11 @@ func (dialer *Dialer) DialAll(ctx context.Context, u URI, real *sim.Real, n int)
 }
 
 // Close closes all connections.
-func (d *Dialed) Close() error {
-	var errs []error
-	for _, c := range d.Conns {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
+func (d *Dialed) Close() error { return hangUp(d.Conns, closePatience) }
+
+// Abort closes all connections without a word to the server, as is right where it
+// does not answer any more.
+func (d *Dialed) Abort() error { return hangUp(d.Conns, 0) }
 
 // Ask negotiates with the server that u names for information alone: by INFO
 // about u's export, or by LIST for the names of all.
@@ -201,22 +219,45 @@ const closePatience = time.Second
 // ("Terminating the transmission phase"), and closes the socket. Where it owes
 // replies that matters: nbdkit 1.32.5 aborts when it can no longer send them. What is in flight by then fails with
 // ESHUTDOWN. Not for the loop's owner.
-func (c *ClientConn) Close() error {
-	c.real.Do(func() {
-		if c.Err() == nil {
-			c.push(Header{Op: cmdDisc}, nil, nil)
+func (c *ClientConn) Close() error { return hangUp([]*ClientConn{c}, closePatience) }
+
+// Abort closes the socket without a word to the server.
+func (c *ClientConn) Abort() error { return hangUp([]*ClientConn{c}, 0) }
+
+// hangUp ends connections, for all of which a server has so long to close after
+// DISC. With none they end without DISC.
+func hangUp(conns []*ClientConn, patience time.Duration) error {
+	for _, c := range conns {
+		c.real.Do(func() {
+			c.leaving = true
+			if c.Err() == nil && patience > 0 {
+				c.push(Header{Op: cmdDisc}, nil, nil)
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var errs []error
+	for _, c := range conns {
+		select {
+		case <-c.ended:
+		case <-ctx.Done():
 		}
-	})
-	select {
-	case <-c.ended:
-	case <-time.After(closePatience):
+		if err := c.conn.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+		<-c.ended
 	}
-	err := c.conn.Close()
-	<-c.ended
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+	return errors.Join(errs...)
+}
+
+// expire ends the connection because a reply is overdue. The reader notices: until
+// then it may still write to where a READ wants its data.
+func (c *ClientConn) expire(e *TimeoutError) {
+	if c.expired == nil && !c.leaving {
+		c.expired = e
+		go func() { _ = c.conn.Close() }() // TLS may take its time over it
 	}
-	return err
 }
 
 // SendRequest queues a request. It is for the Client to call.
@@ -249,13 +290,27 @@ func (c *ClientConn) read() {
 func (c *ClientConn) end(err error) {
 	_ = c.conn.Close()
 	c.late.buf.release()
-	c.real.Do(func() { c.Fail(err) })
+	c.real.Do(func() { c.Fail(c.causeOf(err)) })
 	close(c.closing)
 	if c.plain != nil {
 		c.out.end()
 		c.plain.release()
 	}
 	close(c.ended)
+}
+
+// causeOf is why the connection has ended, whose reader has ended with err.
+func (c *ClientConn) causeOf(err error) error {
+	var violated *ProtocolError
+	switch {
+	case c.expired != nil:
+		return c.expired
+	case c.leaving || errors.As(err, &violated):
+		return err
+	case errors.Is(err, net.ErrClosed): // by our writer, because of an error
+		err = c.out.failure(err)
+	}
+	return &LostError{InFlight: c.InFlight(), Err: err}
 }
 
 // leave ends what a reply has begun.

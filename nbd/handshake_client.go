@@ -65,6 +65,17 @@ func (h *ClientHandshake) Names() (names []string) {
 	return names
 }
 
+// Awaited is what the server is to send next, in words.
+func (h *ClientHandshake) Awaited() string {
+	switch {
+	case !h.greeted:
+		return "greeting"
+	case h.upgrade || h.asked == OptStartTLS:
+		return "TLS handshake"
+	}
+	return "reply to " + h.asked.String()
+}
+
 // Secured says that TLS has begun, as Upgrade asked for. The negotiation begins.
 func (h *ClientHandshake) Secured() { h.advance() }
 

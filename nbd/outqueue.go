@@ -371,6 +371,16 @@ func (q *outQueue) end() {
 	q.settle()
 }
 
+// failure is why nothing more is written, or err if it still is.
+func (q *outQueue) failure(err error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.err
+	}
+	return err
+}
+
 // fail closes the connection, which ends its reader, and drops the output.
 func (q *outQueue) fail(err error) {
 	q.mu.Lock()

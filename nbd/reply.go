@@ -230,7 +230,7 @@ func (d *Dialect) decodeReply(b []byte, c *Chunk) (size int, err error) {
 	case m == magicExtReply && d.Extended:
 		size = extReplySize
 	default:
-		return 0, violation("a reply begins with its magic", "%#x", m)
+		return 0, wrongMagic(m)
 	}
 	if len(b) < size {
 		return size, nil

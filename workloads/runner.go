@@ -50,6 +50,27 @@ type Stats struct {
 	// Overrun says that an open loop was stopped because it took longer than the
 	// window itself to serve what was left when the window ended.
 	Overrun bool
+
+	// Failures are the transactions of both streams that failed, by their errors
+	// in the order in which these first came.
+	Failures []Failure
+}
+
+// Failure is how many transactions failed with one error.
+type Failure struct {
+	Errno devices.Errno
+	Count uint64
+}
+
+// fail counts a transaction that failed.
+func (s *Stats) fail(e devices.Errno) {
+	for i := range s.Failures {
+		if s.Failures[i].Errno == e {
+			s.Failures[i].Count++
+			return
+		}
+	}
+	s.Failures = append(s.Failures, Failure{e, 1})
 }
 
 // Runner runs one profile on one device. It belongs to the device's loop.
@@ -232,6 +253,9 @@ func (r *Runner) begin(s *slot, due sim.Time) {
 // ended is told that a slot's transaction is done.
 func (r *Runner) ended(s *slot) {
 	now := r.loop.Now()
+	if e := s.commit.Errno; e != devices.OK {
+		r.stats.fail(e)
+	}
 	if s.commit.Stream == StreamCommit {
 		r.account(s, now)
 		if s.measured {
@@ -261,6 +285,9 @@ func (r *Runner) account(s *slot, now sim.Time) {
 		r.failures++
 	}
 	r.observer.Commit(&s.commit)
+	if s.commit.Errno == devices.ESHUTDOWN {
+		r.fail(fmt.Errorf("workload %s: the device has shut down: %w", r.cfg.Profile.Name, s.commit.Errno))
+	}
 	if r.failures == MaxFailures {
 		r.fail(fmt.Errorf("workload %s: %d transactions in a row failed, the last with %w", r.cfg.Profile.Name, r.failures, s.commit.Errno))
 	}

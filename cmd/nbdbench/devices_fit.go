@@ -38,6 +38,7 @@ type fitFlags struct {
 	destroy, date bool
 	output, name  string
 	duration      time.Duration
+	timeout       time.Duration
 	tls           nbd.TLSFiles
 }
 
@@ -52,6 +53,7 @@ func newDevicesFit() *cobra.Command {
 	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
 	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
 	fl.DurationVar(&f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
+	fl.DurationVar(&f.timeout, "timeout", bench.DefaultTimeout, "for each reply over NBD; FLUSH has ten times as long")
 	targetTLS(fl, &f.tls)
 	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
 	return c
@@ -68,7 +70,7 @@ func (f *fitFlags) run(c *cobra.Command, target string) error {
 	if err := f.tls.Validate(); err != nil {
 		return usage("--tls-cert and --tls-key: %w", err)
 	}
-	t.TLS = f.tls
+	t.TLS, t.Timeout = f.tls, f.timeout
 	if !f.destroy {
 		return usage("%s", t.WouldOverwrite(c.Context()))
 	}
@@ -116,6 +118,8 @@ func (f *fitFlags) check() error {
 		return usage("--name: expected one that no profile has, got %q", f.name)
 	case f.duration <= 0 || f.duration > bench.MaxFitDuration:
 		return usage("--duration: expected more than 0 and at most %v, got %v", bench.MaxFitDuration, f.duration)
+	case f.timeout <= 0 || f.timeout > bench.MaxTimeout:
+		return usage("--timeout: expected more than 0 and at most %v, got %v", bench.MaxTimeout, f.timeout)
 	}
 	if f.output != "" {
 		if _, err := os.Lstat(f.output); err == nil {

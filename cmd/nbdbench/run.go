@@ -71,9 +71,10 @@ type runFlags struct {
 	queueDepth, connections        uint32
 	rate, arrival                  string
 	commits                        uint64
-	duration, maxTime              time.Duration
+	duration, maxTime, timeout     time.Duration
 	warmup, decide                 string
 	raw                            bool
+	allowErrors                    float64
 	runs, cuts, jobs               int
 	seed                           uint64
 	thresholds                     []string
@@ -109,6 +110,8 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.decide, "decide", d.Decide, "the one metric that decides verdicts: commit.mean, commit.p50, commit.p90 or commit.p99")
 	fl.DurationVar(&f.maxTime, "max-time", 0, "bound on the whole run, on this machine's clock (default in real time 10m)")
 	fl.BoolVar(&f.raw, "raw", false, "store every commit, in commits.csv.gz")
+	fl.DurationVar(&f.timeout, "timeout", bench.DefaultTimeout, "for each reply of a target; FLUSH has ten times as long")
+	fl.Float64Var(&f.allowErrors, "allow-errors", 0, "share of commits that may fail, from 0 to 1, before a cell is invalid")
 	fl.IntVar(&f.runs, "runs", d.Runs, "runs of each cell, each with a seed of its own")
 	fl.Uint64Var(&f.seed, "seed", d.Seed, "the one seed of all randomness")
 	fl.IntVar(&f.cuts, "cuts", d.Cuts, "power cuts a run, in virtual time; 0 is none")
@@ -230,10 +233,20 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("raw", func() error { p.Raw = f.raw; return nil })
 	set("threshold", func() error { p.Thresholds = f.thresholds; return nil })
 	set("runs", func() error { p.Runs, p.MoreRuns = f.runs, false; return nil })
+	set("timeout", func() error { p.Timeout = f.timeout; return positive(f.timeout) })
+	set("allow-errors", func() error { p.AllowErrors = f.allowErrors; return nil })
 	set("seed", func() error { p.Seed = f.seed; return nil })
 	set("cuts", func() error { p.Cuts = f.cuts; return nil })
 	set("jobs", func() error { p.Jobs = f.jobs; return nil })
 	return err
+}
+
+// positive refuses a bound of nothing, which would be no bound.
+func positive(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("expected more than 0, got %v", d)
+	}
+	return nil
 }
 
 func refs(names []string) (out []workloads.Ref) {

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"nbdbench/results"
@@ -106,6 +108,12 @@ func (c *collection) enough() bool {
 	return true
 }
 
+// broken reports whether a run of the cell must not be used: more of them would
+// change nothing.
+func (c *collection) broken(cell int) bool {
+	return slices.ContainsFunc(c.kept[cell], func(o outcome) bool { return errors.Is(o.err, ErrInvalid) })
+}
+
 // runBlocks carries out the tasks, block after block in real time, and all at
 // once in virtual time. It returns how many blocks there are to be; fewer may be
 // done if the run was stopped or its time was up.
@@ -132,6 +140,7 @@ func (c *collection) runBlocks(ctx context.Context, s order, left func() time.Du
 			}
 			return i
 		}
+		block = slices.DeleteFunc(slices.Clone(block), func(t task) bool { return c.broken(t.cell) })
 		work(ctx, c.p, c.cells, block, c.take)
 		now := left()
 		longest, before = max(longest, before-now), now

@@ -245,7 +245,7 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 	m.runner = runner
 	if b.real != nil {
 		b.real.Do(runner.Start)
-		err = b.wait(ctx, runner)
+		err = b.wait(ctx, runner, c.Duration)
 	} else {
 		runner.Start()
 		for n := 1; !runner.Finished() && b.loop.Step() && err == nil; n++ {
@@ -254,21 +254,20 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 			}
 		}
 	}
-	if err = errors.Join(err, runner.Err()); err == nil && m.failed != devices.OK {
-		err = m.failed
+	switch {
+	case err != nil || ctx.Err() != nil:
+		return errors.Join(err, ctx.Err())
+	case runner.Err() != nil || m.failed != devices.OK:
+		return fmt.Errorf("%w: %w", ErrInvalid, cmp.Or(runner.Err(), error(m.failed)))
 	}
-	return err
+	return nil
 }
 
-// wait returns when the run is over; if ctx ends first, once it has drained.
-func (b *bed) wait(ctx context.Context, r *workloads.Runner) error {
-	running := func() bool { return !r.Finished() }
-	err := b.real.RunWhile(ctx, running)
-	if err == nil {
-		return nil
-	}
-	b.real.Do(r.Stop)
-	return errors.Join(err, drain(ctx, b.real, running))
+// wait returns when the run is over; if ctx ends first, it waits a moment for
+// what is in flight.
+func (b *bed) wait(ctx context.Context, r *workloads.Runner, most time.Duration) error {
+	w := watch{real: b.real, runner: r, device: b.dev, bound: most}
+	return w.wait(ctx)
 }
 
 // fitMeter measures a point and ends it when it has enough.

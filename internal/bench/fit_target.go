@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 // FitTarget is what devices fit measures: an NBD export, a file or a block
 // device. The zero value is none; see ParseFitTarget.
 type FitTarget struct {
-	TLS nbd.TLSFiles // for a URI of nbds://
+	TLS     nbd.TLSFiles  // for a URI of nbds://
+	Timeout time.Duration // of each reply over NBD; 0 is DefaultTimeout
 
 	uri  *nbd.URI // nil for a path
 	path string
@@ -78,7 +80,7 @@ func (t *FitTarget) String() string {
 func (t *FitTarget) WouldOverwrite(ctx context.Context) string {
 	what := fmt.Sprintf("%v, %s of %v", t, t.kind, units.Size(t.size))
 	if t.uri != nil {
-		d, err := dialer(*t.uri, &t.TLS)
+		d, err := dialer(*t.uri, &t.TLS, t.Timeout)
 		if err != nil {
 			return err.Error()
 		}
@@ -107,16 +109,24 @@ func (t *FitTarget) Measure(ctx context.Context, each time.Duration, progress Pr
 	if err != nil {
 		return nil, err
 	}
-	d, err := dialer(*t.uri, &t.TLS)
+	d, err := dialer(*t.uri, &t.TLS, t.Timeout)
 	if err != nil {
 		return nil, err
 	}
 	c, err := d.Dial(ctx, *t.uri, real)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(ctx.Err(), unreached(ctx, err, true))
 	}
 	m.Notes = append(m.Notes, fmt.Sprintf("Measured over one connection, on a host of which a socket's own round trip took %v; it is within all times.", rough(trip)))
-	return m, errors.Join(measureReal(ctx, real, c, m, each, progress), c.Close())
+	if err = measureReal(ctx, real, c, m, each, progress); err == nil {
+		return m, c.Close()
+	}
+	real.Do(func() {
+		if cause := c.Cause(); cause != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", ErrInvalid, cause)
+		}
+	})
+	return nil, errors.Join(err, c.Abort())
 }
 
 // measureReal measures dev, which is on real's loop.

@@ -27,6 +27,8 @@ const (
 	MaxRuns        = 1000
 	MaxCuts        = 100_000
 	MaxConnections = 1024
+	MaxJobs        = 4096
+	MaxDuration    = 30 * 24 * time.Hour // of a run, and of all of them
 )
 
 // Plan is a benchmark. Its zero value is not one: see Default.
@@ -60,6 +62,11 @@ type Plan struct {
 	MaxTime    time.Duration `yaml:"max_time" json:"max_time_ns,omitempty"`
 	Thresholds []string      `yaml:"thresholds" json:"thresholds,omitempty"`
 	Raw        bool          `yaml:"raw" json:"raw,omitempty"` // keep every commit
+
+	// Timeout bounds each reply of a target; 0 is DefaultTimeout, and FLUSH has ten
+	// times as long. AllowErrors is the share of commits that may fail.
+	Timeout     time.Duration `yaml:"timeout" json:"timeout_ns,omitempty"`
+	AllowErrors float64       `yaml:"allow_errors" json:"allow_errors,omitempty"`
 
 	// Jobs is how many runs go on side by side; it changes no result.
 	Jobs int `yaml:"jobs" json:"-"`
@@ -181,16 +188,32 @@ func (p *Plan) Validate() error {
 		return conf.At("commits", "expected a number of commits, or a duration")
 	case p.Commits > workloads.MaxCommits:
 		return conf.At("commits", "expected at most %d, got %d", uint64(workloads.MaxCommits), p.Commits)
-	case p.Duration < 0:
-		return conf.At("duration", "expected at least 0, got %v", p.Duration)
-	case p.Warmup > Warmup(MaxWarmup):
-		return conf.At("warmup", "expected at most %v, got %v", MaxWarmup, time.Duration(p.Warmup))
-	case p.MaxTime < 0:
-		return conf.At("max_time", "expected at least 0, got %v", p.MaxTime)
 	case !slices.Contains(results.DecideNames(), p.Decide):
 		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}
+	if err := p.validateBounds(); err != nil {
+		return err
+	}
 	return p.validateNames()
+}
+
+// validateBounds checks what bounds the runs.
+func (p *Plan) validateBounds() error {
+	switch {
+	case p.Duration < 0 || p.Duration > MaxDuration:
+		return conf.At("duration", "expected 0 to %v, got %v", MaxDuration, p.Duration)
+	case p.Warmup > Warmup(MaxWarmup):
+		return conf.At("warmup", "expected at most %v, got %v", MaxWarmup, time.Duration(p.Warmup))
+	case p.MaxTime < 0 || p.MaxTime > MaxDuration:
+		return conf.At("max_time", "expected at least 0 and at most %v, got %v", MaxDuration, p.MaxTime)
+	case p.Timeout < 0 || p.Timeout > MaxTimeout:
+		return conf.At("timeout", "expected more than 0 and at most %v, got %v", MaxTimeout, p.Timeout)
+	case !(p.AllowErrors >= 0 && p.AllowErrors <= 1):
+		return conf.At("allow_errors", "expected a share from 0 to 1, got %v", p.AllowErrors)
+	case p.Jobs < 0 || p.Jobs > MaxJobs:
+		return conf.At("jobs", "expected 0, which is one for each core, to %d, got %d", MaxJobs, p.Jobs)
+	}
+	return nil
 }
 
 func isURI(s string) bool {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,13 +155,12 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 		o.err = errors.Join(err, real.Close())
 		return
 	}
-	dialer.InProcess = s != nil
-	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
-	if errors.Is(err, context.Canceled) {
-		err = errNotRun
+	if s != nil {
+		dialer.InProcess, dialer.Timeouts = true, nbd.Timeouts{}
 	}
+	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
 	if err != nil {
-		o.err = errors.Join(err, real.Close())
+		o.err = errors.Join(unreached(ctx, err, p.kept.target == nil), real.Close())
 		return
 	}
 	if s == nil {
@@ -172,11 +172,12 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 		o.export = advertised(dialed.Info())
 		o.measure(ctx, p, c, seed, s, real, dialed.Multi)
 	}
-	o.err = errors.Join(o.err, dialed.Close(), real.Close())
+	hangUp := dialed.Close
+	if o.abandoned {
+		hangUp = dialed.Abort
+	}
+	o.err = errors.Join(o.err, hangUp(), real.Close())
 }
-
-// drainTimeout is how long a run that was stopped waits for what is in flight.
-const drainTimeout = 10 * time.Second
 
 // measure runs the workload on d, the client's device.
 func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, real *sim.Real, d devices.Device) {
@@ -191,6 +192,7 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		return
 	}
 	if o.err = calm(ctx, real, d); o.err != nil {
+		real.Do(func() { o.err = cmp.Or(causeOf(d), o.err) })
 		return
 	}
 	w := realWindow{loop: loop, recorder: recorder, opens: reading{socket: s}, closes: reading{socket: s}}
@@ -207,14 +209,16 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		w.opens.at(loop, w.start)
 		runner.Start()
 	})
-	o.wait(ctx, real, runner)
-	real.Do(func() { o.conclude(ctx, p, seed, &w, runner) })
+	end := watch{real: real, runner: runner, device: d, bound: bound(p, c)}
+	o.err = end.wait(ctx)
+	o.abandoned = end.abandoned
+	real.Do(func() { o.conclude(ctx, p, seed, &w, runner, d) })
 }
 
 // conclude takes what the run showed.
-func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realWindow, runner *workloads.Runner) {
-	if e := runner.Err(); e != nil {
-		o.err = fmt.Errorf("%w: %w", ErrInvalid, e)
+func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realWindow, runner *workloads.Runner, d devices.Device) {
+	if e := faultOf(d, runner, p.AllowErrors); e != nil {
+		o.err = e
 	}
 	end := w.loop.Now()
 	if w.closes.read {
@@ -348,26 +352,13 @@ func timeLimit(ctx context.Context, p *Plan) (limited context.Context, left func
 	return ctx, left, func() {}
 }
 
-// wait returns when the run is over; if ctx ends first, once it has drained.
-func (o *outcome) wait(ctx context.Context, real *sim.Real, r *workloads.Runner) {
-	running := func() bool { return !r.Finished() }
-	if err := real.RunWhile(ctx, running); err == nil {
-		return
+// bound is how long a run may last by its plan, apart from what is in flight at
+// its end; 0 is no bound.
+func bound(p *Plan, c *Cell) time.Duration {
+	if p.Duration == 0 {
+		return 0
 	}
-	real.Do(r.Stop)
-	if err := drain(ctx, real, running); err != nil {
-		o.err = err
-	}
-}
-
-// drain waits for what is in flight after a run was stopped.
-func drain(ctx context.Context, real *sim.Real, running func() bool) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := real.RunWhile(ctx, running); err != nil {
-		return fmt.Errorf("%w: requests were still in flight %v after the run was stopped", ErrInvalid, drainTimeout)
-	}
-	return nil
+	return c.Warmup + p.Duration
 }
 
 // clientOnly reports whether a strategy can be had against a server that is not

@@ -27,6 +27,8 @@ type outcome struct {
 	export *results.Advertised
 	late   *sim.Lateness // of the server's replies, in real time
 	err    error
+
+	abandoned bool // a target's requests were in flight at its end
 }
 
 // Run runs the plan and returns its document. When ctx ends, runs in progress
@@ -197,6 +199,9 @@ func runVirtual(p *Plan, c *Cell, t task, stop func() bool) outcome {
 		w.cutter.finish()
 	}
 	o.result, o.err = w.result(seed, partial)
+	if failed := failuresOf(w.runner.Stats(), p.AllowErrors); o.err == nil && failed != nil {
+		o.err = fmt.Errorf("%w: %w", ErrInvalid, failed)
+	}
 	o.export = advertised(w.export.Info())
 	return o
 }

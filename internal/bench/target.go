@@ -65,9 +65,10 @@ func (p *Plan) UseDuration(d time.Duration) {
 const askTimeout = 5 * time.Second
 
 // dialer connects to a target as the plan says.
-func (p *Plan) dialer(u nbd.URI) (nbd.Dialer, error) { return dialer(u, &p.TLS) }
+func (p *Plan) dialer(u nbd.URI) (nbd.Dialer, error) { return dialer(u, &p.TLS, p.Timeout) }
 
-func dialer(u nbd.URI, files *nbd.TLSFiles) (d nbd.Dialer, err error) {
+func dialer(u nbd.URI, files *nbd.TLSFiles, timeout time.Duration) (d nbd.Dialer, err error) {
+	d.Timeouts = timeouts(timeout)
 	if u.TLS {
 		d.TLS, err = files.Client(u)
 	}
