@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"nbdbench/internal/text"
 )
 
 // errEnded is why a handshake ends that was aborted or only asked questions.
@@ -97,7 +99,7 @@ type OptionError struct {
 func (e *OptionError) Error() string {
 	s := fmt.Sprintf("nbd: the server answered %v with %v", e.Option, e.Reply)
 	if e.Message != "" {
-		s += ": " + e.Message
+		s += ": " + text.Line(e.Message)
 	}
 	return s
 }

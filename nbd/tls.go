@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+
+	"nbdbench/internal/input"
 )
 
 // TLSFiles are where a peer's certificates are, in PEM.
@@ -85,14 +86,14 @@ func (f *TLSFiles) config() (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		pair, err := keyPair(f.Cert, f.Key)
 		if err != nil {
 			return nil, fmt.Errorf("TLS: %s and %s: %w", f.Cert, f.Key, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
 	if f.CA != "" {
-		text, err := os.ReadFile(f.CA)
+		text, err := input.Read(f.CA, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}
@@ -102,6 +103,21 @@ func (f *TLSFiles) config() (*tls.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// maxPEM bounds a file of certificates, in bytes: the system's has 250 KiB.
+const maxPEM = 4 << 20
+
+func keyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := input.Read(certFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := input.Read(keyFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // prefixed is a connection of which some bytes were read too far.

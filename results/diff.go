@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"nbdbench/internal/text"
 )
 
 // DiffSchema names the format of a comparison of two documents.
@@ -111,7 +113,7 @@ func (d *Diff) WriteJSON(w io.Writer) error {
 	if err := e.Encode(d); err != nil {
 		return fmt.Errorf("comparison: %w", err)
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(text.EscapeJSON(b.Bytes()))
 	return err
 }
 

@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"nbdbench/internal/input"
 )
 
 // Stored is a profile in a document: all that was simulated, so that nothing but the
@@ -72,11 +75,14 @@ func ReadDocument(path string) (*Run, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, FileRun)
 	}
-	text, err := os.ReadFile(path)
+	doc, err := input.Read(path, MaxDocument)
+	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && exists(filepath.Join(dir, FileUnfinished)) {
+		return nil, &FileError{Path: dir, Err: fmt.Errorf("the run is not finished, or was killed: %w", err)}
+	}
 	if err != nil {
 		return nil, err
 	}
-	r, err := Decode(text)
+	r, err := Decode(doc)
 	if err != nil {
 		if e, ok := errors.AsType[*FileError](err); ok {
 			e.Path = path
@@ -169,7 +175,7 @@ func IsDocument(path string) bool {
 	case !info.Mode().IsRegular():
 		return false
 	}
-	f, err := os.Open(path)
+	f, err := input.Open(path, MaxDocument)
 	if err != nil {
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"nbdbench/internal/text"
 	"nbdbench/sim"
 )
 
@@ -108,6 +109,6 @@ func (r *Run) WriteJSON(w io.Writer) error {
 	if err := e.Encode(r); err != nil {
 		return fmt.Errorf("run document: %w", err)
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(text.EscapeJSON(b.Bytes()))
 	return err
 }

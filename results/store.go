@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+
+	"nbdbench/internal/input"
+	"nbdbench/internal/text"
 )
 
 // The files of a run directory.
@@ -22,6 +23,13 @@ const (
 	FileIntervals = "intervals.csv"
 	FileReport    = "report.html"
 	DirCharts     = "charts"
+)
+
+// The bounds of a run directory's files that are read: more than the most cells
+// and runs come to.
+const (
+	MaxDocument = 1 << 30
+	MaxLog      = 4 << 30
 )
 
 // A FileError is a stored file that cannot be used.
@@ -39,86 +47,6 @@ func (e *FileError) Error() string {
 }
 
 func (e *FileError) Unwrap() error { return e.Err }
-
-// Save writes the run directory dir, which must not exist: whole or not at
-// all. Everything is written beside it under another name first.
-func Save(dir string, r *Run) (err error) {
-	dir = filepath.Clean(dir)
-	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("run directory %s: %w", dir, fs.ErrExist)
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(tmp))
-		}
-	}()
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	if err := r.saveFiles(tmp); err != nil {
-		return err
-	}
-	return os.Rename(tmp, dir)
-}
-
-// saveFiles writes the truth first, then what follows from it.
-func (r *Run) saveFiles(dir string) error {
-	charts := r.Charts()
-	if err := os.Mkdir(filepath.Join(dir, DirCharts), 0o777); err != nil {
-		return err
-	}
-	files := []struct {
-		name  string
-		write func(io.Writer) error
-	}{
-		{FileRun, r.WriteJSON},
-		{FileLog, r.WriteLog},
-		{FileIntervals, r.WriteIntervals},
-		{FileReport, func(w io.Writer) error { return r.writeHTML(w, charts) }},
-	}
-	if r.raw() {
-		files = append(files, struct {
-			name  string
-			write func(io.Writer) error
-		}{FileRaw, r.WriteRaw})
-	}
-	for _, f := range files {
-		if err := writeFile(filepath.Join(dir, f.name), f.write); err != nil {
-			return err
-		}
-	}
-	for _, c := range charts {
-		if err := c.Save(filepath.Join(dir, DirCharts, c.Name+".svg")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// writeFile writes a file whole or not at all, and to the disk.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = errors.Join(write(f), f.Chmod(0o644), f.Sync())
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
 
 // WriteIntervals writes the runs' interval series as CSV. It is written once,
 // from the runs themselves: a document that was read back does not have it.
@@ -138,7 +66,7 @@ func (r *Run) WriteIntervals(w io.Writer) error {
 // row leaves latencies empty where no commit was due.
 func (v *Interval) row(cell string, run int) []string {
 	num := func(x int64) string { return strconv.FormatInt(x, 10) }
-	row := []string{cell, strconv.Itoa(run), num(int64(v.Start)), num(int64(v.Width)), num(v.Count), "", "", ""}
+	row := []string{text.Cell(cell), strconv.Itoa(run), num(int64(v.Start)), num(int64(v.Width)), num(v.Count), "", "", ""}
 	if v.Count > 0 {
 		row[5], row[6], row[7] = num(int64(v.P50)), num(int64(v.P99)), num(int64(v.Max))
 	}
@@ -153,7 +81,7 @@ func Load(dir string) (*Run, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, FileLog)
-	log, err := os.Open(path)
+	log, err := input.Open(path, MaxLog)
 	if err != nil {
 		return nil, err
 	}
@@ -166,20 +94,21 @@ func Load(dir string) (*Run, error) {
 
 // Decode reads a run document strictly: an unknown key or a value that cannot
 // be is an error, a *FileError with its line and column where there is one.
-func Decode(text []byte) (*Run, error) {
+func Decode(doc []byte) (*Run, error) {
 	var r Run
-	d := json.NewDecoder(bytes.NewReader(text))
+	doc = bytes.TrimPrefix(doc, []byte(input.BOM))
+	d := json.NewDecoder(bytes.NewReader(doc))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
-		return nil, placed(text, err)
+		return nil, placed(doc, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, at(text, int(d.InputOffset()), errors.New("want nothing after the document"))
+		return nil, at(doc, int(d.InputOffset()), errors.New("want nothing after the document"))
 	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	if err := r.locateProfiles(text); err != nil {
+	if err := r.locateProfiles(doc); err != nil {
 		return nil, err
 	}
 	return &r, nil
@@ -240,6 +169,11 @@ func (r *Run) check() error {
 }
 
 func (c *Cell) check() error {
+	for key, name := range map[string]string{"id": c.ID, "device": c.Device, "workload": c.Workload, "strategy": c.Strategy, "clock": c.Clock, "link": c.Link} {
+		if text.Line(name) != name {
+			return fmt.Errorf("%s: want a name without control characters, got %q", key, name)
+		}
+	}
 	if !slices.Contains(statuses, c.Status) {
 		return fmt.Errorf("status: want one of %q, got %q", statuses, c.Status)
 	}

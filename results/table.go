@@ -11,6 +11,8 @@ import (
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/tw"
+
+	"nbdbench/internal/text"
 )
 
 // Width is how wide a text table may be.
@@ -75,7 +77,7 @@ func (t *Table) at(p Place) view {
 
 // text is what the view shows of a cell.
 func (v *view) text(row Row, column int) string {
-	s := row.Values[column].Text
+	s := text.Line(row.Values[column].Text)
 	if v.short && v.Columns[column].Shorten {
 		if i := strings.IndexAny(s, ":,"); i > 0 {
 			s = s[:i]
@@ -136,14 +138,14 @@ func (t *Table) Text(w io.Writer, width int) error {
 	}
 	var out []string
 	for _, l := range t.Head {
-		out = append(out, wrap(l, width, "  ")...)
+		out = append(out, wrap(text.Line(l), width, "  ")...)
 	}
 	out = append(append(out, ""), v.grouped(grid)...)
 	if len(t.Notes) > 0 {
 		out = append(out, "")
 	}
 	for _, n := range t.Notes {
-		out = append(out, wrap(n, width, "  ")...)
+		out = append(out, wrap(text.Line(n), width, "  ")...)
 	}
 	for i, l := range out {
 		out[i] = truncate(strings.TrimRight(l, " "), width)
@@ -218,7 +220,7 @@ func (v *view) grouped(grid []string) []string {
 				out = append(out, "")
 			}
 			if g != "" {
-				out = append(out, g)
+				out = append(out, text.Line(g))
 			}
 		}
 		out = append(out, l)
@@ -262,7 +264,7 @@ func (t *Table) Markdown(w io.Writer) error {
 }
 
 // CSV writes the table's data with a header of keys; what is not observable is
-// empty.
+// empty. No text is a formula to a spreadsheet.
 func (t *Table) CSV(w io.Writer) error {
 	v, out := t.at(InData), csv.NewWriter(w)
 	line := make([]string, len(v.columns))
@@ -275,6 +277,9 @@ func (t *Table) CSV(w io.Writer) error {
 			line[i] = ""
 			if d := r.Values[c].Data; d != nil {
 				line[i] = fmt.Sprint(d)
+				if s, ok := d.(string); ok {
+					line[i] = text.Cell(s)
+				}
 			}
 		}
 		rows = append(rows, slices.Clone(line))
@@ -302,6 +307,6 @@ func (t *Table) JSON(w io.Writer) error {
 		b.WriteString("}")
 	}
 	b.WriteString("\n]\n")
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(text.EscapeJSON(b.Bytes()))
 	return err
 }

@@ -2,14 +2,12 @@ package workloads
 
 import (
 	"embed"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"strings"
 
 	"nbdbench/internal/conf"
+	"nbdbench/internal/input"
 )
 
 //go:embed profiles/*.yaml
@@ -40,13 +38,12 @@ func Get(name string) (Profile, error) {
 
 // LoadFile reads a profile from a file.
 func LoadFile(file string) (Profile, error) {
-	f, err := os.Open(file)
+	data, err := input.Read(file, conf.MaxBytes)
 	if err != nil {
-		return Profile{}, fmt.Errorf("workload: %w", err)
+		return Profile{}, &conf.Error{File: file, Msg: fmt.Sprintf("expected a workload: %v", err)}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, conf.MaxBytes+1))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return Profile{}, fmt.Errorf("workload: %w", err)
+	if err := conf.Recognise(file, data, "a workload", "name", "transaction", "regions", "about"); err != nil {
+		return Profile{}, err
 	}
 	return Parse(file, data)
 }

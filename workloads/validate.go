@@ -7,11 +7,13 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/text"
 	"nbdbench/internal/units"
 )
 
 // The bounds of a profile and of a run.
 const (
+	maxName        = 200 // bytes; it becomes part of files' names
 	MaxRegions     = 64
 	MaxSteps       = 256       // of one stream
 	MaxOps         = 4096      // requests of one transaction
@@ -31,8 +33,8 @@ var (
 
 // Validate checks the profile by itself. The error is a *conf.FieldError.
 func (p *Profile) Validate() error {
-	if p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n") {
-		return conf.At("name", "expected a name without blanks or slashes, got %q", p.Name)
+	if p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n") || text.Line(p.Name) != p.Name || len(p.Name) > maxName {
+		return conf.At("name", "expected a name of at most %d bytes without blanks, slashes or control characters, got %q", maxName, p.Name)
 	}
 	if err := p.Load.Validate(); err != nil {
 		return err
@@ -103,7 +105,7 @@ func (p *Profile) validateRegions() error {
 	}
 	for i := range p.Regions {
 		r, at := &p.Regions[i], fmt.Sprintf("regions[%d]", i)
-		if r.Name == "" || p.region(r.Name) != r {
+		if r.Name == "" || p.region(r.Name) != r || text.Line(r.Name) != r.Name {
 			return conf.At(at+".name", "expected a name of its own for each region, got %q", r.Name)
 		}
 		if r.Offset.Bytes%devices.Sector != 0 {

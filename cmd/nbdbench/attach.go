@@ -54,16 +54,16 @@ func newAttach() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&a.kernel.Device, "device", "", "/dev/nbdN (default: the first that is free)")
-	f.IntVar(&a.kernel.Connections, "connections", 1, "sockets; more than 1 need an export with multi-conn")
-	f.DurationVar(&a.kernel.Timeout, "timeout", kernel.DefaultTimeout, "how long a request waits for its reply before it fails, in whole seconds")
-	f.DurationVar(&a.kernel.DeadTimeout, "dead-timeout", 0, "how long requests wait for a lost connection to be replaced")
+	countVar(f, &a.kernel.Connections, "connections", 1, "sockets; more than 1 need an export with multi-conn")
+	durationVar(f, &a.kernel.Timeout, "timeout", kernel.DefaultTimeout, "how long a request waits for its reply before it fails, in whole seconds")
+	durationVar(f, &a.kernel.DeadTimeout, "dead-timeout", 0, "how long requests wait for a lost connection to be replaced")
 	f.Uint32Var(&a.kernel.BlockSize, "block-size", 0, "logical block, 512 to 4096 (default: the export's least)")
 	f.BoolVar(&a.kernel.Ioctl, "ioctl", false, "use the older ioctls in place of netlink; the command stays")
 	f.StringVar(&a.strategy, "strategy", "pass", "of a simulated device: whose server half goes around it; see run --help")
 	f.StringVar(&a.advertise, "advertise", "", "of a simulated device: flush,fua or less, in place of what the strategy advertises")
 	f.StringVar(&a.size, "size", "", "of a simulated device (default: the profile's)")
 	f.Uint64Var(&a.seed, "seed", 1, "of the spread of a simulated device's times")
-	f.IntVar(&a.depth, "depth", 0, "of a simulated device: requests in progress on a connection under emulate; 0 is no limit")
+	countVar(f, &a.depth, "depth", 0, "of a simulated device: requests in progress on a connection under emulate; 0 is no limit")
 	return c
 }
 

@@ -68,7 +68,7 @@ func newCrash() *cobra.Command {
 	fl.StringSliceVar(&f.Devices, "device", f.Devices, "names or paths, or all (but controls that lie)")
 	fl.StringSliceVar(&f.Workloads, "workload", f.Workloads, "names or paths, or all")
 	fl.StringSliceVar(&f.Strategies, "strategy", f.Strategies, "names, or all, or durable")
-	fl.IntVar(&f.Cuts, "cuts", f.Cuts, "power cuts of each cell")
+	countVar(fl, &f.Cuts, "cuts", f.Cuts, "power cuts of each cell")
 	fl.Uint64Var(&f.Commits, "commits", f.Commits, "of each run; a run has 64 cuts at most")
 	fl.Uint64Var(&f.Seed, "seed", f.Seed, "of the first run; the next one has the next")
 	fl.BoolVar(&f.Exhaustive, "exhaustive", false, "one run, cut after each of its events, all images built")
@@ -79,7 +79,7 @@ func newCrash() *cobra.Command {
 	fl.StringVar(&f.requests, "requests", "", "let only these reach the device, such as 1-3,7 (for replays)")
 	fl.Uint64Var(&f.CutAt, "cut-at", 0, "cut once, after this event (for replays)")
 	fl.StringVar(&f.picture, "picture", "", "draw the first violation's timeline to this file: svg, png or pdf")
-	fl.IntVar(&f.Jobs, "jobs", 0, "cells side by side; 0 is one for each core")
+	countVar(fl, &f.Jobs, "jobs", 0, "cells side by side; 0 is one for each core")
 	fl.StringVar(&f.format, "format", "table", "of stdout: table, md or json")
 	return c
 }

@@ -52,8 +52,8 @@ func newDevicesFit() *cobra.Command {
 	fl.BoolVar(&f.destroy, "destroy", false, "allow overwriting the beginning of the target")
 	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
 	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
-	fl.DurationVar(&f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
-	fl.DurationVar(&f.timeout, "timeout", bench.DefaultTimeout, "for each reply over NBD; FLUSH has ten times as long")
+	durationVar(fl, &f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
+	durationVar(fl, &f.timeout, "timeout", bench.DefaultTimeout, "for each reply over NBD; FLUSH has ten times as long")
 	targetTLS(fl, &f.tls)
 	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
 	return c

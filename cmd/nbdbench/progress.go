@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"nbdbench/internal/text"
 )
 
 // progress is one line on a terminal, and nothing elsewhere.
@@ -20,8 +22,8 @@ const refresh = 250 * time.Millisecond
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{begun: time.Now()}
-	if f, ok := w.(*os.File); ok && isTerminal(f) {
-		p.w = w
+	if f, ok := text.Beneath(w).(*os.File); ok && isTerminal(f) {
+		p.w = f
 	}
 	return p
 }
@@ -37,7 +39,7 @@ func (p *progress) update(done, total int, cell string) {
 		return
 	}
 	p.last, p.wrote = now, true
-	fmt.Fprintf(p.w, "\r\x1b[K%d of %d runs, %s, %v", done, total, cell, now.Sub(p.begun).Round(time.Second))
+	fmt.Fprintf(p.w, "\r\x1b[K%d of %d runs, %s, %v", done, total, text.Line(cell), now.Sub(p.begun).Round(time.Second))
 }
 
 func (p *progress) end() {

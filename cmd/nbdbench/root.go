@@ -16,6 +16,7 @@ import (
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/bench"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/text"
 	"nbdbench/nbd/kernel"
 	"nbdbench/results"
 )
@@ -53,21 +54,35 @@ func usage(format string, args ...any) error {
 
 // run is the whole program: it returns the exit code.
 func run(stdout, stderr io.Writer, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the first signal ends the work, the second the program
-	root := newRoot(stdout, stderr)
+	out, talk := text.NewWriter(stdout), text.NewWriter(stderr)
+	root := newRoot(out, talk)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil && out.Err() != nil { // of what nobody looked at, such as the help
+		err = fmt.Errorf("writing the output: %w", out.Err())
+	}
 	if err == nil {
 		return exitOK
 	}
 	code := codeOf(err)
 	var e *exitError
 	if !errors.As(err, &e) || e.err != nil {
-		fmt.Fprintf(stderr, "nbdbench: %v\n", err)
+		fmt.Fprintf(talk, "nbdbench: %v\n", err)
 	}
 	return code
+}
+
+// endings are the signals that end the work in an orderly way. nohup has SIGHUP
+// ignored, and that stays.
+func endings() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
 }
 
 // codeOf is the exit code for an error. What cobra refuses is usage.

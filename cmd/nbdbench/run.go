@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,14 +136,18 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err := f.check(c.Context(), &p); err != nil {
 		return err
 	}
+	pending, err := f.reserve(c, &p, name)
+	if err != nil {
+		return err
+	}
 	debug.SetGCPercent(gcPercent)
 	progress := newProgress(c.ErrOrStderr())
 	doc, err := bench.Run(c.Context(), &p, progress.update)
 	progress.end()
 	if err != nil {
-		return err
+		return errors.Join(err, discard(pending))
 	}
-	saved := f.save(c, doc, name) // what cannot be stored is printed all the same
+	saved := save(c, doc, pending) // what cannot be stored is printed all the same
 	if err := errors.Join(saved, write(c.OutOrStdout(), doc, f.format)); err != nil {
 		return err
 	}
@@ -183,7 +188,7 @@ func planFrom(path string) (p bench.Plan, name string, err error) {
 }
 
 // runDir matches the names that save gives, of which the middle is the plan's name.
-var runDir = regexp.MustCompile(`^\d{8}T\d{6}-(.+)-[0-9a-f]{6}$`)
+var runDir = regexp.MustCompile(`^\d{8}T\d{6}-(.+)-[0-9a-f]{6}(-\d+)?$`)
 
 // nameOfRun is the name of the plan of a stored run.
 func nameOfRun(path string) string {
@@ -264,33 +269,91 @@ func (f *runFlags) check(ctx context.Context, p *bench.Plan) error {
 	if _, err := p.Cells(); err != nil {
 		return &exitError{exitUsage, err}
 	}
-	if f.output != "" && !f.noSave {
-		if _, err := os.Lstat(f.output); err == nil {
-			return usage("--output: %s exists: expected a directory that is not there yet", f.output)
-		}
-	}
 	return nil
 }
 
-// save writes the run directory and tells its path.
-func (f *runFlags) save(c *cobra.Command, doc *results.Run, name string) error {
+// maxSame is how many runs of one plan may begin in one second.
+const maxSame = 100
+
+// reserve makes the run directory, so that what cannot be stored is not measured
+// either, and says what was left over of earlier runs. It is nil with --no-save.
+func (f *runFlags) reserve(c *cobra.Command, p *bench.Plan, name string) (*results.Pending, error) {
 	if f.noSave {
+		return nil, nil
+	}
+	if f.output != "" {
+		pending, err := results.Reserve(f.output)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			return nil, usage("--output: %s exists: expected a directory that is not there yet", f.output)
+		case err != nil:
+			return nil, usage("--output: %w", err)
+		}
+		tellLeftovers(c, pending)
+		return pending, nil
+	}
+	plan, err := p.JSON()
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.Sum256(append(plan, bench.Version()...))
+	dir := filepath.Join("runs", fmt.Sprintf("%s-%s-%s", time.Now().UTC().Format("20060102T150405"), name, hex.EncodeToString(h[:3])))
+	pending, err := results.Reserve(dir)
+	for n := 2; errors.Is(err, fs.ErrExist) && n < maxSame; n++ {
+		pending, err = results.Reserve(fmt.Sprintf("%s-%d", dir, n))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the run directory: %w (--output DIR takes another one, --no-save none)", err)
+	}
+	tellLeftovers(c, pending)
+	return pending, nil
+}
+
+func tellLeftovers(c *cobra.Command, p *results.Pending) {
+	for _, l := range results.Leftovers(filepath.Dir(p.Dir())) {
+		fmt.Fprintf(c.ErrOrStderr(), "note: %v\n", l)
+	}
+}
+
+func discard(p *results.Pending) error {
+	if p == nil {
 		return nil
 	}
-	dir := f.output
-	if dir == "" {
-		h := sha256.New()
-		if err := doc.WriteJSON(h); err != nil {
-			return err
+	return p.Discard()
+}
+
+// save stores the run and tells its path: if that fails in another directory too.
+func save(c *cobra.Command, doc *results.Run, p *results.Pending) error {
+	if p == nil {
+		return nil
+	}
+	err := p.Save(doc)
+	if err == nil {
+		fmt.Fprintf(c.ErrOrStderr(), "saved %s\n", p.Dir())
+		return nil
+	}
+	err = fmt.Errorf("saving the run: %w", err)
+	other, elsewhere := saveElsewhere(doc, filepath.Base(p.Dir()))
+	if elsewhere == nil {
+		fmt.Fprintf(c.ErrOrStderr(), "saved %s, as %s could not take all of it\n", other, p.Dir())
+		return err
+	}
+	return errors.Join(err, fmt.Errorf("and elsewhere: %w", elsewhere))
+}
+
+// saveElsewhere stores a run among the temporary files, or where the program runs.
+func saveElsewhere(doc *results.Run, name string) (dir string, err error) {
+	for _, parent := range []string{os.TempDir(), "."} {
+		made, e := os.MkdirTemp(parent, "nbdbench-*")
+		if e == nil {
+			dir = filepath.Join(made, name)
+			if e = results.Save(dir, doc); e == nil {
+				return dir, nil
+			}
 		}
-		now := time.Now().UTC().Format("20060102T150405")
-		dir = filepath.Join("runs", fmt.Sprintf("%s-%s-%s", now, name, hex.EncodeToString(h.Sum(nil))[:6]))
+		err = errors.Join(err, e)
 	}
-	if err := results.Save(dir, doc); err != nil {
-		return fmt.Errorf("saving the run: %w", err)
-	}
-	fmt.Fprintf(c.ErrOrStderr(), "saved %s\n", dir)
-	return nil
+	return "", err
 }
 
 // verdictOf decides the exit code of a run that went through.

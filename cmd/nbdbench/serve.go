@@ -124,8 +124,8 @@ func newServe() *cobra.Command {
 	f.StringVar(&size, "size", "", "of each device, in whole blocks (default: the profile's)")
 	f.StringVar(&memory, "memory", "", "what all clients together may hold, from 128MiB on (default: a quarter of the machine or of its cgroup)")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")
-	f.DurationVar(&delay, "delay", 0, "add to the time of every command")
-	f.DurationVar(&drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
+	durationVar(f, &delay, "delay", 0, "add to the time of every command")
+	durationVar(f, &drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
 	f.Uint64Var(&seed, "seed", 1, "of the spread of the device's times")
 	f.StringVar(&paths.image, "image", "", "a file that holds what is durable (default: memory)")
 	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write, and what the logs have of it, is on the host's disk")
@@ -134,7 +134,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
 	f.StringVar(&paths.log, "log", "", "write what was asked and answered to this file")
 	f.StringVar(&paths.logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
-	f.IntVar(&depth, "depth", 0, "requests in progress on a connection under emulate; 0 is no limit, nbdkit has 16")
+	countVar(f, &depth, "depth", 0, "requests in progress on a connection under emulate; 0 is no limit, nbdkit has 16")
 	return c
 }
 

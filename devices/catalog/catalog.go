@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"nbdbench/devices/ssd"
 	"nbdbench/devices/volume"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/input"
 	"nbdbench/sim"
 )
 
@@ -137,11 +137,11 @@ func read(name, dir string) (file string, data []byte, err error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		data, err = os.ReadFile(name)
+		data, err = input.Read(name, conf.MaxBytes)
 		if err != nil {
 			return name, nil, &conf.Error{File: name, Msg: fmt.Sprintf("expected a profile: %v", err)}
 		}
-		return name, data, nil
+		return name, data, conf.Recognise(name, data, "a profile", "name", "kind", "extends")
 	}
 	data, err = profiles.ReadFile("profiles/" + name + ".yaml")
 	if err != nil {

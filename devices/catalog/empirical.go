@@ -3,7 +3,6 @@ package catalog
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"nbdbench/devices/empirical"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/hlog"
+	"nbdbench/internal/input"
 	"nbdbench/internal/units"
 )
 
@@ -96,14 +96,11 @@ func (e *Empirical) read() (map[string][]empirical.Bucket, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(e.dir, path)
 	}
-	f, err := os.Open(path)
+	f, err := input.Open(path, int64(maxLog))
 	if err != nil {
 		return nil, fmt.Errorf("expected an HdrHistogram log: %w", err)
 	}
 	defer f.Close()
-	if s, err := f.Stat(); err != nil || s.Size() > int64(maxLog) {
-		return nil, fmt.Errorf("%s: expected at most %v", path, maxLog)
-	}
 	all, err := hlog.Decode(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -9,8 +9,12 @@ import (
 	"nbdbench/devices/hdd"
 	"nbdbench/devices/ssd"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/text"
 	"nbdbench/internal/units"
 )
+
+// maxName bounds a profile's name, in bytes: it becomes part of files' names.
+const maxName = 200
 
 // Profile is a device as its file describes it.
 type Profile struct {
@@ -125,8 +129,10 @@ const MaxSize = 16 << 50
 // Validate checks what no single field shows.
 func (p *Profile) Validate() error {
 	switch {
-	case p.Name == "":
-		return conf.At("name", "expected a name")
+	case p.Name == "" || text.Line(p.Name) != p.Name || len(p.Name) > maxName:
+		return conf.At("name", "expected a name of at most %d bytes on one line, got %q", maxName, text.Line(p.Name))
+	case text.Line(p.Title) != p.Title:
+		return conf.At("title", "expected one line, got %q", p.Title)
 	case p.LogicalBlock != 512 && p.LogicalBlock != 4096:
 		return conf.At("logical_block", "expected 512 or 4KiB, got %v", p.LogicalBlock)
 	case p.Size < p.minSize() || p.Size > MaxSize || p.Size%p.LogicalBlock != 0:

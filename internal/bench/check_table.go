@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/internal/text"
 	"nbdbench/results"
 )
 
@@ -115,7 +116,7 @@ func (c *Check) WriteText(w io.Writer, width int) error {
 
 // WriteJSON writes the check's document.
 func (c *Check) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(text.JSON(w))
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	return e.Encode(c)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/input"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
@@ -103,9 +103,12 @@ func Default() Plan {
 
 // Load reads a plan file over the defaults.
 func Load(file string) (Plan, error) {
-	data, err := os.ReadFile(file)
+	data, err := input.Read(file, conf.MaxBytes)
 	if err != nil {
 		return Plan{}, &conf.Error{File: file, Msg: fmt.Sprintf("expected a plan: %v", err)}
+	}
+	if err := conf.Recognise(file, data, "a plan", conf.Keys(Plan{})...); err != nil {
+		return Plan{}, err
 	}
 	doc, err := conf.Parse(file, data)
 	if err != nil {

@@ -3,6 +3,8 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -10,6 +12,9 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"nbdbench/internal/input"
+	"nbdbench/internal/text"
 )
 
 // The bounds of a document.
@@ -51,7 +56,7 @@ func (d *Doc) read(data []byte, limit int) (*Doc, error) {
 		return nil, &Error{File: d.file, Msg: fmt.Sprintf("%d bytes: expected at most %d", len(data), limit)}
 	}
 	d.index = map[string]position{}
-	syntax, err := d.parse(string(data))
+	syntax, err := d.parse(strings.TrimPrefix(string(data), input.BOM))
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +74,13 @@ func (d *Doc) read(data []byte, limit int) (*Doc, error) {
 
 // parse runs the lexer and the parser. A panic of theirs, which are not ours,
 // is an error in the document too.
-func (d *Doc) parse(text string) (f *ast.File, err error) {
+func (d *Doc) parse(source string) (f *ast.File, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			f, err = nil, &Error{File: d.file, Msg: fmt.Sprintf("expected YAML, got what the parser cannot read (%v)", p)}
 		}
 	}()
-	tokens := lexer.Tokenize(text)
+	tokens := lexer.Tokenize(source)
 	if err := d.checkTokens(tokens); err != nil {
 		return nil, err
 	}
@@ -116,6 +121,9 @@ func (d *Doc) checkTokens(tokens token.Tokens) error {
 		}
 		if flow > MaxDepth || entries > MaxDepth {
 			return d.errorAt(t, fmt.Sprintf("expected at most %d values within one another", MaxDepth))
+		}
+		if text.Escape(t.Value) != t.Value {
+			return d.errorAt(t, fmt.Sprintf("expected text without control characters, got %q", clip(t.Value)))
 		}
 		if keys > MaxKeys {
 			return d.errorAt(t, fmt.Sprintf("expected at most %d keys", MaxKeys))
@@ -248,4 +256,22 @@ func (d *Doc) Locate(err error) error {
 func (d *Doc) errorAt(t *token.Token, msg string) error {
 	p := d.place(t)
 	return &Error{File: d.file, Line: p.line, Column: p.column, Msg: msg}
+}
+
+// Keys are the keys of a document that is read into a struct like v.
+func Keys(v any) []string { return keysOf(reflect.TypeOf(v)) }
+
+// Recognise refuses a file that is not what it is to be: none of keys begins a
+// line of it. The error repeats nothing of the file, as one of Parse would: what a
+// document names, by extends for instance, may be a file that its author could not
+// read.
+func Recognise(file string, data []byte, what string, keys ...string) error {
+	for line := range strings.Lines(strings.TrimPrefix(string(data), input.BOM)) {
+		key, value, ok := strings.Cut(strings.TrimLeft(line, "{ \t"), ":")
+		key = strings.Trim(key, ` "'`)
+		if ok && slices.Contains(keys, key) && (value == "" || strings.ContainsRune(" \t\r\n", rune(value[0]))) {
+			return nil
+		}
+	}
+	return &Error{File: file, Line: 1, Column: 1, Msg: fmt.Sprintf("expected %s, a mapping with %s", what, either(keys))}
 }

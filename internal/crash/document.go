@@ -10,6 +10,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
+	"nbdbench/internal/text"
 	"nbdbench/results"
 )
 
@@ -144,7 +145,7 @@ func (d *Document) Broken() bool { return len(d.Violations) > 0 }
 
 // WriteJSON writes the document.
 func (d *Document) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(text.JSON(w))
 	e.SetIndent("", " ")
 	return e.Encode(d)
 }

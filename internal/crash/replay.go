@@ -3,10 +3,10 @@ package crash
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
+	"nbdbench/internal/input"
 	"nbdbench/sim"
 	"nbdbench/workloads"
 )
@@ -114,9 +114,12 @@ func (r *replayer) Done(q *devices.Request) {
 	}
 }
 
+// maxHistory bounds a history, in bytes: one of dm-log-writes holds all data.
+const maxHistory = 1 << 40
+
 // LoadHistory reads a history, or a log of dm-log-writes.
 func LoadHistory(path string) (*history.Log, error) {
-	f, err := os.Open(path)
+	f, err := input.Open(path, maxHistory)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ var House = Rules{
 		"internal/text":            0,
 		"internal/fork":            0,
 		"internal/hlog":            0,
+		"internal/input":           0,
 		"internal/testcerts":       0,
 		"internal/vm":              0,
 		"internal/conf":            1,

@@ -11,12 +11,15 @@ import (
 type Duration time.Duration
 
 // durationWanted is what a duration may look like, for errors.
-const durationWanted = "a duration such as 15us, 1.5ms, 30s or 2h30m"
+const durationWanted = "a duration such as 15us, 1.5ms, 30s or 2h30m, at most 8760h"
+
+// MaxDuration bounds a Duration: a year, so that hundreds of them can be added.
+const MaxDuration = 8760 * time.Hour
 
 // ParseDuration reads a duration that is not negative.
 func ParseDuration(s string) (Duration, error) {
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || strings.HasPrefix(s, "-") {
+	if err != nil || d < 0 || d > MaxDuration || strings.HasPrefix(s, "-") {
 		return 0, fmt.Errorf("%q: expected %s", s, durationWanted)
 	}
 	return Duration(d), nil

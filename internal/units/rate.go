@@ -14,6 +14,9 @@ type Rate float64
 // MaxRate bounds a Rate: one operation each nanosecond, the clock's grain.
 const MaxRate Rate = 1e9
 
+// MinRate is the least that is not 0: one operation in a year.
+const MinRate = 1 / Rate(MaxDuration/time.Second)
+
 // rateWanted is what a rate may look like, for errors.
 const rateWanted = "a rate such as 5000/s, 100/ms or 30/min, at most 1e9/s"
 
@@ -23,7 +26,7 @@ func ParseRate(s string) (Rate, error) {
 	seconds, known := perSecond[per]
 	n, err := strconv.ParseFloat(number, 64)
 	rate := Rate(n / seconds)
-	if !ok || !known || err != nil || !(rate >= 0) || rate > MaxRate {
+	if !ok || !known || err != nil || !(rate >= 0) || rate > MaxRate || rate > 0 && rate < MinRate {
 		return 0, fmt.Errorf("%q: expected %s", s, rateWanted)
 	}
 	return rate, nil

@@ -114,7 +114,7 @@ func TestParseBandwidth(t *testing.T) {
 
 func TestWhatIsPrintedParsesBack(t *testing.T) {
 	t.Run("size", roundTrip(func(n uint64) Size { return Size(n) }, ParseSize))
-	t.Run("duration", roundTrip(func(n uint64) Duration { return Duration(n >> 1) }, ParseDuration))
+	t.Run("duration", roundTrip(func(n uint64) Duration { return Duration(n % uint64(MaxDuration+1)) }, ParseDuration))
 	t.Run("rate", roundTrip(func(n uint64) Rate { return Rate(float64(n%1e12) / 1e3) }, ParseRate))
 	t.Run("bandwidth", roundTrip(func(n uint64) Bandwidth { return Bandwidth(float64(n) / 8) }, ParseBandwidth))
 }
