@@ -15,4 +15,8 @@
 //
 // Caveats: rates are logged, and never fail a test. A cgroup counts what the kernel
 // holds for sockets, too; resident memory does not.
+//
+// Hostile servers break one rule each, fail, stall or die, and "nbdbench run
+// --target" must neither call what it measured a result, nor hang, nor keep the
+// cause to itself.
 package attack

@@ -25,7 +25,7 @@ func Open(path string, max int64) (*os.File, error) {
 	// one after it for what has come in its place. O_NONBLOCK is for a pipe.
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)}
 	}
 	if err := check(path, info, max); err != nil {
 		return nil, err
