@@ -63,7 +63,11 @@ func (p *Pending) Dir() string { return p.dir }
 
 // Discard removes the directory of a run that came to nothing.
 func (p *Pending) Discard() error {
-	return errors.Join(p.marker.Close(), os.Remove(p.path(FileUnfinished)), os.Remove(p.dir))
+	err := os.Remove(p.path(DirCharts))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, p.marker.Close(), os.Remove(p.path(FileUnfinished)), os.Remove(p.dir))
 }
 
 // A SaveError says what of a run could not be stored. What could be is there.

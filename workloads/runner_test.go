@@ -709,3 +709,35 @@ func TestAnOpenLoopCountsArrivalsAndBacklog(t *testing.T) {
 		}
 	}
 }
+
+// TestFailuresAreCountedByTheirErrors, of both streams.
+func TestFailuresAreCountedByTheirErrors(t *testing.T) {
+	dev := newFake(sim.NewLoop(), 0)
+	dev.errno = func(r *devices.Request) devices.Errno {
+		switch r.Txn % 4 {
+		case 0:
+			return devices.EIO
+		case 2:
+			return devices.ENOSPC
+		}
+		return devices.OK
+	}
+	_, r := run(t, dev, Config{Profile: profile(t, oneWrite), Seed: 1, Commits: 40})
+	if s := r.Stats(); !slices.Equal(s.Failures, []Failure{{devices.ENOSPC, 10}, {devices.EIO, 10}}) || s.Failed != 20 || s.Commits != 20 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestADeviceThatHasShutDownEndsTheRunAtOnce(t *testing.T) {
+	dev := newFake(sim.NewLoop(), 0)
+	dev.errno = func(r *devices.Request) devices.Errno {
+		if r.Txn < 5 {
+			return devices.OK
+		}
+		return devices.ESHUTDOWN
+	}
+	_, r := run(t, dev, Config{Profile: profile(t, oneWrite), Seed: 1, Commits: 1000})
+	if s := r.Stats(); !errors.Is(r.Err(), devices.ESHUTDOWN) || s.Failed != 1 || s.Commits != 4 {
+		t.Errorf("got %+v, %v", s, r.Err())
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"nbdbench/internal/bench"
@@ -142,18 +143,57 @@ func TestAnOutputDirectoryThatExistsIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestARunThatCannotBeStoredIsPrintedAndLeavesNothing(t *testing.T) {
+func TestWhatCannotBeStoredIsNotRunAndLeavesNothing(t *testing.T) {
 	parent := t.TempDir()
 	mine := filepath.Join(parent, "mine")
 	if err := os.WriteFile(mine, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := invoke(tiny("--output", filepath.Join(mine, "run"))...) // mine is no directory
-	if o.code != exitFailure || !strings.Contains(o.stdout, "nvme-990pro") || !strings.Contains(o.stderr, "saving the run") {
-		t.Errorf("exit %d, stdout %.80q, stderr %q", o.code, o.stdout, o.stderr)
+	for _, output := range []string{filepath.Join(mine, "run"), filepath.Join(parent, strings.Repeat("n", 256))} { // mine is no directory
+		o := invoke(tiny("--output", output)...)
+		if o.code != exitUsage || o.stdout != "" || !strings.Contains(o.stderr, "--output: ") {
+			t.Errorf("exit %d, stdout %.80q, stderr %q", o.code, o.stdout, o.stderr)
+		}
 	}
 	if files := tree(t, parent); len(files) != 1 {
 		t.Errorf("it left %v", files)
+	}
+}
+
+// TestARunThatDoesNotFitIsStoredElsewhere: what was measured is printed, stored
+// where there is room, and its path told.
+func TestARunThatDoesNotFitIsStoredElsewhere(t *testing.T) {
+	full, room := t.TempDir(), t.TempDir()
+	if err := syscall.Mount("none", full, "tmpfs", 0, "size=16k"); err != nil {
+		t.Skip("needs a file system of its own:", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(full, 0) })
+	t.Setenv("TMPDIR", room)
+	dir := filepath.Join(full, "run")
+	o := invoke(tiny("--output", dir)...)
+	_, rest, _ := strings.Cut(o.stderr, "saved ")
+	other, _, ok := strings.Cut(rest, ", as "+dir+" could not take all of it\n")
+	if o.code != exitFailure || !ok || !strings.HasPrefix(other, room) || !strings.Contains(o.stderr, "no space left on device") {
+		t.Fatalf("exit %d, stderr %q", o.code, o.stderr)
+	}
+	if got := must(t, "report", other); got != o.stdout {
+		t.Errorf("the stored run shows another table:\n%s", got)
+	}
+}
+
+// TestLeftoversAreTold: of a run that was killed, at the next run beside it.
+func TestLeftoversAreTold(t *testing.T) {
+	parent := t.TempDir()
+	left := filepath.Join(parent, "killed")
+	if err := os.Mkdir(left, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(left, results.FileUnfinished), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := invoke(tiny("--output", filepath.Join(parent, "next"))...)
+	if o.code != exitOK || !strings.Contains(o.stderr, "note: "+left+" is of a run that was not finished") {
+		t.Errorf("exit %d, stderr %q", o.code, o.stderr)
 	}
 }
 
@@ -296,7 +336,7 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	fromFlags := must(t, "run", "--no-save", "--format", "json", "--device", "nvme-990pro,testdata/no-fua.yaml", "--workload", "sync-4k,wal",
 		"--strategy", "native,emulate,none-grouped", "--clock", "virtual", "--link", "20us,1GB/s", "--queue-depth", "4", "--connections", "2",
 		"--rate", "20/s", "--arrival", "poisson", "--duration", "10s", "--commits", "60", "--warmup", "20s", "--runs", "6", "--seed", "7", "--cuts", "3", "--jobs", "1",
-		"--decide", "commit.p90", "--max-time", "10m", "--threshold", "*/wal/native:commit.p50<1h", "--raw")
+		"--decide", "commit.p90", "--max-time", "10m", "--threshold", "*/wal/native:commit.p50<1h", "--raw", "--timeout", "40s", "--allow-errors", "0.25")
 	if fromFile != fromFlags {
 		t.Error("file and flags give different documents")
 	}
@@ -307,7 +347,7 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 		"devices": []any{"nvme-990pro", "testdata/no-fua.yaml"}, "workloads": []any{load("sync-4k"), load("wal")}, "strategies": []any{"native", "emulate", "none-grouped"},
 		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 2.0, "rate": "20/s", "arrival": "poisson",
 		"commits": 60.0, "duration_ns": 1e10, "warmup": "20s", "runs": 6.0, "seed": 7.0, "cuts": 3.0,
-		"decide": "commit.p90", "max_time_ns": 6e11, "thresholds": []any{"*/wal/native:commit.p50<1h"}, "raw": true,
+		"decide": "commit.p90", "max_time_ns": 6e11, "thresholds": []any{"*/wal/native:commit.p50<1h"}, "raw": true, "timeout_ns": 4e10, "allow_errors": 0.25,
 	}
 	if got := planOf(t, document(t, fromFile)); !reflect.DeepEqual(got, want) {
 		t.Errorf("the document's plan is\n%v, want\n%v", got, want)

@@ -76,7 +76,7 @@ func newExport() *cobra.Command {
 		return crash.ExportDM(to, l)
 	})
 	dm.Flags().StringVar(&cell, "cell", "", "of a run directory: device/workload/strategy (default: its only one)")
-	countVar(dm.Flags(), &run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
+	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
 	c.AddCommand(dm)
 	return c
 }

@@ -102,32 +102,32 @@ func transmissions() []Misdeed {
 		}
 	}
 	return []Misdeed{
-		{Name: "wrong magic", Reply: late(func(c net.Conn, o Order) error { return reply(c, 0x12345678, 0, o) }), Cause: `a reply begins with its magic: got 0x12345678 (NBD specification, "Simple reply message")`},
+		{Name: "wrong magic", Reply: delayed(func(c net.Conn, o Order) error { return reply(c, 0x12345678, 0, o) }), Cause: `a reply begins with its magic: got 0x12345678 (NBD specification, "Simple reply message")`},
 		{
 			Name: "chunks never negotiated", Cause: "a reply comes in chunks only where that was negotiated",
-			Reply: late(func(c net.Conn, o Order) error { return reply(c, magicChunk, 1<<16, o) }),
+			Reply: delayed(func(c net.Conn, o Order) error { return reply(c, magicChunk, 1<<16, o) }),
 		},
 		{
 			Name: "wrong cookie", Cause: `a reply has the cookie of a request in flight: got 0x`,
-			Reply: late(func(c net.Conn, o Order) error { o.Cookie ^= 1 << 40; return reply(c, magicReply, 0, o) }),
+			Reply: delayed(func(c net.Conn, o Order) error { o.Cookie ^= 1 << 40; return reply(c, magicReply, 0, o) }),
 		},
 		{
 			Name: "reply twice", Cause: "a reply has the cookie of a request in flight",
-			Reply: late(func(c net.Conn, o Order) error {
+			Reply: delayed(func(c net.Conn, o Order) error {
 				return errors.Join(reply(c, magicReply, 0, o), reply(c, magicReply, 0, o))
 			}),
 		},
 		{
 			Name: "reply unasked", Cause: "a reply has the cookie of a request in flight",
-			Reply: late(func(c net.Conn, o Order) error {
+			Reply: delayed(func(c net.Conn, o Order) error {
 				return errors.Join(reply(c, magicReply, 0, Order{Cookie: 1 << 50}), reply(c, magicReply, 0, o))
 			}),
 		},
-		{Name: "leaves in a reply", Reply: late(func(c net.Conn, o Order) error { return errors.Join(write(c, header(magicReply, 0, o)[:8]), io.EOF) }), Cause: "the server closed it in the middle of a message"},
-		{Name: "leaves", Reply: late(func(net.Conn, Order) error { return io.EOF }), Cause: "the connection was lost with 1 commands in flight: the server closed it"},
-		{Name: "stalls in a reply", Reply: late(func(c net.Conn, o Order) error { return errors.Join(write(c, header(magicReply, 0, o)[:8]), errStall) }), Cause: "no reply to WRITE with FUA of 4096 bytes at"},
+		{Name: "leaves in a reply", Reply: delayed(func(c net.Conn, o Order) error { return errors.Join(write(c, header(magicReply, 0, o)[:8]), io.EOF) }), Cause: "the server closed it in the middle of a message"},
+		{Name: "leaves", Reply: delayed(func(net.Conn, Order) error { return io.EOF }), Cause: "the connection was lost with 1 commands in flight: the server closed it"},
+		{Name: "stalls in a reply", Reply: delayed(func(c net.Conn, o Order) error { return errors.Join(write(c, header(magicReply, 0, o)[:8]), errStall) }), Cause: "no reply to WRITE with FUA of 4096 bytes at"},
 		{Name: "never replies", Reply: func(net.Conn, Order) error { return nil }, Cause: "no reply to WRITE with FUA of 4096 bytes at"},
-		{Name: "replies no more", Reply: late(func(net.Conn, Order) error { return nil }), Cause: "no reply to WRITE with FUA of 4096 bytes at"},
+		{Name: "replies no more", Reply: delayed(func(net.Conn, Order) error { return nil }), Cause: "no reply to WRITE with FUA of 4096 bytes at"},
 		{Name: "EIO always", Reply: fails(errIO, 1), Cause: "100 of 100 commits failed (100%; EIO 100)"},
 		{Name: "EIO often", Reply: fails(errIO, shares), Cause: "100 of 200 commits failed (50%; EIO 100)"},
 		{Name: "EIO once", Reply: fails(errIO, 150), Cause: "1 of 200 commits failed (0.50%; EIO 1)"},
@@ -140,8 +140,8 @@ func transmissions() []Misdeed {
 // lateBy is how many requests a late misdeed does right before.
 const lateBy = 20
 
-// late does right by the first requests.
-func late(f func(net.Conn, Order) error) func(net.Conn, Order) error {
+// delayed does right by the first requests.
+func delayed(f func(net.Conn, Order) error) func(net.Conn, Order) error {
 	return func(c net.Conn, o Order) error {
 		if o.Number <= lateBy {
 			return reply(c, magicReply, 0, o)

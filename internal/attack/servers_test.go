@@ -177,7 +177,9 @@ func (c client) fits(t *testing.T) {
 
 // isInterrupted: Ctrl-C ends a run whose server is silent, at any stage.
 func (c client) isInterrupted(t *testing.T) {
-	for _, name := range []string{"silence", "stalls in the negotiation", "never replies", "replies no more"} {
+	for name, signal := range map[string]syscall.Signal{
+		"silence": syscall.SIGINT, "stalls in the negotiation": syscall.SIGTERM, "never replies": syscall.SIGHUP, "replies no more": syscall.SIGINT,
+	} {
 		s, uri := meet(t, deed(t, name))
 		dir := filepath.Join(c.dir, strings.ReplaceAll(name, " ", "-"))
 		args := []string{"run", "--target", uri, "--destroy", "--workload", "sync-4k", "--strategy", "pass", "--duration", "1h", "--timeout", "1h", "--output", dir}
@@ -192,11 +194,11 @@ func (c client) isInterrupted(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // it is under way, or will find that it has been stopped
 		began := time.Now()
-		if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		if err := p.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
 		_ = p.Wait()
-		t.Logf("%s: %v from SIGINT to the end", name, time.Since(began))
+		t.Logf("%s: %v from %v to the end", name, time.Since(began), signal)
 		if code := p.ProcessState.ExitCode(); code != exitInterrupted {
 			t.Errorf("%s: exit %d", name, code)
 		}

@@ -245,7 +245,7 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 	m.runner = runner
 	if b.real != nil {
 		b.real.Do(runner.Start)
-		err = b.wait(ctx, runner, c.Duration)
+		err = b.wait(ctx, runner)
 	} else {
 		runner.Start()
 		for n := 1; !runner.Finished() && b.loop.Step() && err == nil; n++ {
@@ -264,9 +264,10 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 }
 
 // wait returns when the run is over; if ctx ends first, it waits a moment for
-// what is in flight.
-func (b *bed) wait(ctx context.Context, r *workloads.Runner, most time.Duration) error {
-	w := watch{real: b.real, runner: r, device: b.dev, bound: most}
+// what is in flight. A reply over NBD has its bound; a file has none, because what
+// it does in the kernel cannot be taken back.
+func (b *bed) wait(ctx context.Context, r *workloads.Runner) error {
+	w := watch{real: b.real, runner: r, device: b.dev}
 	return w.wait(ctx)
 }
 

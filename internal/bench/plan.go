@@ -204,7 +204,7 @@ func (p *Plan) Validate() error {
 func (p *Plan) validateBounds() error {
 	switch {
 	case p.Duration < 0 || p.Duration > MaxDuration:
-		return conf.At("duration", "expected 0 to %v, got %v", MaxDuration, p.Duration)
+		return conf.At("duration", "expected at least 0 and at most %v, got %v", MaxDuration, p.Duration)
 	case p.Warmup > Warmup(MaxWarmup):
 		return conf.At("warmup", "expected at most %v, got %v", MaxWarmup, time.Duration(p.Warmup))
 	case p.MaxTime < 0 || p.MaxTime > MaxDuration:

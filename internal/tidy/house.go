@@ -64,6 +64,7 @@ var House = Rules{
 		"internal/bench/pool.go":     "independent runs on many cores",
 		"internal/bench/real.go":     "runs in real time",
 		"internal/bench/serve.go":    "serves a device in real time",
+		"internal/bench/watch.go":    "waits for runs in real time",
 		"internal/bench/target.go":   "dials an external server",
 		"internal/bench/control.go":  "the control socket of a served device",
 		"internal/crash/pool.go":     "independent runs on many cores",
