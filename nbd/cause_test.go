@@ -85,7 +85,7 @@ func TestAnOverdueReplyIsFoundAtItsBound(t *testing.T) {
 		t.Fatalf("within the bounds: %v, %d answered", got, len(done.done))
 	}
 	w := request(devices.OpWriteZeroes, 4096, 8192, done)
-	w.Flags = devices.FUA | devices.NoHole
+	w.Offset, w.Flags = 4096, devices.FUA|devices.NoHole
 	c.Submit(w)
 	c.loop.Run(c.loop.Now().Add(999 * time.Millisecond))
 	if len(got) > 0 {

@@ -49,7 +49,7 @@ func storeAndDie(dir string) {
 		if n++; n == last {
 			os.Stdout.WriteString(step)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			panic("it lives")
 		}
 	}
 	if err := Save(dir, newTinyDocument()); err != nil {
