@@ -105,7 +105,6 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"run --allow-errors 1.5":                             "allow_errors: expected a share from 0 to 1",
 		"run --allow-errors NaN":                             "allow_errors: expected a share from 0 to 1",
 		"run /dev/zero":                                      "expected a regular file, got a character device",
-		"run testdata":                                       "expected a regular file, got a directory",
 		"devices show /dev/zero":                             "expected a regular file, got a character device",
 		"workloads show /dev/zero":                           "expected a regular file, got a character device",
 		"crash --history /dev/zero":                          "expected a regular file, got a character device",

@@ -20,6 +20,7 @@ const (
 	repAck    = 1
 	repInfo   = 3
 	repUnsup  = 1<<31 + 1
+	repPolicy = 1<<31 + 2
 	handshake = 3 // fixed newstyle, no zeroes
 	// exportFlags are HAS_FLAGS, SEND_FLUSH, SEND_FUA and CAN_MULTI_CONN.
 	exportFlags = 1<<0 | 1<<2 | 1<<3 | 1<<8

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -125,6 +126,7 @@ func TestNoBrokenServerHasAResult(t *testing.T) {
 	t.Run("allowed errors", func(t *testing.T) { c.allowsErrors(t) })
 	t.Run("duration", func(t *testing.T) { c.endsWithDuration(t) })
 	t.Run("fit", func(t *testing.T) { c.fits(t) })
+	t.Run("terminal", func(t *testing.T) { c.keepsTheTerminal(t) })
 	t.Run("interrupt", func(t *testing.T) { c.isInterrupted(t) })
 }
 
@@ -160,6 +162,22 @@ func (c client) endsWithDuration(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	t.Logf("%v for a duration of 200ms", time.Since(began))
+}
+
+// keepsTheTerminal: what a server says about itself moves no cursor, sets no title
+// and forges no line.
+func (c client) keepsTheTerminal(t *testing.T) {
+	const says = "\x1b]0;title\a\x1b[31m\u009b2J\r\nnbdbench: all is well\u202e"
+	_, uri := meet(t, Misdeed{Option: func(conn net.Conn, o uint32) error {
+		return optionReply(conn, o, repPolicy, []byte(says))
+	}})
+	for _, format := range []string{"table", "json", "csv", "md"} {
+		stdout, stderr, code := c.run(t, append(against(uri), "--format", format)...)
+		text := stdout + stderr
+		if strings.ContainsAny(text, "\x1b\a\r\u009b\u202e") || strings.Contains(text, "\nnbdbench: all") || !strings.Contains(text, "title") || code == 0 {
+			t.Errorf("%s: exit %d: %q", format, code, text)
+		}
+	}
 }
 
 // fits: devices fit ends and says why.
