@@ -180,7 +180,10 @@ func (dialer *Dialer) DialAll(ctx context.Context, u URI, real *sim.Real, n int)
 		}
 	}
 	d.start()
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(err, d.Abort())
+	case err != nil:
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,7 +101,24 @@ func (f *fitFlags) run(c *cobra.Command, target string) error {
 		_, err = c.OutOrStdout().Write(text)
 		return err
 	}
-	return writeNew(f.output, text)
+	if err := writeNew(f.output, text); err != nil {
+		return errors.Join(err, keepFit(c.ErrOrStderr(), text))
+	}
+	return nil
+}
+
+// keepFit stores a profile, which took minutes to measure, among the temporary
+// files, and tells its path.
+func keepFit(talk io.Writer, text []byte) error {
+	f, err := os.CreateTemp("", "nbdbench-*.yaml")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		fmt.Fprintf(talk, "saved %s instead\n", f.Name())
+	}
+	return err
 }
 
 // check refuses flags before anything is measured, and fills in the name.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -71,12 +72,14 @@ func saveCharts(stderr io.Writer, doc *results.Run, dir, kind string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
+	var failed []error
 	for _, chart := range doc.Charts() {
 		path := filepath.Join(dir, chart.Name+"."+kind)
 		if err := chart.Save(path); err != nil {
-			return err
+			failed = append(failed, err)
+			continue
 		}
 		fmt.Fprintf(stderr, "saved %s\n", path)
 	}
-	return nil
+	return errors.Join(failed...)
 }

@@ -173,7 +173,7 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 		o.measure(ctx, p, c, seed, s, real, dialed.Multi)
 	}
 	hangUp := dialed.Close
-	if o.abandoned {
+	if o.abandoned || ctx.Err() != nil { // a server may take its time to close
 		hangUp = dialed.Abort
 	}
 	o.err = errors.Join(o.err, hangUp(), real.Close())
