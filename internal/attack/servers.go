@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // The protocol's numbers that a server sends.
@@ -35,6 +36,7 @@ const (
 	commandRead  = 0
 	commandWrite = 1
 	commandDisc  = 2
+	commandFlush = 3
 
 	errIO       = 5
 	errSpace    = 28
@@ -57,9 +59,12 @@ type Misdeed struct {
 	// connection, and errStall leaves it open and silent.
 	Greet  func(c net.Conn) error
 	Option func(c net.Conn, option uint32) error
-	Reply  func(c net.Conn, o Order) error
-	// Cause is part of what the client must say.
+	Reply  func(c net.Conn, o Order) error // to all but FLUSH
+	Flush  func(c net.Conn, o Order) error
+	// Cause is part of what the client must say. A # stands for any number.
 	Cause string
+	// Timeout is the client's --timeout; 0 is 2 s.
+	Timeout time.Duration
 }
 
 // errStall is for a server that says nothing more.
@@ -72,10 +77,10 @@ func negotiations() []Misdeed {
 	be := binary.BigEndian
 	return []Misdeed{
 		{Name: "another protocol", Greet: sends([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")), Cause: `a server greets with NBDMAGIC: got 0x485454502f312e31 (NBD specification, "Newstyle negotiation")`},
-		{Name: "silence", Greet: func(net.Conn) error { return errStall }, Cause: "no greeting within 1s"},
-		{Name: "half a greeting", Greet: func(c net.Conn) error { return errors.Join(write(c, []byte("NBDMAGIC")), errStall) }, Cause: "no greeting within 1s"},
+		{Name: "silence", Greet: func(net.Conn) error { return errStall }, Cause: "no greeting within 2s"},
+		{Name: "half a greeting", Greet: func(c net.Conn) error { return errors.Join(write(c, []byte("NBDMAGIC")), errStall) }, Cause: "no greeting within 2s"},
 		{Name: "leaves before the greeting", Greet: func(net.Conn) error { return io.EOF }, Cause: "the connection was lost before the greeting"},
-		{Name: "stalls in the negotiation", Option: func(net.Conn, uint32) error { return errStall }, Cause: "no reply to GO within 1s"},
+		{Name: "stalls in the negotiation", Option: func(net.Conn, uint32) error { return errStall }, Cause: "no reply to GO within 2s"},
 		{Name: "leaves in the negotiation", Option: func(net.Conn, uint32) error { return io.EOF }, Cause: "the connection was lost before the reply to GO"},
 		{Name: "option reply without magic", Option: func(c net.Conn, _ uint32) error { return write(c, make([]byte, 20)) }, Cause: "an option's reply begins with its magic: got 0x0"},
 		{Name: "ACK without INFO", Option: func(c net.Conn, o uint32) error { return optionReply(c, o, repAck, nil) }, Cause: "INFO_EXPORT comes before the ACK"},
@@ -129,14 +134,19 @@ func transmissions() []Misdeed {
 		{Name: "stalls in a reply", Reply: delayed(func(c net.Conn, o Order) error { return errors.Join(write(c, header(magicReply, 0, o)[:8]), errStall) }), Cause: "no reply to WRITE with FUA of 4096 bytes at"},
 		{Name: "never replies", Reply: func(net.Conn, Order) error { return nil }, Cause: "no reply to WRITE with FUA of 4096 bytes at"},
 		{Name: "replies no more", Reply: delayed(func(net.Conn, Order) error { return nil }), Cause: "no reply to WRITE with FUA of 4096 bytes at"},
-		{Name: "EIO always", Reply: fails(errIO, 1), Cause: "100 of 100 commits failed (100%; EIO 100)"},
-		{Name: "EIO often", Reply: fails(errIO, shares), Cause: "100 of 200 commits failed (50%; EIO 100)"},
-		{Name: "EIO once", Reply: fails(errIO, 150), Cause: "1 of 200 commits failed (0.50%; EIO 1)"},
-		{Name: "ENOSPC", Reply: fails(errSpace, 3), Cause: "66 of 200 commits failed (33%; ENOSPC 66)"},
-		{Name: "an error of no protocol", Reply: fails(12345, 100), Cause: "2 of 200 commits failed (1.0%; EINVAL 2)"},
+		{Name: "never flushes", Flush: func(net.Conn, Order) error { return nil }, Timeout: 500 * time.Millisecond, Cause: "no reply to FLUSH within 5s"},
+		{Name: "EIO for FLUSH", Flush: fails(errIO, 1), Cause: "the flush before a run failed: EIO"},
+		{Name: "EIO always", Reply: fails(errIO, 1), Cause: "# of # commits failed (100%; EIO #)"},
+		{Name: "EIO often", Reply: fails(errIO, shares), Cause: "# of # commits failed (#%; EIO #)"},
+		{Name: "EIO once", Reply: fails(errIO, 150), Cause: "1 of # commits failed (#%; EIO 1)"},
+		{Name: "ENOSPC", Reply: fails(errSpace, 3), Cause: "# of # commits failed (33%; ENOSPC #)"},
+		{Name: "an error of no protocol", Reply: fails(12345, 100), Cause: "# of # commits failed (#%; EINVAL #)"},
 		{Name: "ESHUTDOWN", Reply: fails(errShutdown, 50), Cause: "the server answered WRITE with FUA of 4096 bytes at"},
 	}
 }
+
+// right answers as a server should.
+func right(c net.Conn, o Order) error { return reply(c, magicReply, 0, o) }
 
 // lateBy is how many requests a late misdeed does right before.
 const lateBy = 20
@@ -145,7 +155,7 @@ const lateBy = 20
 func delayed(f func(net.Conn, Order) error) func(net.Conn, Order) error {
 	return func(c net.Conn, o Order) error {
 		if o.Number <= lateBy {
-			return reply(c, magicReply, 0, o)
+			return right(c, o)
 		}
 		return f(c, o)
 	}
@@ -286,7 +296,7 @@ func (s *Server) option(c net.Conn) (done bool, err error) {
 }
 
 func (s *Server) transmit(c net.Conn) error {
-	for n := 1; ; n++ {
+	for n := 1; ; {
 		var b [28]byte
 		if _, err := io.ReadFull(c, b[:]); err != nil {
 			return err
@@ -300,13 +310,16 @@ func (s *Server) transmit(c net.Conn) error {
 				return err
 			}
 		}
-		if s.Deed.Reply == nil {
-			if err := reply(c, magicReply, 0, o); err != nil {
-				return err
-			}
-			continue
+		answer := s.Deed.Reply
+		if o.Command == commandFlush {
+			answer = s.Deed.Flush
+		} else {
+			n++
 		}
-		if err := s.Deed.Reply(c, o); err != nil {
+		if answer == nil {
+			answer = right
+		}
+		if err := answer(c, o); err != nil {
 			return err
 		}
 	}
