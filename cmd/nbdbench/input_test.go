@@ -100,14 +100,33 @@ func TestAByteOrderMarkIsNoKey(t *testing.T) {
 }
 
 func TestNamesWithControlCharactersAreRefusedWhereTheyStand(t *testing.T) {
+	const steps = "\ntransaction: [{op: write}]\n"
 	for text, want := range map[string]string{
-		`name: "w\e[31m"` + "\ntransaction: [{op: write}]\n":                   `:1:7: expected text without control characters, got "w\x1b[31m"`,
-		"name: w\nabout: \"\\u009b31m\"\ntransaction: [{op: write}]\n":         ":2:8: expected text without control characters",
-		`name: "a\nb"` + "\ntransaction: [{op: write}]\n":                      ":1:7: name: expected a name",
-		"name: " + strings.Repeat("n", 201) + "\ntransaction: [{op: write}]\n": ":1:7: name: expected a name of at most 200 bytes",
+		`name: "w\e[31m"` + steps:                   `:1:7: name: expected a name of at most 200 bytes without blanks, slashes or control characters, got "w\x1b[31m"`,
+		`name: "a\nb"` + steps:                      ":1:7: name: expected a name",
+		`name: "a\u202eb"` + steps:                  ":1:7: name: expected a name",
+		"name: " + strings.Repeat("n", 201) + steps: ":1:7: name: expected a name",
 	} {
 		if o := invoke("workloads", "check", file(t, "w.yaml", text)); o.code != exitUsage || !strings.Contains(o.stderr, want) {
 			t.Errorf("%q: exit %d, %q, want %s", text, o.code, o.stderr, want)
+		}
+	}
+	for key, value := range map[string]string{"name": `"d\e[31m"`, "title": `"t\nforged"`} {
+		if o := invoke("devices", "show", file(t, "d.yaml", "extends: ram\n"+key+": "+value+"\n")); o.code != exitUsage || !strings.Contains(o.stderr, ":2:") {
+			t.Errorf("%s: exit %d, %q", key, o.code, o.stderr)
+		}
+	}
+}
+
+// TestDescriptionsReachNoTerminalAsTheyAre: they may have any character.
+func TestDescriptionsReachNoTerminalAsTheyAre(t *testing.T) {
+	const hostile = `"\e]0;title\a \u009b31m \u202e about"`
+	for _, args := range [][]string{
+		{"workloads", "show", file(t, "w.yaml", "name: w\nabout: "+hostile+"\ntransaction: [{op: write}]\n")},
+		{"devices", "show", file(t, "d.yaml", "extends: ram\nname: d\nabout: "+hostile+"\n")},
+	} {
+		if text := must(t, args...); strings.ContainsAny(text, "\x1b\a\u009b\u202e") || !strings.Contains(text, "about") {
+			t.Errorf("%v: %q", args, text)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nbdbench/internal/conf"
+	"nbdbench/internal/text"
 	"nbdbench/internal/units"
 )
 
@@ -137,7 +138,7 @@ func validateRows(rows []Row) error {
 
 func (r *Row) validate() error {
 	switch {
-	case r.ID == "" || strings.ContainsAny(r.ID, " \t\n"):
+	case r.ID == "" || strings.ContainsAny(r.ID, " \t\n") || text.Line(r.ID) != r.ID:
 		return conf.At("id", "expected an id without blanks, got %q", r.ID)
 	case !slices.Contains(Ops(), r.Op):
 		return conf.At("op", "expected one of %s, got %q", strings.Join(Ops(), ", "), r.Op)

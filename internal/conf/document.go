@@ -14,7 +14,6 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"nbdbench/internal/input"
-	"nbdbench/internal/text"
 )
 
 // The bounds of a document.
@@ -121,9 +120,6 @@ func (d *Doc) checkTokens(tokens token.Tokens) error {
 		}
 		if flow > MaxDepth || entries > MaxDepth {
 			return d.errorAt(t, fmt.Sprintf("expected at most %d values within one another", MaxDepth))
-		}
-		if text.Escape(t.Value) != t.Value {
-			return d.errorAt(t, fmt.Sprintf("expected text without control characters, got %q", clip(t.Value)))
 		}
 		if keys > MaxKeys {
 			return d.errorAt(t, fmt.Sprintf("expected at most %d keys", MaxKeys))
