@@ -42,7 +42,7 @@ func LoadFile(file string) (Profile, error) {
 	if err != nil {
 		return Profile{}, &conf.Error{File: file, Msg: fmt.Sprintf("expected a workload: %v", err)}
 	}
-	if err := conf.Recognise(file, data, "a workload", "name", "transaction", "regions", "about"); err != nil {
+	if err := conf.Recognise(file, data, "a workload", "name", "transaction", "regions", "description"); err != nil {
 		return Profile{}, err
 	}
 	return Parse(file, data)
