@@ -122,7 +122,7 @@ func TestNamesWithControlCharactersAreRefusedWhereTheyStand(t *testing.T) {
 func TestDescriptionsReachNoTerminalAsTheyAre(t *testing.T) {
 	const hostile = `"\e]0;title\a \u009b31m \u202e about"`
 	for _, args := range [][]string{
-		{"workloads", "show", file(t, "w.yaml", "name: w\ndescription: "+hostile+"\ntransaction: [{op: write}]\n")},
+		{"workloads", "show", file(t, "w.yaml", "name: w\ndescription: "+hostile+"\ntransaction: [{op: write, size: 4k}]\n")},
 		{"devices", "show", file(t, "d.yaml", "extends: ram\nname: d\nabout: "+hostile+"\n")},
 	} {
 		if text := must(t, args...); strings.ContainsAny(text, "\x1b\a\u009b\u202e") || !strings.Contains(text, "about") {
