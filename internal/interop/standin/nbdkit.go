@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // parseNbdkit reads nbdkit's command line: options, a plugin, and its parameters,
@@ -40,7 +42,7 @@ type nbdkit struct {
 }
 
 // flags take no value and change nothing that a client sees.
-var nbdkitFlags = []string{"-s", "--single", "-f", "--foreground", "-v", "--verbose", "-fv", "-sv", "--exit-with-parent", "-n", "--newstyle"}
+var nbdkitFlags = []string{"-s", "--single", "-f", "--foreground", "-v", "--verbose", "-fv", "-sv", "-n", "--newstyle"}
 
 // nbdkitValues take a value.
 var nbdkitValues = []string{
@@ -87,6 +89,8 @@ func (k *nbdkit) option(name, value string) error {
 	case "--run":
 		k.command = value
 	case "-D", "--debug":
+	case "--exit-with-parent":
+		return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0)
 	case "-r", "--readonly":
 		k.readOnly = true
 	case "--filter":
