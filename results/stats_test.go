@@ -422,7 +422,7 @@ func TestASentenceGivesTheRatioOfRatesThatThePercentileHides(t *testing.T) {
 		native.runs[k].Elapsed, emulate.runs[k].Elapsed = 100e9, 150e9
 	}
 	v := documentOf(native, emulate).Verdicts[0]
-	if !containsText([]string{v.Sentence}, "at 1.50 times the commits a second (11.0 against 7.33)") {
+	if !containsText([]string{v.Sentence}, "native does 1.50 times the commits a second (11.0 against 7.33)") {
 		t.Error(v.Sentence)
 	}
 }

@@ -219,13 +219,18 @@ func (c *Cell) flushes() Value {
 	return Value{fmt.Sprintf("%.2f", x), x}
 }
 
-// plusMinus is the farther end of the interval, in whole percents upwards.
+// plusMinus is the farther end of the interval, rounded upwards: in whole percents,
+// and in tenths below one.
 func plusMinus(v int64, s *Span) string {
 	far := max(v-s[0], s[1]-v)
 	if far <= 0 || v <= 0 {
 		return ""
 	}
-	return fmt.Sprintf(" ±%.0f%%", math.Ceil(100*float64(far)/float64(v)))
+	percent := 100 * float64(far) / float64(v)
+	if percent < 1 {
+		return fmt.Sprintf(" ±%.1f%%", math.Ceil(10*percent)/10)
+	}
+	return fmt.Sprintf(" ±%.0f%%", math.Ceil(percent))
 }
 
 // lossValues are commits lost in a cut and those at risk, on average.

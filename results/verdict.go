@@ -268,7 +268,7 @@ func (j *judgement) result() string {
 	if e := j.against(j.runner, best); e != nil {
 		s += fmt.Sprintf("; the next, %s, takes %s as long", j.runner.Strategy, factor(e.ratio, e.span, e.exact))
 		if by := j.byRate(e.ratio, best, j.runner); by != "" {
-			s += ", at " + by
+			s += "; " + best.Strategy + " does " + by
 		}
 	}
 	return s

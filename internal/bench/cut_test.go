@@ -166,6 +166,7 @@ func TestCutsComeBetweenAcknowledgements(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.run(func() bool { return false })
+		w.cutter.finish()
 		between := 0
 		for _, e := range w.cutter.durability.Exposure {
 			if !at[sim.Time(e.At)] {

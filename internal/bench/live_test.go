@@ -37,6 +37,9 @@ func newLoggedRig(t *testing.T, device string, log, writes *os.File) *liveRig {
 	if b.live, err = newLive(c, "", b.loop, nil); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.live.record(); err != nil {
+		t.Fatal(err)
+	}
 	b.connect(b.live)
 	return b
 }
