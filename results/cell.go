@@ -571,7 +571,7 @@ func (c *Cell) Known(name string, half float64) bool {
 		return false
 	}
 	e := estimateOf(c.figures(m, c.seeds()), m)
-	return e.span != nil && e.span[1]-e.value <= half*e.value && e.value-e.span[0] <= half*e.value
+	return e.within(half)
 }
 
 // seeds are the seeds of the cell's runs that have commits.

@@ -13,7 +13,15 @@ const (
 	minRuns = 6
 	// confidence is that of every interval.
 	confidence = 0.95
+	// Narrow is the half of an interval, as a part of the value, that is enough: a
+	// run in real time that may add runs adds no more.
+	Narrow = 0.05
 )
+
+// Looks are the numbers of blocks of runs after which a run in real time looks
+// whether it knows enough: a percentile has its samples, and its interval is
+// narrow. It never looks at the verdict.
+var Looks = [...]int{10, 15, 20, 30}
 
 // metric is a statistic of a run's commits that is estimated and compared.
 type metric int
@@ -111,6 +119,12 @@ func estimateOf(runs []figure, m metric) estimate {
 		e.span[0] = max(e.span[0], 0)
 	}
 	return e
+}
+
+// within reports whether there is an interval that goes on both sides no further
+// from the value than this part of it.
+func (e *estimate) within(half float64) bool {
+	return e.span != nil && e.span[1]-e.value <= half*e.value && e.value-e.span[0] <= half*e.value
 }
 
 func toLogs(x []float64) {

@@ -10,14 +10,6 @@ import (
 	"nbdbench/sim"
 )
 
-// looks are the numbers of blocks after which a run in real time looks whether it
-// knows enough: a percentile has its samples, and its interval is narrow. It never
-// looks at the verdict.
-var looks = [...]int{10, 15, 20, 30}
-
-// narrow is the half of an interval, as a part of the value, that is enough.
-const narrow = 0.05
-
 // order is the order in which tasks are carried out.
 type order struct {
 	blocks [][]task
@@ -32,7 +24,7 @@ func newOrder(p *Plan, cells int) order {
 	s := order{looks: []int{p.Runs}}
 	if p.MoreRuns {
 		s.looks = nil
-		for _, n := range looks {
+		for _, n := range results.Looks {
 			if n >= p.Runs {
 				s.looks = append(s.looks, n)
 			}
@@ -101,7 +93,7 @@ func (c *collection) enough() bool {
 	for i := range c.cells {
 		cell := results.NewCell(cellConfig(c.p, &c.cells[i]))
 		giveRuns(cell, c.kept[i])
-		if !cell.Known(c.p.Decide, narrow) {
+		if !cell.Known(c.p.Decide, results.Narrow) {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
+	"nbdbench/results"
 )
 
 // The defaults of a run in real time, which takes as long as it says.
@@ -22,7 +23,7 @@ const (
 func (p *Plan) UseClock(clock string) {
 	p.Clock = clock
 	if clock == "real" {
-		p.Cuts, p.Runs, p.MoreRuns, p.Duration, p.Commits = 0, looks[0], true, realDuration, 0
+		p.Cuts, p.Runs, p.MoreRuns, p.Duration, p.Commits = 0, results.Looks[0], true, realDuration, 0
 	}
 }
 
