@@ -101,6 +101,10 @@ reference: ## rewrite results/reference, byte for byte, from virtual time
 	rm -rf results/reference/default
 	$(GO) run ./cmd/nbdbench run --output results/reference/default >/dev/null
 
+coverage: ## how often intervals and verdicts are right, and queues against theory, into docs/STATISTICS.md (10 min)
+	$(GO) test -v -count 1 -timeout 2h -run TestCoverageOfIntervals ./results -coverage.trials $(or $(TRIALS),5000) -update
+	$(GO) test -v -count 1 -timeout 2h -run OpenLoopOfAQueue ./internal/bench -queueing.commits 1000000 -update
+
 peers: ## install the programs that the tests talk to (Debian, as root or with sudo)
 	@if ! command -v apt-get >/dev/null; then \
 		echo "not Debian: install $(PEERS) yourself"; \
@@ -127,4 +131,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: help build run test unit race interop interop-next lint test-kernel power-loss bench memory pgo swarm fuzz hostile attack soak bench-peers check-real reference peers ci
+.PHONY: help build run test unit race interop interop-next lint test-kernel power-loss bench memory pgo swarm fuzz hostile attack soak bench-peers check-real reference coverage peers ci

@@ -23,46 +23,42 @@
 // They merge without loss. Mean, deviation and extremes are exact; percentiles
 // are good to a part in a thousand.
 //
-// A percentile is the nearest rank: the smallest k with k/n >= q, so p99 of 1000
-// samples is the 990th. (HdrHistogram for Go and C rounds q*n instead, which
-// differs by at most one rank.) It is told only if at least ten samples lie
-// beyond it, n-k >= 10: p50 from 20 samples on, p99 from 1000, p99.9 from
+// A run's percentile is the nearest rank: the smallest k with k/n >= q, so p99 of
+// 1000 samples is the 990th. (HdrHistogram for Go and C rounds q*n instead, which
+// differs by at most one rank.) A percentile is printed only if at least ten samples
+// lie beyond it, n-k >= 10: p50 from 20 samples on, p99 from 1000, p99.9 from
 // 10,000; else it is null. The rule is applied to the pooled samples of all
 // runs, and to a run's own for the values of that run.
 //
 // # Inference
 //
-// The unit is the run, never the I/O: those of one run are not independent.
+// The unit is the run, never the I/O: those of one run are not independent. Runs
+// weigh alike, however many commits they have.
 //
-//   - Intervals are cluster bootstraps: runs are drawn with replacement, their
-//     histograms pooled, the statistic read, 2000 times. Between the quantiles
-//     at 0.025 and 0.975 twelve clusters give intervals that are too short, so
-//     the tails are narrowed to Phi(-sqrt(n/(n-1)) t(0.975, n-1)): the expanded
-//     percentile interval (Hesterberg, "What Teachers Should Know About the
-//     Bootstrap", The American Statistician 69:4, 2015). It takes four runs.
-//   - A ratio's interval resamples the same runs of both sides, paired by seed:
+//   - A cell's value is the average of its runs' values: of percentiles on a log
+//     scale, of the mean as it is. Its 95% interval is Student's, on the same
+//     scale, from 6 runs on, and never narrower than the histogram's bucket.
+//     p99.9 and the extremes are those of the pooled samples, without an interval.
+//   - A ratio's interval is that of the runs' log ratios, paired by seed:
 //     strategies meet the same arrivals and the same noise, and what they share
-//     cancels. All cells of a document therefore share their resamples.
+//     cancels. Where nothing is shared, as between two documents in real time,
+//     it is Welch's. Intervals hold at once for all pairs of durable candidates
+//     of the document (Bonferroni's inequality).
 //   - The verdict is the interval against a margin of 3%: faster if it lies
 //     below 1/1.03, slower above 1.03, equivalent within, else inconclusive.
-//     Statistically significant is not the question; "not significant" is not
-//     "equal".
-//   - Beside it stands p: Wilcoxon's signed-rank test on the runs' log ratios,
-//     two-sided and exact by convolution over the ranks, zeros dropped, ties at
-//     their mean rank (up to 200 runs; beyond, the normal approximation). Its
-//     values are those of each run by nearest rank, whatever the number beyond.
-//     Holm's procedure (Scandinavian Journal of Statistics 6, 1979) adjusts it
-//     over all comparisons of one metric in the document. With 12 runs the least
-//     p is 2/4096, which 24 comparisons still leave at 0.012; with 5 runs it is
-//     0.0625 and can never be called significant.
+//     There is no other test: p_adjusted is null.
 //   - Where no run differs from another on either side the ratio is exact, and
 //     so it is called.
 //
 // Only strategies that lost nothing may win: no acknowledged commit lost, none
 // at risk in the worst legal image, no promise broken. Without power cuts the
-// strategy's definition stands in, and the verdict says so. The winner is
-// sought by p99; where its intervals do not separate the first, by p50, then by
-// the mean.
+// strategy's definition stands in, and the verdict says so. One metric decides,
+// p99 unless the plan says otherwise. Cells that are partial, unsustained, not
+// settled or have an outlying run take part in no verdict; drift from block to block
+// and late replies in real time withhold it.
+//
+// docs/STATISTICS.md has each rule with its source and its bounds, and how often
+// intervals cover and verdicts err, as measured.
 //
 // # Caveats
 //

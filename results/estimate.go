@@ -55,7 +55,7 @@ func figureOf(d *Distribution, m metric) figure {
 }
 
 // bucketFrom is the lowest value of the histogram's bucket that ends at v or
-// holds it: buckets are 2^(k-11) wide from 2^k on.
+// holds it: buckets are 2^(k-10) wide from 2^k on.
 func bucketFrom(v int64) int64 {
 	shift := max(bits.Len64(uint64(v))-subBucketBits, 0)
 	return v >> shift << shift

@@ -4,6 +4,9 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"nbdbench/devices"
@@ -13,7 +16,10 @@ import (
 	"nbdbench/workloads"
 )
 
-var queueingCommits = flag.Uint64("queueing.commits", 0, "commits of each run on a queue of known latency, and all loads; 0 is a reduced form, 1000000 is the table of docs/STATISTICS.md")
+var (
+	queueingCommits = flag.Uint64("queueing.commits", 0, "commits of each run on a queue of known latency, and all loads; 0 is a reduced form, 1000000 is the table of docs/STATISTICS.md")
+	update          = flag.Bool("update", false, "rewrite the table of docs/STATISTICS.md")
+)
 
 // server serves one request after the other, first come, first served.
 type server struct {
@@ -153,7 +159,7 @@ func TestTheOpenLoopOfAQueueTakesWhatTheorySays(t *testing.T) {
 	if *queueingCommits > 0 {
 		loads, commits, runs, bound = []float64{0.3, 0.4, 0.5, 0.6, 0.7, 0.8}, *queueingCommits, 8, 0.02
 	}
-	text := "| queue | load | mean wait | theory | | p99 | theory | |\n|---|---|---|---|---|---|---|---|\n"
+	text := "| queue | load | mean wait | theory | off by | p99 | theory | off by |\n|---|---|---|---|---|---|---|---|\n"
 	for i := range queues {
 		q := &queues[i]
 		for _, load := range loads {
@@ -167,4 +173,26 @@ func TestTheOpenLoopOfAQueueTakesWhatTheorySays(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs of %d commits, in service times:\n%s", runs, commits, text)
+	if *queueingCommits > 0 && *update {
+		updateQueues(t, text)
+	}
+}
+
+// updateQueues puts the table into docs/STATISTICS.md.
+func updateQueues(t *testing.T, text string) {
+	t.Helper()
+	path := filepath.Join("..", "..", "docs", "STATISTICS.md")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const opens, closes = "<!-- queues -->\n", "<!-- /queues -->"
+	head, rest, ok := strings.Cut(string(old), opens)
+	_, tail, ok2 := strings.Cut(rest, closes)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no section of queues", path)
+	}
+	if err := os.WriteFile(path, []byte(head+opens+"\n"+text+"\n"+closes+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
