@@ -188,6 +188,9 @@ type CellConfig struct {
 	Durable    bool
 	WhoDurable string
 	Advertised *Advertised
+	// Parallelism is the parameter that says how many requests the device serves at
+	// once, where it is an estimate that is not varied.
+	Parallelism string
 }
 
 // Cell is one device under one workload with one strategy, over all its runs:
@@ -239,6 +242,7 @@ type Cell struct {
 	planned   int
 	commits   uint64 // planned for each run; 0 is no such bound
 	unsettled string
+	parallel  string // CellConfig.Parallelism
 	runs      []*RunResult
 }
 
@@ -253,7 +257,7 @@ func NewCell(c CellConfig) *Cell {
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
 		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
 		PerRun: []PerRun{}, Warnings: []string{}, Outliers: []int{},
-		planned: c.Runs, commits: c.Commits, unsettled: c.Unsettled,
+		planned: c.Runs, commits: c.Commits, unsettled: c.Unsettled, parallel: c.Parallelism,
 	}
 }
 

@@ -296,6 +296,8 @@ const (
 	// absolute deviations, scaled to a normal distribution's standard deviation.
 	outlierDeviations = 6
 	madScale          = 1.4826
+	// outlierPart is the part of the runs, rounded up, that may be outliers.
+	outlierPart = 4
 )
 
 // outliersOf are the runs, by number from 0, that differ so much from the others
@@ -318,6 +320,9 @@ func outliersOf(f []figure) (out []int) {
 		if d > limit {
 			out = append(out, i)
 		}
+	}
+	if outlierPart*len(out) >= len(f)+outlierPart {
+		return nil // what so many runs do is not rare: the intervals have it
 	}
 	return out
 }

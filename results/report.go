@@ -26,7 +26,10 @@ type page struct {
 	Warnings    []string
 	Charts      []pageChart
 	Comparisons []pageComparison
-	Plan        string
+	// Estimates are the rows of SensitivityTable, none where nothing was varied.
+	Estimates       []pageGroup
+	EstimateColumns []Column
+	Plan            string
 }
 
 type pageGroup struct {
@@ -64,6 +67,7 @@ func (r *Run) writeHTML(w io.Writer, charts []*Chart) error {
 		Warnings: r.warnings(), Notes: append([]string{r.legend()}, r.reasons()...),
 		Columns: t.pageColumns(), Groups: t.pageGroups(), Comparisons: r.pageComparisons(),
 	}
+	p.EstimateColumns, p.Estimates = r.sensitivityOnPage()
 	var err error
 	if p.Charts, err = inline(charts); err != nil {
 		return err

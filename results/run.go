@@ -63,6 +63,8 @@ type Run struct {
 	Comparisons []Comparison `json:"comparisons"`
 	Verdicts    []Verdict    `json:"verdicts"`
 	Thresholds  []Threshold  `json:"thresholds"`
+	// Sensitivity is null where no parameter was varied.
+	Sensitivity []Sensitivity `json:"sensitivity,omitzero"`
 
 	path                 string // that it was read from
 	planLine, planColumn int    // of Plan there
@@ -95,6 +97,7 @@ func (r *Run) Finish() {
 	}
 	r.compareAll()
 	r.judge()
+	r.addSensitivity()
 }
 
 // DecideNames are the metrics that may decide a verdict.

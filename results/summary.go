@@ -453,7 +453,7 @@ func (r *Run) legend() string {
 	if len(who) > 0 {
 		s += " Made durable by: " + strings.Join(who, "; ") + "."
 	}
-	return s
+	return s + r.sensitivityLegend()
 }
 
 // reasons says why cells are not ok, each reason once.

@@ -75,7 +75,7 @@ func (j *judgement) decideIt(v *Verdict) {
 	if best := j.only(); best != nil {
 		v.Winner, v.Outcome = best.Strategy, OutcomeWins
 		v.Headline = best.Strategy + " alone " + j.alone(best)
-		v.Sentence = sentences(j.subject()+v.Headline+" ("+figures(best)+")", j.exceptions(), j.definition(), j.losses(best))
+		v.Sentence = sentences(j.subject()+v.Headline+" ("+figures(best)+")", j.exceptions(), j.definition(), j.losses(best), j.doubt())
 		return
 	}
 	j.contest()
@@ -92,7 +92,7 @@ func (j *judgement) decideIt(v *Verdict) {
 		return
 	}
 	v.Headline = j.headline()
-	v.Sentence = sentences(j.subject()+j.result(), j.exceptions(), j.definition(), j.losses(best))
+	v.Sentence = sentences(j.subject()+j.result(), j.exceptions(), j.definition(), j.losses(best), j.doubt())
 }
 
 // withheld says why no verdict can be given on the cells as they are.

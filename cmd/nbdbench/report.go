@@ -18,7 +18,7 @@ const tableWidth = 120
 // formats write a document as text.
 var formats = map[string]func(w io.Writer, r *results.Run) error{
 	"table": func(w io.Writer, r *results.Run) error { return r.Summary().Text(w, tableWidth) },
-	"md":    func(w io.Writer, r *results.Run) error { return r.Summary().Markdown(w) },
+	"md":    func(w io.Writer, r *results.Run) error { return r.WriteMarkdown(w) },
 	"csv":   func(w io.Writer, r *results.Run) error { return r.Summary().CSV(w) },
 	"json":  func(w io.Writer, r *results.Run) error { return r.WriteJSON(w) },
 	"html":  func(w io.Writer, r *results.Run) error { return r.WriteHTML(w) },

@@ -74,7 +74,7 @@ type runFlags struct {
 	commits                        uint64
 	duration, maxTime, timeout     time.Duration
 	warmup, decide                 string
-	raw                            bool
+	raw, sensitivity               bool
 	allowErrors                    float64
 	runs, cuts, jobs               int
 	seed                           uint64
@@ -113,6 +113,7 @@ func newRun() *cobra.Command {
 	fl.BoolVar(&f.raw, "raw", false, "store every commit, in commits.csv.gz")
 	fl.DurationVar(&f.timeout, "timeout", bench.DefaultTimeout, "for each reply of a target; FLUSH has ten times as long")
 	fl.Float64Var(&f.allowErrors, "allow-errors", 0, "share of commits that may fail, from 0 to 1, before a cell is invalid")
+	fl.BoolVar(&f.sensitivity, "sensitivity", false, "run again with other values of what the devices' profiles call an estimate, and say which change a verdict; in virtual time, minutes")
 	fl.IntVar(&f.runs, "runs", d.Runs, "runs of each cell, each with a seed of its own")
 	fl.Uint64Var(&f.seed, "seed", d.Seed, "the one seed of all randomness")
 	fl.IntVar(&f.cuts, "cuts", d.Cuts, "power cuts a run, in virtual time; 0 is none")
@@ -236,6 +237,7 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("decide", func() error { p.Decide = f.decide; return nil })
 	set("max-time", func() error { p.MaxTime = f.maxTime; return nil })
 	set("raw", func() error { p.Raw = f.raw; return nil })
+	set("sensitivity", func() error { p.Sensitivity = f.sensitivity; return nil })
 	set("threshold", func() error { p.Thresholds = f.thresholds; return nil })
 	set("runs", func() error { p.Runs, p.MoreRuns = f.runs, false; return nil })
 	set("timeout", func() error { p.Timeout = f.timeout; return positive(f.timeout) })

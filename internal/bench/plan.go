@@ -67,6 +67,9 @@ type Plan struct {
 	// times as long. AllowErrors is the share of commits that may fail.
 	Timeout     time.Duration `yaml:"timeout" json:"timeout_ns,omitempty"`
 	AllowErrors float64       `yaml:"allow_errors" json:"allow_errors,omitempty"`
+	// Sensitivity runs the plan again with other values of what its devices' profiles
+	// call an estimate, in virtual time.
+	Sensitivity bool `yaml:"sensitivity" json:"sensitivity,omitempty"`
 
 	// Jobs is how many runs go on side by side; it changes no result.
 	Jobs int `yaml:"jobs" json:"-"`
@@ -191,6 +194,8 @@ func (p *Plan) Validate() error {
 		return conf.At("commits", "expected a number of commits, or a duration")
 	case p.Commits > workloads.MaxCommits:
 		return conf.At("commits", "expected at most %d, got %d", uint64(workloads.MaxCommits), p.Commits)
+	case p.Sensitivity && p.Clock == "real":
+		return conf.At("sensitivity", "expected false in real time: the parameters are those of simulated devices")
 	case !slices.Contains(results.DecideNames(), p.Decide):
 		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}

@@ -90,7 +90,7 @@ func measureCells(ctx context.Context, p *Plan, cells []Cell, doc *results.Run, 
 	if p.Clock == "real" {
 		doc.Order = idsOf(s, cells, planned)
 	}
-	return nil
+	return p.vary(ctx, cells, c.kept, doc, progress)
 }
 
 // idsOf names the cells block by block.
@@ -132,6 +132,7 @@ func cellConfig(p *Plan, c *Cell) results.CellConfig {
 		Clock: p.Clock, Link: linkName(p), QueueDepth: int(max(c.Workload.QueueDepth, 1)), Connections: int(p.Connections),
 		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: c.Strategy.WhoDurable,
 		Arrival: string(c.Workload.Arrival), Settled: c.Settled, Unsettled: c.Unsettled, Warmup: c.Warmup,
+		Parallelism: p.doubtful(c),
 	}
 }
 
