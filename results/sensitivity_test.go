@@ -48,24 +48,48 @@ func TestWhatAVerdictDependsOnInWords(t *testing.T) {
 		rows []Sensitivity
 		want string
 	}{
-		{"holds", []Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, native), rowOf(Joint, "", 0, ends, native, native)},
-			"The verdict holds for each estimated parameter alone between half and double, and at 2 of 2 joint points."},
-		{"joint alone", []Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, native), rowOf(Joint, "", 0, ends, native, none)},
-			"The verdict holds for each estimated parameter alone between half and double, but only at 1 of 2 joint points."},
-		{"servers", []Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, none), rowOf(Joint, "", 0, ends, native, none)},
-			"The verdict changes if the drive serves 4 at once (`ssd.servers` is an estimate): none wins; it holds at 1 of 2 joint points."},
-		{"a time, at both ends", []Sensitivity{rowOf("ssd.fua_base", "ns", 2e6, []float64{1e6, 4e6}, none, ties("none", "emulate")), rowOf(Joint, "", 0, ends, native, native)},
-			"The verdict changes if `ssd.fua_base` is 1.00 ms or 4.00 ms and not 2.00 ms (an estimate): none wins or emulate and none tie; it holds at 2 of 2 joint points."},
-		{"no verdict at a point", []Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, withheld), rowOf(Joint, "", 0, ends, native, native)},
-			"The verdict changes at no point that has one, and holds at 2 of 2 joint points. At 1 of 4 points there is no verdict."},
-		{"interrupted", []Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, nil), rowOf(Joint, "", 0, ends, nil, nil)},
-			"The verdict changes at no point that has one, and holds at 0 of 0 joint points. Interrupted: 3 of 4 points were not run."},
+		{
+			"holds",
+			[]Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, native), rowOf(Joint, "", 0, ends, native, native)},
+			"The verdict holds for each estimated parameter alone between half and double, and at 2 of 2 joint points.",
+		},
+		{
+			"joint alone",
+			[]Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, native), rowOf(Joint, "", 0, ends, native, none)},
+			"The verdict holds for each estimated parameter alone between half and double, but only at 1 of 2 joint points.",
+		},
+		{
+			"servers",
+			[]Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, none), rowOf(Joint, "", 0, ends, native, none)},
+			"The verdict changes if the drive serves 4 at once (`ssd.servers` is an estimate): none wins; it holds at 1 of 2 joint points.",
+		},
+		{
+			"a time, at both ends",
+			[]Sensitivity{rowOf("ssd.fua_base", "ns", 2e6, []float64{1e6, 4e6}, none, ties("none", "emulate")), rowOf(Joint, "", 0, ends, native, native)},
+			"The verdict changes if `ssd.fua_base` is 1.00 ms or 4.00 ms and not 2.00 ms (an estimate): none wins or emulate and none tie; it holds at 2 of 2 joint points.",
+		},
+		{
+			"no verdict at a point",
+			[]Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, withheld), rowOf(Joint, "", 0, ends, native, native)},
+			"The verdict changes at no point that has one, and holds at 2 of 2 joint points. At 1 of 4 points there is no verdict.",
+		},
+		{
+			"interrupted",
+			[]Sensitivity{rowOf("ssd.servers", "count", 1, ends, native, nil), rowOf(Joint, "", 0, ends, nil, nil)},
+			"The verdict changes at no point that has one, and holds at 0 of 0 joint points. Interrupted: 3 of 4 points were not run.",
+		},
 		{"interrupted early", []Sensitivity{base(rowOf("ssd.servers", "count", 1, ends, nil, nil), "")}, "Interrupted: 2 of 2 points were not run."},
 		{"clamped", []Sensitivity{clamped, rowOf(Joint, "", 0, ends, native, native)}, "joint points. 1 value that the profile does not allow became the nearest that it does."},
-		{"too few runs", []Sensitivity{base(rowOf("ssd.servers", "count", 1, ends, native, native), "")},
-			"From the 6 runs of a point there is no verdict at the profile's own values: what it depends on is not known."},
-		{"another verdict from fewer runs", []Sensitivity{base(rowOf("ssd.servers", "count", 1, ends, native, native), "native and none tie")},
-			"from as few runs at the profile's own values: native and none tie."},
+		{
+			"too few runs",
+			[]Sensitivity{base(rowOf("ssd.servers", "count", 1, ends, native, native), "")},
+			"From the 6 runs of a point there is no verdict at the profile's own values: what it depends on is not known.",
+		},
+		{
+			"another verdict from fewer runs",
+			[]Sensitivity{base(rowOf("ssd.servers", "count", 1, ends, native, native), "native and none tie")},
+			"from as few runs at the profile's own values: native and none tie.",
+		},
 		{"nothing to vary", []Sensitivity{}, "The device's profile calls no parameter an estimate: there is nothing to vary."},
 	} {
 		r := &Run{Verdicts: []Verdict{{Device: "hdd", Workload: "w", Outcome: OutcomeWins, Winner: "native", Sentence: "Before."}}, Sensitivity: c.rows}

@@ -33,7 +33,7 @@ var flipped = sync.OnceValue(func() *results.Run {
 	return doc
 })
 
-func shown(t *testing.T, doc *results.Run) string {
+func documentText(t *testing.T, doc *results.Run) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := doc.WriteJSON(&b); err != nil {
@@ -125,9 +125,9 @@ func TestADeviceWithoutEstimatesSaysSo(t *testing.T) {
 
 func TestWhatVerdictsDependOnIsNotAMatterOfProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	want := shown(t, mustRun(t, varyPlan("testdata/estimated-fua.yaml")))
+	want := documentText(t, mustRun(t, varyPlan("testdata/estimated-fua.yaml")))
 	runtime.GOMAXPROCS(5)
-	if got := shown(t, mustRun(t, varyPlan("testdata/estimated-fua.yaml"))); got != want {
+	if got := documentText(t, mustRun(t, varyPlan("testdata/estimated-fua.yaml"))); got != want {
 		t.Error("the documents of one and of five processors differ")
 	}
 }
@@ -135,7 +135,7 @@ func TestWhatVerdictsDependOnIsNotAMatterOfProcessors(t *testing.T) {
 // The document has a source for every parameter, also where the profile has none: that
 // must not make them estimates.
 func TestAStoredRunVariesTheSameParameters(t *testing.T) {
-	want := shown(t, flipped())
+	want := documentText(t, flipped())
 	stored, err := results.Decode([]byte(want))
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestAStoredRunVariesTheSameParameters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := shown(t, mustRun(t, p)); got != want {
+	if got := documentText(t, mustRun(t, p)); got != want {
 		t.Error("run again, the document differs")
 	}
 }
@@ -152,7 +152,7 @@ func TestAStoredRunVariesTheSameParameters(t *testing.T) {
 func TestAShippedProfileOfAStoredRunHasItsOwnEstimates(t *testing.T) {
 	p := plan("nvme-pm963", "sync-4k", "native emulate")
 	p.Commits = 10
-	doc, err := results.Decode([]byte(shown(t, mustRun(t, p))))
+	doc, err := results.Decode([]byte(documentText(t, mustRun(t, p))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestAnInterruptionLeavesWhatThereIsAndSaysSo(t *testing.T) {
 	if v := doc.Verdicts[0]; v.Winner != "native" || !strings.Contains(v.Sentence, "Interrupted: ") {
 		t.Errorf("winner %q in %s", v.Winner, v.Sentence)
 	}
-	if _, err := results.Decode([]byte(shown(t, doc))); err != nil {
+	if _, err := results.Decode([]byte(documentText(t, doc))); err != nil {
 		t.Error(err)
 	}
 }
