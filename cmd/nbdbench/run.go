@@ -54,7 +54,7 @@ code 99 when it does not hold: when the far end of its interval does not. CELL m
 have * (*/*/emulate). Other figures: ratio<3, lost_per_cut==0, rates.commits_per_s>90.
 The exit code does not depend on what was lost in power cuts: the loss is a result.
 
-Virtual time: 12 runs of 2000 commits, each after its device has settled; a window of
+Virtual time: 7 runs of 2000 commits, each after its device has settled; a window of
 at most 15 virtual minutes. Real time: blocks of one run of every cell, each of 1s
 after a flush and 500ms of warm-up, in random order; 10 blocks, and 15, 20 or 30 where
 the deciding percentile has not its ten samples or its interval is wider than 5%

@@ -81,8 +81,10 @@ func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
 		c.moments.width = max(sim.Duration(p.Duration)/sim.Duration(p.Cuts), 1)
 		return c
 	}
+	// Somewhat more moments than cuts, so that a run that is shorter than expected has
+	// enough of them; one that is longer joins strata.
 	c.moments.most = 2 * (p.Cuts + 1)
-	c.moments.width = max(cell.expected(p.Commits)/sim.Duration(c.moments.most), 1)
+	c.moments.width = max(cell.expected(p.Commits)/sim.Duration(p.Cuts+1+p.Cuts/8), 1)
 	return c
 }
 
@@ -92,7 +94,7 @@ const perCommit = 10 * time.Microsecond
 // expected is about how long a window of that many commits is.
 func (c *Cell) expected(commits uint64) sim.Duration {
 	if c.rate > 0 {
-		return sim.Duration(1.25 * float64(commits) / c.rate * 1e9)
+		return sim.Duration(float64(commits) / c.rate * 1e9)
 	}
 	return sim.Duration(commits) * perCommit
 }

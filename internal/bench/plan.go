@@ -100,7 +100,7 @@ func Default() Plan {
 		Workloads:  []workloads.Ref{{Name: "sync-4k"}, {Name: "wal-noisy"}},
 		Strategies: []string{"native", "emulate", "none", "none-unsafe"},
 		Clock:      "virtual", Link: links["unix"], Connections: 1,
-		Commits: 2000, Runs: 8, Seed: 1, Cuts: 50, Warmup: WarmupAuto, Decide: "commit.p99",
+		Commits: 2000, Runs: 7, Seed: 1, Cuts: 50, Warmup: WarmupAuto, Decide: "commit.p99",
 	}
 }
 
