@@ -431,6 +431,9 @@ func (r *Run) notes() []string {
 	for _, v := range r.Verdicts {
 		out = append(out, v.Sentence)
 	}
+	for i := range r.Thresholds {
+		out = append(out, r.Thresholds[i].note())
+	}
 	out = append(out, "", r.legend())
 	if below := append(r.reasons(), r.warnings()...); len(below) > 0 {
 		out = append(append(out, ""), below...)

@@ -1,5 +1,7 @@
 package results
 
+import "fmt"
+
 // Threshold is a bound on one figure of the document, and whether it holds.
 type Threshold struct {
 	Expression string   `json:"expression"`
@@ -11,4 +13,15 @@ type Threshold struct {
 	OK *bool `json:"ok"`
 	// Reason says why OK is not true.
 	Reason string `json:"reason"`
+}
+
+// note says in a line what became of the threshold.
+func (t *Threshold) note() string {
+	switch {
+	case t.OK == nil:
+		return fmt.Sprintf("threshold %s cannot be judged: %s", t.Expression, t.Reason)
+	case !*t.OK:
+		return fmt.Sprintf("threshold %s fails: %s", t.Expression, t.Reason)
+	}
+	return fmt.Sprintf("threshold %s holds", t.Expression)
 }

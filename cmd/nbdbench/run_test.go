@@ -250,6 +250,11 @@ func TestEveryFailedThresholdIsTold(t *testing.T) {
 	if o.code != exitThreshold || strings.Count(o.stderr, "threshold ") != 2 {
 		t.Errorf("exit %d, %q; want 99 and two thresholds", o.code, o.stderr)
 	}
+	for text, n := range map[string]int{"threshold nvme-990pro/sync-4k/native:commit.mean<1ns fails: ": 1, "commit.mean<1h holds": 1, " fails: ": 2} {
+		if got := strings.Count(strings.Join(strings.Fields(o.stdout), " "), text); got != n {
+			t.Errorf("the table says %q %d times, want %d:\n%s", text, got, n, o.stdout)
+		}
+	}
 }
 
 func TestLossesDoNotChangeTheExitCode(t *testing.T) {
