@@ -274,14 +274,19 @@ func TestSocketsAreNarrowOnceManyAreWide(t *testing.T) {
 func TestReadsOfAClientThatHasLeftAreNotCarriedOut(t *testing.T) {
 	s := newSite(t, "unix")
 	c := dialRaw(t, s.uri)
+	c.send(encode(Header{Op: devices.OpFlush}))
+	c.expect(ReplySize) // the server's end is whole by now
 	k := s.only(t)
-	s.real.Do(func() {
-		k.out.fail(net.ErrClosed)
-		k.sock.over.Store(false)
-	})
+	gone, _ := net.Pipe()
+	out := newOutQueue(gone)
+	var reader *serverSocket
 	in := bytes.Repeat(encode(Header{Op: devices.OpRead, Length: testSize}), 100)
 	in = append(in, encode(Header{Op: devices.OpWrite, Length: 4}, 1, 2, 3, 4)...)
-	reader := &serverSocket{server: s.Server, sc: k.sc, export: k.export, info: k.info, out: k.out, in: newIntake(bytes.NewReader(in), nil), room: make(chan struct{}, 1)}
+	s.real.Do(func() {
+		out.before, out.written, out.freed = k.out.before, k.out.written, k.out.freed
+		reader = &serverSocket{server: s.Server, sc: k.sc, export: k.export, info: k.info, out: out, in: newIntake(bytes.NewReader(in), nil), room: make(chan struct{}, 1)}
+	})
+	out.fail(net.ErrClosed)
 	if err := reader.read(); err != nil {
 		t.Error(err)
 	}
