@@ -202,10 +202,11 @@ func TestALostConnectionSaysHow(t *testing.T) {
 		do(t, real, c, &devices.Request{Op: devices.OpFlush})
 		var cause error
 		real.Do(func() { cause = c.Cause() })
-		// A server that closes with a request unread may be seen to reset the connection.
+		// A server that closes with a request unread may be seen to reset the connection,
+		// and one that closes at once may be seen to before the request is sent.
 		reset := "the server reset it"
 		var lost *LostError
-		if !errors.As(cause, &lost) || lost.InFlight != 1 || !strings.HasSuffix(cause.Error(), want) && !strings.HasSuffix(cause.Error(), reset) {
+		if !errors.As(cause, &lost) || lost.InFlight > 1 || !strings.HasSuffix(cause.Error(), want) && !strings.HasSuffix(cause.Error(), reset) {
 			t.Errorf("got %v, want %s or %s", cause, want, reset)
 		}
 		_ = c.Close()
