@@ -65,7 +65,7 @@ func tree(t *testing.T, dir string) map[string]string {
 func TestARunGivesTheSameBytesOnAnyNumberOfCores(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	args := []string{
-		"run", "--device", "nvme-990pro,hdd-7200", "--workload", "wal-noisy", "--strategy", "native,none-grouped,none-unsafe",
+		"run", "--device", "nvme-990pro,hdd-7200", "--workload", "sync-4k", "--strategy", "native,none-grouped,none-unsafe",
 		"--runs", "4", "--commits", "40", "--cuts", "5", "--format", "json",
 	}
 	var first map[string]string
