@@ -369,7 +369,12 @@ func figures(c *Cell) string {
 func (j *judgement) losses(best *Cell) string {
 	var parts []string
 	for _, c := range j.unsafe {
-		parts = append(parts, c.Strategy+" "+j.gain(best, c)+c.loss())
+		gain := j.gain(best, c)
+		if gain == "" {
+			parts = append(parts, c.Strategy+": "+c.loss())
+			continue
+		}
+		parts = append(parts, c.Strategy+" "+gain+c.loss())
 	}
 	return strings.Join(parts, ". ")
 }
