@@ -472,7 +472,7 @@ func TestGuestRunThroughTheKernelSaysWhatItSent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	args := []string{
 		"run", "--via", "kernel", "--device", drive, "--workload", "sync-4k", "--strategy", "native,emulate,none,none-unsafe,none-grouped",
-		"--runs", "1", "--duration", "0s", "--commits", "100", "--output", dir, "--format", "json",
+		"--runs", "1", "--warmup", "0", "--commits", "100", "--output", dir, "--format", "json",
 	}
 	var doc results.Run
 	if err := json.Unmarshal([]byte(expect(t, 0, args...)), &doc); err != nil {
