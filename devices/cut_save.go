@@ -12,7 +12,7 @@ func (k *Cut) Newest(off uint64, b []byte) {
 }
 
 // Save writes to m, which holds what is durable, all that was acknowledged and is
-// not durable: what a drive does that is told of its end before the power goes.
+// not durable: what a drive does when it is shut down before the power goes.
 // What is on its way to the medium lands, whether it was acknowledged or not.
 func (k *Cut) Save(m Media) {
 	if k.cache == nil {

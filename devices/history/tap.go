@@ -51,7 +51,7 @@ func NewTap(inner devices.Device, loop *sim.Loop, sinks ...Sink) *Tap {
 	return t
 }
 
-// Cut tells that the power is cut. Of what is in progress no end is told.
+// Cut reports that the power is cut. What is in progress has no end in the history.
 func (t *Tap) Cut() {
 	t.Abandon()
 	t.seq++

@@ -88,7 +88,7 @@ func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
 	return c
 }
 
-// perCommit is how long a commit is taken to last where no pilot run has told.
+// perCommit is how long a commit is taken to last where no pilot run has measured it.
 const perCommit = 10 * time.Microsecond
 
 // expected is about how long a window of that many commits is.

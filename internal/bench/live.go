@@ -36,8 +36,8 @@ type live struct {
 	dm    *history.DMWriter // nil without a log of writes
 	free  *attended
 
-	talk io.Writer // for what an operator must know
-	told bool      // an error of the host
+	talk     io.Writer // for what an operator must know
+	reported bool      // an error of the host
 }
 
 // gate is a Media that a drive writes to until its power is cut: what its timers
@@ -233,8 +233,8 @@ func (l *live) broken() bool {
 
 // tell says once that l is broken.
 func (l *live) tell() {
-	if !l.told {
-		l.told = true
+	if !l.reported {
+		l.reported = true
 		fmt.Fprintf(l.talk, "export %q: %v: writes get EIO from now on\n", l.name, l.failed())
 	}
 }

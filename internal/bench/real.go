@@ -248,7 +248,7 @@ type realWindow struct {
 	opens, closes reading
 }
 
-// ends is told when the window ends, which may be known only after the fact.
+// ends notes when the window ends, which may be known only after the fact.
 func (w *realWindow) ends(at sim.Time, last uint64) {
 	w.recorder.EndAt(at, last)
 	if !w.closes.read && at != sim.Never {

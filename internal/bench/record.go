@@ -19,7 +19,7 @@ var ErrInterrupted = errors.New("interrupted")
 //
 // The stored run is the proof that it is the same one: commits that take another
 // time in all are an error, as they are if the program has changed since, or a
-// profile that an earlier document does not have. By then the sink has been told everything.
+// profile that an earlier document does not have. By then the sink has seen everything.
 func Record(doc *results.Run, id string, run int, sink history.Sink, stop func() bool) error {
 	at, stored, err := recordable(doc, id, run)
 	if err != nil {

@@ -156,7 +156,7 @@ func (o windowOpens) Fire(*sim.Timer) {
 	}
 }
 
-// ends is told when the window ends, which may be known only after the fact.
+// ends notes when the window ends, which may be known only after the fact.
 func (w *world) ends(at sim.Time, last uint64) {
 	w.recorder.EndAt(at, last)
 	if w.window.closed || at == sim.Never {
