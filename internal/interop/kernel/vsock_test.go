@@ -127,7 +127,8 @@ func TestGuestVsockServerWithASocketThatListens(t *testing.T) {
 	}
 	l := os.NewFile(uintptr(fd), "listener")
 	defer l.Close()
-	c := exec.Command("sh", "-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec "+program+" serve ram --size 16MiB")
+	// Where the sockets come from outside the URI is on stderr, and stdout is empty.
+	c := exec.Command("sh", "-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec "+program+" serve ram --size 16MiB 2>&1")
 	c.ExtraFiles = []*os.File{l}
 	u := started(t, c)
 	if got := strings.TrimSpace(sh(t, "nbdinfo", "--size", u.String())); got != "16777216" {
