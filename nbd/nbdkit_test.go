@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/fua"
 )
 
 // Tests of nbdkit's own suite (nbdkit/tests), re-created against this server by
@@ -17,28 +18,28 @@ func TestNbdkitEflags(t *testing.T) {
 	const zeroes = SendWriteZeroes // nbdkit emulates it by writing
 	for _, test := range []struct {
 		name     string
-		backend  Backend
+		backend  fua.Backend
 		readOnly bool
 		wishes   Wishes
 		want     TransmissionFlags
 	}{
-		{"nothing", Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
-		{"-r", Backend{API: 2}, true, Wishes{}, HasFlags | ReadOnly},
-		{"can_write no", Backend{API: 2, CanWrite: No}, false, Wishes{}, HasFlags | ReadOnly},
-		{"can_flush", Backend{API: 2, Flush: true, CanFlush: Yes}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
-		{"can_flush, can_fua none", Backend{API: 2, Flush: true, CanFlush: Yes, CanFUA: No}, false, Wishes{}, HasFlags | SendFlush | zeroes},
-		{"can_flush, can_fua emulate", Backend{API: 2, Flush: true, CanFlush: Yes, CanFUA: Emulate}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
-		{"can_fua native without flush", Backend{API: 2, CanFUA: Native}, false, Wishes{}, HasFlags | SendFUA | zeroes},
-		{"-r, can_flush", Backend{API: 2, Flush: true, CanFlush: Yes}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
-		{"-r, can_fua, can_trim, can_zero are ignored", Backend{API: 2, Flush: true, CanFUA: Native, Trim: true, CanTrim: Yes, Zero: true, CanZero: Native}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
-		{"can_trim", Backend{API: 2, Trim: true, CanTrim: Yes}, false, Wishes{}, HasFlags | SendTrim | zeroes},
-		{"can_zero none", Backend{API: 2, CanZero: No}, false, Wishes{}, HasFlags},
-		{"structured replies bring DF", Backend{API: 2}, false, Wishes{Structured: true}, HasFlags | zeroes | SendDF},
-		{"--no-sr has no DF", Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
+		{"nothing", fua.Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
+		{"-r", fua.Backend{API: 2}, true, Wishes{}, HasFlags | ReadOnly},
+		{"can_write no", fua.Backend{API: 2, CanWrite: fua.No}, false, Wishes{}, HasFlags | ReadOnly},
+		{"can_flush", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
+		{"can_flush, can_fua none", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes, CanFUA: fua.No}, false, Wishes{}, HasFlags | SendFlush | zeroes},
+		{"can_flush, can_fua emulate", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes, CanFUA: fua.Emulate}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
+		{"can_fua native without flush", fua.Backend{API: 2, CanFUA: fua.Native}, false, Wishes{}, HasFlags | SendFUA | zeroes},
+		{"-r, can_flush", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
+		{"-r, can_fua, can_trim, can_zero are ignored", fua.Backend{API: 2, Flush: true, CanFUA: fua.Native, Trim: true, CanTrim: fua.Yes, Zero: true, CanZero: fua.Native}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
+		{"can_trim", fua.Backend{API: 2, Trim: true, CanTrim: fua.Yes}, false, Wishes{}, HasFlags | SendTrim | zeroes},
+		{"can_zero none", fua.Backend{API: 2, CanZero: fua.No}, false, Wishes{}, HasFlags},
+		{"structured replies bring DF", fua.Backend{API: 2}, false, Wishes{Structured: true}, HasFlags | zeroes | SendDF},
+		{"--no-sr has no DF", fua.Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &scribe{info: devices.Info{Size: testSize}}
-			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(nil, "", Plugin{test.backend, s}, ModeAbsent, test.readOnly)}, ConnInfo{})
+			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(nil, "", Plugin{test.backend, s}, fua.ModeAbsent, test.readOnly)}, ConnInfo{})
 			client.Wish(test.wishes)
 			if err := Negotiate(client, server); err != nil {
 				t.Fatal(err)
@@ -52,7 +53,7 @@ func TestNbdkitEflags(t *testing.T) {
 
 // TestNbdkitFlush is test-flush.sh: one level for can_flush and can_fua alike.
 func TestNbdkitFlush(t *testing.T) {
-	answers := map[int]Answer{-1: Failed, 0: No, 1: Yes, 2: Native, 3: Other}
+	answers := map[int]fua.Answer{-1: fua.Failed, 0: fua.No, 1: fua.Yes, 2: fua.Native, 3: fua.Other}
 	for _, test := range []struct {
 		level    int
 		readOnly bool
@@ -61,15 +62,15 @@ func TestNbdkitFlush(t *testing.T) {
 		{-1, false, "refused"},
 		{-1, true, "refused"}, // can_flush is asked all the same
 		{0, false, "false false; EINVAL; EINVAL"},
-		{1, false, "true true; fl; w;fl"},
-		{1, true, "true false; fl; EPERM"},
-		{2, false, "true true; fl; w(fua)"},
-		{3, false, "true true; fl; w;fl"}, // bogus, and taken
-		{3, true, "true false; fl; EPERM"},
+		{1, false, "true true; flush; pwrite;flush"},
+		{1, true, "true false; flush; EPERM"},
+		{2, false, "true true; flush; pwrite(fua)"},
+		{3, false, "true true; flush; pwrite;flush"}, // bogus, and taken
+		{3, true, "true false; flush; EPERM"},
 	} {
 		a := answers[test.level]
 		got := "refused"
-		if s, w, err := plug(t, Backend{API: 2, Flush: true, CanFlush: a, CanFUA: a}, ModeAbsent, test.readOnly); err == nil {
+		if s, w, err := plug(t, fua.Backend{API: 2, Flush: true, CanFlush: a, CanFUA: a}, fua.ModeAbsent, test.readOnly); err == nil {
 			info := w.Client.Info()
 			got = fmt.Sprintf("%v %v; %s; %s", info.CanFlush, info.FUA != devices.FUANone, s.ask(t, w, devices.OpFlush, 0, 0), s.ask(t, w, devices.OpWrite, devices.FUA, 4096))
 		}
@@ -83,16 +84,16 @@ func TestNbdkitFlush(t *testing.T) {
 // filter, by a client that writes and zeroes without FUA and with it, or flushes
 // where it cannot.
 func TestNbdkitFua(t *testing.T) {
-	for mode, want := range map[FUAMode]string{
-		ModeNone:    "w z fl w fl z fl", // the client's flushes
-		ModeEmulate: "w z fl w fl z fl",
-		ModeNative:  "w z fl w(fua) z(fua)",
-		ModeForce:   "w(fua) z(fua) w(fua) z(fua)", // no flush reaches the plugin
-		ModePass:    "w z fl w(fua) z(fua)",
-		ModeDiscard: "w z w z", // nor any FUA
+	for mode, want := range map[fua.Mode]string{
+		fua.ModeNone:    "pwrite zero flush pwrite flush zero flush", // the client's flushes
+		fua.ModeEmulate: "pwrite zero flush pwrite flush zero flush",
+		fua.ModeNative:  "pwrite zero flush pwrite(fua) zero(fua)",
+		fua.ModeForce:   "pwrite(fua) zero(fua) pwrite(fua) zero(fua)", // no flush reaches the plugin
+		fua.ModePass:    "pwrite zero flush pwrite(fua) zero(fua)",
+		fua.ModeDiscard: "pwrite zero pwrite zero", // nor any FUA
 	} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s, w, err := plug(t, Backend{API: 2, Flush: true, CanFUA: Native, Zero: true}, mode, false)
+			s, w, err := plug(t, fua.Backend{API: 2, Flush: true, CanFUA: fua.Native, Zero: true}, mode, false)
 			if err != nil {
 				t.Fatal(err)
 			}

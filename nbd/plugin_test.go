@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/fua"
 	"nbdbench/sim"
 )
 
@@ -27,7 +28,7 @@ func (s *scribe) Submit(r *devices.Request) {
 
 func (s *scribe) Fire(t *sim.Timer) {
 	r := t.Owner.(*devices.Request)
-	call := map[devices.Op]string{devices.OpWrite: "w", devices.OpTrim: "t", devices.OpWriteZeroes: "z", devices.OpFlush: "fl"}[r.Op]
+	call := map[devices.Op]string{devices.OpWrite: "pwrite", devices.OpTrim: "trim", devices.OpWriteZeroes: "zero", devices.OpFlush: "flush"}[r.Op]
 	if r.Flags&devices.FUA != 0 {
 		call += "(fua)"
 	}
@@ -40,7 +41,7 @@ func (s *scribe) Fire(t *sim.Timer) {
 }
 
 // plug opens a plugin's export over a virtual wire.
-func plug(t *testing.T, b Backend, mode FUAMode, readOnly bool) (*scribe, *Wire, error) {
+func plug(t *testing.T, b fua.Backend, mode fua.Mode, readOnly bool) (*scribe, *Wire, error) {
 	t.Helper()
 	loop := sim.NewLoop()
 	s := &scribe{loop: loop, info: devices.Info{Size: 1 << 30}, fail: map[devices.Op]devices.Errno{}}
@@ -77,8 +78,8 @@ func (s *scribe) ask(t *testing.T, w *Wire, op devices.Op, flags devices.Flags, 
 // decision table.
 func TestPluginServesEveryCombinationAsResolved(t *testing.T) {
 	served, refused := 0, 0
-	everyBackend(func(b Backend, mode FUAMode, readOnly bool) {
-		want, err := Resolve(b, mode, readOnly)
+	everyBackend(func(b fua.Backend, mode fua.Mode, readOnly bool) {
+		want, err := fua.Resolve(b, mode, readOnly)
 		s, w, refusal := plug(t, b, mode, readOnly)
 		if err != nil {
 			refused++
@@ -97,7 +98,7 @@ func TestPluginServesEveryCombinationAsResolved(t *testing.T) {
 		for name, c := range map[string]struct {
 			op     devices.Op
 			flags  devices.Flags
-			action Action
+			action fua.Action
 			there  bool
 		}{
 			"write":     {devices.OpWrite, 0, want.Write, true},
@@ -118,16 +119,16 @@ func TestPluginServesEveryCombinationAsResolved(t *testing.T) {
 	t.Logf("%d combinations served, %d refused", served, refused)
 }
 
-func everyBackend(visit func(Backend, FUAMode, bool)) {
+func everyBackend(visit func(fua.Backend, fua.Mode, bool)) {
 	bools := []bool{false, true}
 	for _, api := range []int{1, 2} {
 		for _, flush := range bools {
-			for _, canFlush := range []Answer{Absent, No, Yes, Failed} {
-				for _, canFUA := range []Answer{Absent, No, Emulate, Native, Other, Failed} {
-					for _, zero := range []Answer{Absent, No, Emulate, Native} {
-						for mode := ModeAbsent; mode <= ModeDiscard; mode++ {
+			for _, canFlush := range []fua.Answer{fua.Absent, fua.No, fua.Yes, fua.Failed} {
+				for _, canFUA := range []fua.Answer{fua.Absent, fua.No, fua.Emulate, fua.Native, fua.Other, fua.Failed} {
+					for _, zero := range []fua.Answer{fua.Absent, fua.No, fua.Emulate, fua.Native} {
+						for mode := fua.ModeAbsent; mode <= fua.ModeDiscard; mode++ {
 							for _, readOnly := range bools {
-								visit(Backend{API: api, Flush: flush, Trim: true, Zero: true, CanFlush: canFlush, CanFUA: canFUA, CanZero: zero}, mode, readOnly)
+								visit(fua.Backend{API: api, Flush: flush, Trim: true, Zero: true, CanFlush: canFlush, CanFUA: canFUA, CanZero: zero}, mode, readOnly)
 							}
 						}
 					}
@@ -138,23 +139,23 @@ func everyBackend(visit func(Backend, FUAMode, bool)) {
 }
 
 func TestPluginFUAWriteThatFailsIsNotFlushed(t *testing.T) {
-	s, w, err := plug(t, Backend{API: 2, Flush: true}, ModeAbsent, false)
+	s, w, err := plug(t, fua.Backend{API: 2, Flush: true}, fua.ModeAbsent, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.fail[devices.OpWrite] = devices.ENOSPC
-	if got := s.ask(t, w, devices.OpWrite, devices.FUA, 4096); got != "w;ENOSPC" {
+	if got := s.ask(t, w, devices.OpWrite, devices.FUA, 4096); got != "pwrite;ENOSPC" {
 		t.Errorf("got %s", got)
 	}
 }
 
 func TestPluginFlushThatFailsFailsTheWrite(t *testing.T) {
-	s, w, err := plug(t, Backend{API: 2, Flush: true}, ModeAbsent, false)
+	s, w, err := plug(t, fua.Backend{API: 2, Flush: true}, fua.ModeAbsent, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.fail[devices.OpFlush] = devices.EIO
-	if got := s.ask(t, w, devices.OpWrite, devices.FUA, 4096); got != "w;fl;EIO" {
+	if got := s.ask(t, w, devices.OpWrite, devices.FUA, 4096); got != "pwrite;flush;EIO" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -162,15 +163,15 @@ func TestPluginFlushThatFailsFailsTheWrite(t *testing.T) {
 // TestPluginZeroFallbackAdvances covers what nbdkit's fallback gets wrong: it
 // writes the first 64 MiB again and again.
 func TestPluginZeroFallbackAdvances(t *testing.T) {
-	const chunk = ZeroChunk
+	const chunk = fua.ZeroChunk
 	for _, c := range []struct {
-		fua  Answer
+		fua  fua.Answer
 		want string
 	}{
-		{Native, fmt.Sprintf("z(fua);w(fua)@0+%d;w(fua)@%d+512", chunk, chunk)},
-		{Emulate, fmt.Sprintf("z;w@0+%d;w@%d+512;fl", chunk, chunk)},
+		{fua.Native, fmt.Sprintf("zero(fua);pwrite(fua)@0+%d;pwrite(fua)@%d+512", chunk, chunk)},
+		{fua.Emulate, fmt.Sprintf("zero;pwrite@0+%d;pwrite@%d+512;flush", chunk, chunk)},
 	} {
-		s, w, err := plug(t, Backend{API: 2, Flush: true, Zero: true, CanFUA: c.fua}, ModeAbsent, false)
+		s, w, err := plug(t, fua.Backend{API: 2, Flush: true, Zero: true, CanFUA: c.fua}, fua.ModeAbsent, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,11 +183,11 @@ func TestPluginZeroFallbackAdvances(t *testing.T) {
 }
 
 func TestPluginForceMakesPlainTrimAndZeroDurable(t *testing.T) {
-	s, w, err := plug(t, Backend{API: 2, Flush: true, Trim: true, Zero: true, CanFUA: Native}, ModeForce, false)
+	s, w, err := plug(t, fua.Backend{API: 2, Flush: true, Trim: true, Zero: true, CanFUA: fua.Native}, fua.ModeForce, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for op, want := range map[devices.Op]string{devices.OpTrim: "t(fua)", devices.OpWriteZeroes: "z(fua)"} {
+	for op, want := range map[devices.Op]string{devices.OpTrim: "trim(fua)", devices.OpWriteZeroes: "zero(fua)"} {
 		if got := s.ask(t, w, op, 0, 4096); got != want {
 			t.Errorf("%v makes %s, want %s", op, got, want)
 		}
@@ -194,7 +195,7 @@ func TestPluginForceMakesPlainTrimAndZeroDurable(t *testing.T) {
 }
 
 func TestPluginStagesSumToTheWholeTime(t *testing.T) {
-	_, w, err := plug(t, Backend{API: 2, Flush: true}, ModeAbsent, false)
+	_, w, err := plug(t, fua.Backend{API: 2, Flush: true}, fua.ModeAbsent, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,8 +224,8 @@ func (b *tape) Sync() error                              { b.syncs++; return b.e
 func TestLegacyBackendIsClampedToEmulate(t *testing.T) {
 	loop, backend := sim.NewLoop(), &tape{}
 	p := LegacyPlugin(loop, backend)
-	p.CanFUA = Native // a claim that its calls cannot keep
-	w, err := Connect(loop, PluginExport(loop, "", p, ModeAbsent, false), 0, nil, nil)
+	p.CanFUA = fua.Native // a claim that its calls cannot keep
+	w, err := Connect(loop, PluginExport(loop, "", p, fua.ModeAbsent, false), 0, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
-	"nbdbench/nbd"
+	"nbdbench/devices/fua"
 )
 
 // decision is one backend, as nbdkit's eval plugin can be told to be it, with
@@ -36,7 +36,7 @@ func decisions() (all []decision) {
 	return all
 }
 
-// TestResolveDecidesAsNbdkitDoes compares nbd.Resolve with nbdkit itself: what
+// TestResolveDecidesAsNbdkitDoes compares fua.Resolve with nbdkit itself: what
 // is advertised, and which calls of the backend each command becomes.
 func TestResolveDecidesAsNbdkitDoes(t *testing.T) {
 	need(t, "nbdkit", libnbd)
@@ -45,7 +45,7 @@ func TestResolveDecidesAsNbdkitDoes(t *testing.T) {
 			t.Parallel()
 			got, want := askNbdkit(t, d), askResolve(t, d)
 			if got != want {
-				t.Errorf("nbdkit:\n%s\nnbd.Resolve:\n%s", got, want)
+				t.Errorf("nbdkit:\n%s\nfua.Resolve:\n%s", got, want)
 			}
 		})
 	}
@@ -83,20 +83,20 @@ func askNbdkit(t *testing.T, d decision) string {
 	return strings.TrimSpace(must(t, "testdata", libnbd, "-B", "decisions.py", uri, log))
 }
 
-// askResolve says the same of nbd.Resolve, in the words of decisions.py.
+// askResolve says the same of fua.Resolve, in the words of decisions.py.
 func askResolve(t *testing.T, d decision) string {
 	t.Helper()
-	mode := nbd.ModeAbsent
+	mode := fua.ModeAbsent
 	if d.mode != "" {
 		var err error
-		if mode, err = nbd.ParseFUAMode(d.mode); err != nil {
+		if mode, err = fua.ParseMode(d.mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r, err := nbd.Resolve(nbd.Backend{
+	r, err := fua.Resolve(fua.Backend{
 		API: 2, Flush: true, Trim: true, Zero: true,
-		CanFlush: map[string]nbd.Answer{"yes": nbd.Yes, "no": nbd.No}[d.canFlush],
-		CanFUA:   map[string]nbd.Answer{"none": nbd.No, "emulate": nbd.Emulate, "native": nbd.Native}[d.canFUA],
+		CanFlush: map[string]fua.Answer{"yes": fua.Yes, "no": fua.No}[d.canFlush],
+		CanFUA:   map[string]fua.Answer{"none": fua.No, "emulate": fua.Emulate, "native": fua.Native}[d.canFUA],
 	}, mode, d.readOnly)
 	if err != nil {
 		return "refused"
@@ -107,10 +107,10 @@ func askResolve(t *testing.T, d decision) string {
 }
 
 // calls prints an action as the log has it.
-func calls(a nbd.Action) string {
-	names := map[nbd.Call]string{
-		nbd.CallWrite: "w", nbd.CallWriteFUA: "w(fua)", nbd.CallTrim: "t", nbd.CallTrimFUA: "t(fua)",
-		nbd.CallZero: "z", nbd.CallZeroFUA: "z(fua)", nbd.CallFlush: "fl",
+func calls(a fua.Action) string {
+	names := map[fua.Call]string{
+		fua.CallWrite: "w", fua.CallWriteFUA: "w(fua)", fua.CallTrim: "t", fua.CallTrimFUA: "t(fua)",
+		fua.CallZero: "z", fua.CallZeroFUA: "z(fua)", fua.CallFlush: "fl",
 	}
 	var words []string
 	for _, c := range a.Calls {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/fua"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -311,9 +312,9 @@ func newOurPlugin(t *testing.T, p plugin) *ourPlugin {
 		t.Fatal(err)
 	}
 	o := &ourPlugin{real: real, info: devices.Info{Size: mib, CanFastZero: true}}
-	mode := nbd.ModeAbsent
+	mode := fua.ModeAbsent
 	if p.mode != "" {
-		if mode, err = nbd.ParseFUAMode(p.mode); err != nil {
+		if mode, err = fua.ParseMode(p.mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -335,21 +336,21 @@ func newOurPlugin(t *testing.T, p plugin) *ourPlugin {
 
 // backend is what the eval plugin declares. It always has the callbacks
 // can_flush, can_zero and can_trim; where can_zero says no, nbdkit emulates.
-func (p plugin) backend() nbd.Backend {
-	b := nbd.Backend{
-		API: 2, Flush: true, Trim: true, Zero: true, CanFlush: nbd.No, CanTrim: nbd.No, CanZero: nbd.Emulate,
-		CanFUA: map[string]nbd.Answer{"none": nbd.No, "emulate": nbd.Emulate, "native": nbd.Native, "absent": nbd.No}[p.canFUA],
+func (p plugin) backend() fua.Backend {
+	b := fua.Backend{
+		API: 2, Flush: true, Trim: true, Zero: true, CanFlush: fua.No, CanTrim: fua.No, CanZero: fua.Emulate,
+		CanFUA: map[string]fua.Answer{"none": fua.No, "emulate": fua.Emulate, "native": fua.Native, "absent": fua.No}[p.canFUA],
 	}
 	if p.canFlush == "yes" {
-		if b.CanFlush = nbd.Yes; p.canFUA == "absent" {
-			b.CanFUA = nbd.Emulate // plugins/sh/methods.c: for a script without can_fua
+		if b.CanFlush = fua.Yes; p.canFUA == "absent" {
+			b.CanFUA = fua.Emulate // plugins/sh/methods.c: for a script without can_fua
 		}
 	}
 	if p.trim {
-		b.CanTrim = nbd.Yes
+		b.CanTrim = fua.Yes
 	}
 	if p.zero {
-		b.CanZero = nbd.Native
+		b.CanZero = fua.Native
 	}
 	return b
 }

@@ -15,7 +15,7 @@
 //	load         fio                    verified random writes with flushes, 16 in flight
 //	targets      nbdkit, qemu-nbd,      nbdbench run --target: what crosses the wire under each strategy,
 //	             nbd-server             and that nothing does without --destroy
-//	decisions    nbdkit                 nbd.Resolve decides as nbdkit and its fua filter do
+//	decisions    nbdkit                 fua.Resolve decides as nbdkit and its fua filter do
 //	differential nbdkit                 our server does as nbdkit does, call by call and errno by errno
 //	many         nbdbench itself        ten thousand connections
 //	peers        nbdkit, qemu-nbd, fio  how fast, and how accurate a delay is

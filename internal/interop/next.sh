@@ -30,9 +30,8 @@ in_root apt-get update -q
 # shellcheck disable=SC2086
 in_root apt-get install -yq --no-install-recommends $peers $tools
 mkdir -p "$root/src"
-in_root sh -c 'cd /src && apt-get source -q libnbd nbd qemu && rm -f *.tar.* *.dsc'
-
 echo 'module next // so that ./... of the project stops here' >"$root/go.mod"
+in_root sh -c 'cd /src && apt-get source -q libnbd nbd qemu && rm -f *.tar.* *.dsc'
 
 # Patches leave files newer than what was made of them: one time for all keeps
 # make from asking for automake.

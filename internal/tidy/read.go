@@ -2,6 +2,7 @@ package tidy
 
 import (
 	"io/fs"
+	"path"
 	"strings"
 )
 
@@ -16,6 +17,9 @@ func Read(root fs.FS) (map[string][]byte, error) {
 		if d.IsDir() {
 			if base := d.Name(); name != "." && (base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
 				return fs.SkipDir
+			}
+			if _, err := fs.Stat(root, path.Join(name, "go.mod")); name != "." && err == nil {
+				return fs.SkipDir // another module
 			}
 			return nil
 		}

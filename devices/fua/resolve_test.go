@@ -1,4 +1,4 @@
-package nbd
+package fua
 
 import (
 	"fmt"
@@ -8,25 +8,6 @@ import (
 
 	"nbdbench/devices"
 )
-
-var callNames = map[Call]string{
-	CallWrite: "w", CallWriteFUA: "w(fua)", CallTrim: "t", CallTrimFUA: "t(fua)", CallZero: "z", CallZeroFUA: "z(fua)", CallFlush: "fl",
-}
-
-// String prints an action as the tables do: "w;fl", "w;EINVAL", "nop".
-func (a Action) String() string {
-	var parts []string
-	for _, c := range a.Calls {
-		parts = append(parts, callNames[c])
-	}
-	if a.Errno != devices.OK {
-		parts = append(parts, a.Errno.String())
-	}
-	if len(parts) == 0 {
-		return "nop"
-	}
-	return strings.Join(parts, ";")
-}
 
 // summary is one cell of the tables: what is advertised, a FUA write, a FUA
 // trim, a client's flush.
@@ -44,26 +25,26 @@ func TestResolvePluginRows(t *testing.T) {
 		want     string
 	}{
 		{"1", Backend{}, false, "FL0 FUA0 EINVAL EINVAL EINVAL"},
-		{"2", Backend{Flush: true}, false, "FL1 FUA1 w;fl t;fl fl"},
-		{"2 v1", Backend{API: 1, Flush: true}, false, "FL1 FUA1 w;fl t;fl fl"},
-		{"3", Backend{Flush: true, CanFlush: No}, false, "FL0 FUA1 w;fl t;fl EINVAL"},
+		{"2", Backend{Flush: true}, false, "FL1 FUA1 pwrite;flush trim;flush flush"},
+		{"2 v1", Backend{API: 1, Flush: true}, false, "FL1 FUA1 pwrite;flush trim;flush flush"},
+		{"3", Backend{Flush: true, CanFlush: No}, false, "FL0 FUA1 pwrite;flush trim;flush EINVAL"},
 		{"4", Backend{CanFlush: Yes}, false, "FL1 FUA0 EINVAL EINVAL EINVAL"},
-		{"5", Backend{Flush: true, CanFUA: No}, false, "FL1 FUA0 EINVAL EINVAL fl"},
+		{"5", Backend{Flush: true, CanFUA: No}, false, "FL1 FUA0 EINVAL EINVAL flush"},
 		{"5 F=0", Backend{Flush: true, CanFlush: No, CanFUA: No}, false, "FL0 FUA0 EINVAL EINVAL EINVAL"},
-		{"6", Backend{Flush: true, CanFUA: Emulate}, false, "FL1 FUA1 w;fl t;fl fl"},
-		{"6 F=0", Backend{Flush: true, CanFlush: No, CanFUA: Emulate}, false, "FL0 FUA1 w;fl t;fl EINVAL"},
-		{"7", Backend{CanFUA: Emulate}, false, "FL0 FUA1 w;EINVAL t;EINVAL EINVAL"},
-		{"8", Backend{API: 2, Flush: true, CanFUA: Native}, false, "FL1 FUA1 w(fua) t(fua) fl"},
-		{"8 no flush", Backend{API: 2, CanFUA: Native}, false, "FL0 FUA1 w(fua) t(fua) EINVAL"},
-		{"9", Backend{API: 1, Flush: true, CanFUA: Native}, false, "FL1 FUA1 w;fl t;fl fl"},
-		{"10", Backend{API: 1, CanFUA: Native}, false, "FL0 FUA1 w;EINVAL t;EINVAL EINVAL"},
-		{"11", Backend{API: 2, Flush: true, CanFUA: Other}, false, "FL1 FUA1 w;fl t;fl fl"},
+		{"6", Backend{Flush: true, CanFUA: Emulate}, false, "FL1 FUA1 pwrite;flush trim;flush flush"},
+		{"6 F=0", Backend{Flush: true, CanFlush: No, CanFUA: Emulate}, false, "FL0 FUA1 pwrite;flush trim;flush EINVAL"},
+		{"7", Backend{CanFUA: Emulate}, false, "FL0 FUA1 pwrite;EINVAL trim;EINVAL EINVAL"},
+		{"8", Backend{API: 2, Flush: true, CanFUA: Native}, false, "FL1 FUA1 pwrite(fua) trim(fua) flush"},
+		{"8 no flush", Backend{API: 2, CanFUA: Native}, false, "FL0 FUA1 pwrite(fua) trim(fua) EINVAL"},
+		{"9", Backend{API: 1, Flush: true, CanFUA: Native}, false, "FL1 FUA1 pwrite;flush trim;flush flush"},
+		{"10", Backend{API: 1, CanFUA: Native}, false, "FL0 FUA1 pwrite;EINVAL trim;EINVAL EINVAL"},
+		{"11", Backend{API: 2, Flush: true, CanFUA: Other}, false, "FL1 FUA1 pwrite;flush trim;flush flush"},
 		{"12", Backend{Flush: true, CanFUA: Failed}, false, "can_fua failed"},
 		{"12 flush", Backend{Flush: true, CanFlush: Failed}, false, "can_flush failed"},
-		{"12 readonly, can_fua is not asked", Backend{Flush: true, CanFUA: Failed}, true, "FL1 FUA0 EPERM EPERM fl"},
+		{"12 readonly, can_fua is not asked", Backend{Flush: true, CanFUA: Failed}, true, "FL1 FUA0 EPERM EPERM flush"},
 		{"12 readonly, can_flush is", Backend{CanFlush: Failed}, true, "can_flush failed"},
-		{"13", Backend{Flush: true, CanFUA: Native}, true, "FL1 FUA0 EPERM EPERM fl"},
-		{"13 can_write=0", Backend{Flush: true, CanWrite: No, CanFUA: Native}, false, "FL1 FUA0 EPERM EPERM fl"},
+		{"13", Backend{Flush: true, CanFUA: Native}, true, "FL1 FUA0 EPERM EPERM flush"},
+		{"13 can_write=0", Backend{Flush: true, CanWrite: No, CanFUA: Native}, false, "FL1 FUA0 EPERM EPERM flush"},
 		{"13 F=0", Backend{CanFUA: Native}, true, "FL0 FUA0 EPERM EPERM EINVAL"},
 		{"can_write fails", Backend{CanWrite: Failed}, false, "can_write failed"},
 	} {
@@ -97,26 +78,26 @@ var columns = []struct {
 // Each cell: advertised flush and fua, a write with FUA, a plain write, a
 // client's flush.
 func TestResolveFilterTable(t *testing.T) {
-	for mode, want := range map[FUAMode][6]string{
+	for mode, want := range map[Mode][6]string{
 		ModeNone: {
-			"FL0 FUA0 EINVAL w EINVAL", "FL1 FUA0 EINVAL w fl", "FL1 FUA0 EINVAL w fl",
-			"FL0 FUA0 EINVAL w EINVAL", "FL1 FUA0 EINVAL w fl", "FL0 FUA0 EINVAL w EINVAL",
+			"FL0 FUA0 EINVAL pwrite EINVAL", "FL1 FUA0 EINVAL pwrite flush", "FL1 FUA0 EINVAL pwrite flush",
+			"FL0 FUA0 EINVAL pwrite EINVAL", "FL1 FUA0 EINVAL pwrite flush", "FL0 FUA0 EINVAL pwrite EINVAL",
 		},
 		ModeEmulate: {
-			"refused", "FL1 FUA1 w;fl w fl", "FL1 FUA1 w;fl w fl", "refused", "FL1 FUA1 w;fl w fl", "refused",
+			"refused", "FL1 FUA1 pwrite;flush pwrite flush", "FL1 FUA1 pwrite;flush pwrite flush", "refused", "FL1 FUA1 pwrite;flush pwrite flush", "refused",
 		},
 		ModeNative: {
-			"refused", "refused", "FL1 FUA1 w;fl w fl", "FL0 FUA1 w;fl w EINVAL", "FL1 FUA1 w(fua) w fl", "FL0 FUA1 w(fua) w EINVAL",
+			"refused", "refused", "FL1 FUA1 pwrite;flush pwrite flush", "FL0 FUA1 pwrite;flush pwrite EINVAL", "FL1 FUA1 pwrite(fua) pwrite flush", "FL0 FUA1 pwrite(fua) pwrite EINVAL",
 		},
 		ModeForce: {
-			"refused", "refused", "FL1 FUA1 w;fl w;fl nop", "FL1 FUA1 w;fl w;fl nop", "FL1 FUA1 w(fua) w(fua) nop", "FL1 FUA1 w(fua) w(fua) nop",
+			"refused", "refused", "FL1 FUA1 pwrite;flush pwrite;flush nop", "FL1 FUA1 pwrite;flush pwrite;flush nop", "FL1 FUA1 pwrite(fua) pwrite(fua) nop", "FL1 FUA1 pwrite(fua) pwrite(fua) nop",
 		},
 		ModePass: {
-			"FL0 FUA0 EINVAL w EINVAL", "FL1 FUA0 EINVAL w fl", "FL1 FUA1 w;fl w fl",
-			"FL0 FUA1 w;fl w EINVAL", "FL1 FUA1 w(fua) w fl", "FL0 FUA1 w(fua) w EINVAL",
+			"FL0 FUA0 EINVAL pwrite EINVAL", "FL1 FUA0 EINVAL pwrite flush", "FL1 FUA1 pwrite;flush pwrite flush",
+			"FL0 FUA1 pwrite;flush pwrite EINVAL", "FL1 FUA1 pwrite(fua) pwrite flush", "FL0 FUA1 pwrite(fua) pwrite EINVAL",
 		},
 		ModeDiscard: {
-			"FL1 FUA1 w w nop", "FL1 FUA1 w w nop", "FL1 FUA1 w w nop", "FL1 FUA1 w w nop", "FL1 FUA1 w w nop", "FL1 FUA1 w w nop",
+			"FL1 FUA1 pwrite pwrite nop", "FL1 FUA1 pwrite pwrite nop", "FL1 FUA1 pwrite pwrite nop", "FL1 FUA1 pwrite pwrite nop", "FL1 FUA1 pwrite pwrite nop", "FL1 FUA1 pwrite pwrite nop",
 		},
 	} {
 		for i, column := range columns {
@@ -158,15 +139,15 @@ func TestResolveWriteZeroesWithFUA(t *testing.T) {
 		fast   bool
 		want   string
 	}{
-		{"native, zero works", native, Absent, devices.OK, false, "z(fua)"},
-		{"emulate, zero works", emulate, Absent, devices.OK, false, "z;fl"},
-		{"native, zero unsupported", native, Absent, devices.ENOTSUP, false, "w(fua);w(fua);w(fua)"},
-		{"emulate, zero unsupported", emulate, Absent, devices.ENOTSUP, false, "w;w;w;fl"},
-		{"native, zero fails", native, Absent, devices.EIO, false, "z(fua);EIO"},
-		{"emulate, zero fails: no flush", emulate, Absent, devices.EIO, false, "z;EIO"},
-		{"native, zero emulated", native, Emulate, devices.OK, false, "w(fua);w(fua);w(fua)"},
-		{"emulate, zero emulated", emulate, Emulate, devices.OK, false, "w;w;w;fl"},
-		{"fast, zero works", native, Absent, devices.OK, true, "z(fua)"},
+		{"native, zero works", native, Absent, devices.OK, false, "zero(fua)"},
+		{"emulate, zero works", emulate, Absent, devices.OK, false, "zero;flush"},
+		{"native, zero unsupported", native, Absent, devices.ENOTSUP, false, "pwrite(fua);pwrite(fua);pwrite(fua)"},
+		{"emulate, zero unsupported", emulate, Absent, devices.ENOTSUP, false, "pwrite;pwrite;pwrite;flush"},
+		{"native, zero fails", native, Absent, devices.EIO, false, "zero(fua);EIO"},
+		{"emulate, zero fails: no flush", emulate, Absent, devices.EIO, false, "zero;EIO"},
+		{"native, zero emulated", native, Emulate, devices.OK, false, "pwrite(fua);pwrite(fua);pwrite(fua)"},
+		{"emulate, zero emulated", emulate, Emulate, devices.OK, false, "pwrite;pwrite;pwrite;flush"},
+		{"fast, zero works", native, Absent, devices.OK, true, "zero(fua)"},
 		{"fast, zero unsupported", native, Absent, devices.ENOTSUP, true, "ENOTSUP"},
 		{"fast, zero emulated", emulate, Emulate, devices.OK, true, "ENOTSUP"},
 		{"zero not advertised", native, No, devices.OK, false, "EINVAL"},
@@ -208,18 +189,18 @@ func TestResolveTrimAndZero(t *testing.T) {
 
 // nbdkit refuses "none" although its manual lists it.
 func TestExplicitModeNoneIsTaken(t *testing.T) {
-	var modes []FUAMode
+	var modes []Mode
 	for _, s := range strings.Fields("none emulate native force pass discard") {
-		m, err := ParseFUAMode(s)
+		m, err := ParseMode(s)
 		if err != nil {
 			t.Error(err)
 		}
 		modes = append(modes, m)
 	}
-	if !slices.Equal(modes, []FUAMode{ModeNone, ModeEmulate, ModeNative, ModeForce, ModePass, ModeDiscard}) {
+	if !slices.Equal(modes, []Mode{ModeNone, ModeEmulate, ModeNative, ModeForce, ModePass, ModeDiscard}) {
 		t.Errorf("got %v", modes)
 	}
-	if _, err := ParseFUAMode("writeback"); err == nil {
+	if _, err := ParseMode("writeback"); err == nil {
 		t.Error("took any word")
 	}
 }

@@ -1,9 +1,10 @@
-package nbd
+package fua
 
 import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"nbdbench/devices"
 )
@@ -39,12 +40,12 @@ type Backend struct {
 	CanZero  Answer // absent: native if .zero exists, else emulate
 }
 
-// FUAMode is what nbdkit's fua filter is told to do.
-type FUAMode uint8
+// Mode is what nbdkit's fua filter is told to do.
+type Mode uint8
 
 // The modes. ModeAbsent is no filter.
 const (
-	ModeAbsent FUAMode = iota
+	ModeAbsent Mode = iota
 	ModeNone
 	ModeEmulate
 	ModeNative
@@ -53,26 +54,26 @@ const (
 	ModeDiscard
 )
 
-// fuaModes are the modes' names.
-var fuaModes = [...]string{
+// modes are the modes' names.
+var modes = [...]string{
 	ModeNone: "none", ModeEmulate: "emulate", ModeNative: "native", ModeForce: "force", ModePass: "pass", ModeDiscard: "discard",
 }
 
-// ParseFUAMode reads a mode's name. nbdkit refuses an explicit "none" for want
+// ParseMode reads a mode's name. nbdkit refuses an explicit "none" for want
 // of an else (filters/fua/fua.c), though its manual lists it; here it is taken.
-func ParseFUAMode(s string) (FUAMode, error) {
-	if m := slices.Index(fuaModes[:], s); m > int(ModeAbsent) {
-		return FUAMode(m), nil
+func ParseMode(s string) (Mode, error) {
+	if m := slices.Index(modes[:], s); m > int(ModeAbsent) {
+		return Mode(m), nil
 	}
 	return ModeAbsent, fmt.Errorf("unknown fuamode %q", s)
 }
 
-func (m FUAMode) String() string {
+func (m Mode) String() string {
 	switch {
 	case m == ModeAbsent:
 		return "absent"
-	case int(m) < len(fuaModes):
-		return fuaModes[m]
+	case int(m) < len(modes):
+		return modes[m]
 	default:
 		return fmt.Sprintf("fuamode(%d)", uint8(m))
 	}
@@ -92,6 +93,19 @@ const (
 	CallFlush
 )
 
+// calls are the calls' names, those of nbdkit's callbacks.
+var calls = [...]string{
+	CallWrite: "pwrite", CallWriteFUA: "pwrite(fua)", CallTrim: "trim", CallTrimFUA: "trim(fua)",
+	CallZero: "zero", CallZeroFUA: "zero(fua)", CallFlush: "flush",
+}
+
+func (c Call) String() string {
+	if int(c) < len(calls) {
+		return calls[c]
+	}
+	return fmt.Sprintf("call(%d)", uint8(c))
+}
+
 // fua is the same call with FUA.
 func (c Call) fua() Call { return c + 1 }
 
@@ -101,6 +115,21 @@ func (c Call) fua() Call { return c + 1 }
 type Action struct {
 	Calls []Call
 	Errno devices.Errno
+}
+
+// String prints the calls and the errno in order, "pwrite;flush"; "nop" is neither.
+func (a Action) String() string {
+	var words []string
+	for _, c := range a.Calls {
+		words = append(words, c.String())
+	}
+	if a.Errno != devices.OK {
+		words = append(words, a.Errno.String())
+	}
+	if len(words) == 0 {
+		return "nop"
+	}
+	return strings.Join(words, ";")
 }
 
 // Resolution is what one connection is promised and what becomes of its
@@ -122,7 +151,7 @@ type Resolution struct {
 // Resolve decides. It is a pure function: the decision that nbdkit makes in
 // server/plugins.c, server/backend.c and filters/fua/fua.c when a connection is
 // opened. An error refuses the connection.
-func Resolve(b Backend, mode FUAMode, readOnly bool) (Resolution, error) {
+func Resolve(b Backend, mode Mode, readOnly bool) (Resolution, error) {
 	canFlush, err := b.canFlush()
 	if err != nil {
 		return Resolution{}, err
@@ -189,7 +218,7 @@ func (b Backend) canFUA() (devices.FUASupport, error) {
 }
 
 // prepare is what the filter insists on.
-func (m FUAMode) prepare(canFlush bool, fua devices.FUASupport) error {
+func (m Mode) prepare(canFlush bool, fua devices.FUASupport) error {
 	switch {
 	case m == ModeEmulate && !canFlush:
 		return errors.New("fuamode emulate requires a backend that can flush")
@@ -202,9 +231,9 @@ func (m FUAMode) prepare(canFlush bool, fua devices.FUASupport) error {
 }
 
 // fakesFlush: the modes in which FLUSH is advertised and does nothing.
-func (m FUAMode) fakesFlush() bool { return m == ModeForce || m == ModeDiscard }
+func (m Mode) fakesFlush() bool { return m == ModeForce || m == ModeDiscard }
 
-func (m FUAMode) advertisesFUA(below devices.FUASupport) bool {
+func (m Mode) advertisesFUA(below devices.FUASupport) bool {
 	switch m {
 	case ModeNone:
 		return false
@@ -216,7 +245,7 @@ func (m FUAMode) advertisesFUA(below devices.FUASupport) bool {
 }
 
 // below is how FUA is served under the filter.
-func (m FUAMode) below(fua devices.FUASupport) devices.FUASupport {
+func (m Mode) below(fua devices.FUASupport) devices.FUASupport {
 	if m == ModeEmulate {
 		return devices.FUAEmulate
 	}
@@ -243,7 +272,7 @@ func (r *Resolution) trimAndZero(b Backend, writable bool) error {
 	return nil
 }
 
-func (r *Resolution) actions(writable bool, mode FUAMode, canFlush bool) {
+func (r *Resolution) actions(writable bool, mode Mode, canFlush bool) {
 	r.Write, r.WriteFUA = Action{Calls: []Call{CallWrite}}, r.durable(CallWrite)
 	r.TrimFUA = r.durable(CallTrim)
 	switch {
