@@ -84,8 +84,8 @@ fuzz: ## every fuzz target, for FUZZTIME each
 hostile: ## a million broken exchanges in the protocol's engines
 	NBDBENCH_EXCHANGES=1000000 $(GO) test -v -count 1 -run BrokenExchanges ./nbd
 
-attack: ## hostile clients against the real program, 100,000 exchanges of each kind
-	$(GO) test -v -count 1 -timeout 0 ./internal/attack -attack.exchanges 100000 -attack.connects 50000 -attack.reads 3000000
+attack: ## hostile clients and servers, and 500 kills, against the real program
+	$(GO) test -v -count 1 -timeout 0 ./internal/attack -attack.exchanges 100000 -attack.connects 50000 -attack.reads 3000000 -attack.kills 500
 
 soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
 	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd
