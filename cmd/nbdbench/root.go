@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -125,10 +126,11 @@ power cut loses, which is measured on the simulated device, not assumed.
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use: "nbdbench", Short: "Simulate block devices over NBD and compare FUA strategies", Long: rootHelp,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Version: bench.Version(),
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate(versionLine(bench.Tool()) + "\n")
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -186,10 +188,23 @@ func fromEnvironment(flags *pflag.FlagSet) (err error) {
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Long: `Print the version, or the source revision that the program was built from, the
+version of Go, and the platform, in one line. nbdbench --version does the same.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			tool := bench.Tool()
-			_, err := fmt.Fprintf(c.OutOrStdout(), "nbdbench %s %s\n", tool.Version, tool.Go)
+			_, err := fmt.Fprintln(c.OutOrStdout(), versionLine(bench.Tool()))
 			return err
 		},
 	}
+}
+
+// versionLine names a build: its tag if it has one, else its revision.
+func versionLine(t results.Tool) string {
+	line := "nbdbench " + t.Version
+	switch {
+	case t.Revision != "" && t.Modified:
+		line += " (" + t.Revision + ", modified)"
+	case t.Revision != "":
+		line += " (" + t.Revision + ")"
+	}
+	return line + " " + t.Go + " " + runtime.GOOS + "/" + runtime.GOARCH
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/bench"
 	"nbdbench/nbd/kernel"
+	"nbdbench/results"
 	"nbdbench/workloads"
 )
 
@@ -204,8 +206,18 @@ func TestCompletionIsAScriptForTheShell(t *testing.T) {
 
 func TestVersionIsOneLine(t *testing.T) {
 	tool := bench.Tool()
-	if got, want := must(t, "version"), "nbdbench "+tool.Version+" "+tool.Go+"\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	want := "nbdbench " + tool.Version + " " + tool.Go + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"
+	for _, arg := range []string{"version", "--version"} {
+		if got := must(t, arg); got != want { // a test is built without a revision
+			t.Errorf("%s: got %q, want %q", arg, got, want)
+		}
+	}
+}
+
+func TestVersionNamesTheRevision(t *testing.T) {
+	tool := results.Tool{Version: "devel", Go: "go1.26", Revision: "0123abc", Modified: true}
+	if got, want := versionLine(tool), "nbdbench devel (0123abc, modified) go1.26 "; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q first", got, want)
 	}
 }
 
