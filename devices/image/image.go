@@ -21,6 +21,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -169,6 +170,13 @@ func (m *Media) Lost(off, n uint64) bool {
 // zeroPiece is how many zeros are written at a time where a file has no holes.
 const zeroPiece = 1 << 20
 
+// zeroPages returns zeros that begin on a page. Linux copies a write into its page
+// cache up to the first page of the source that is not resident, and a kill can end
+// the write there: with zeros from anywhere in memory, in the middle of a sector.
+var zeroPages = sync.OnceValues(func() ([]byte, error) {
+	return unix.Mmap(-1, 0, zeroPiece, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+})
+
 func (m *Media) zero(off, n uint64) error {
 	err := unix.Fallocate(int(m.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(off), int64(n))
 	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
@@ -180,7 +188,10 @@ func (m *Media) zero(off, n uint64) error {
 // provision writes zeros: "Request types", WRITE_ZEROES with NO_HOLE. Space that is only reserved for them, as by fallocate,
 // could not be told from a hole later.
 func (m *Media) provision(off, n uint64) error {
-	zeros := make([]byte, min(n, zeroPiece))
+	zeros, err := zeroPages()
+	if err != nil {
+		return err
+	}
 	for n > 0 {
 		k := min(n, zeroPiece)
 		if _, err := m.file.WriteAt(zeros[:k], int64(off)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -266,5 +267,16 @@ func TestTheFileHasTheWriteWhenItIsSynced(t *testing.T) {
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A kill in the middle of zeros must not leave a part of a sector.
+func TestZerosBeginOnAPage(t *testing.T) {
+	z, err := zeroPages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := uintptr(unsafe.Pointer(&z[0])); at%uintptr(os.Getpagesize()) != 0 || len(z) != zeroPiece {
+		t.Errorf("%d zeros at %#x, expected a page", len(z), at)
 	}
 }
