@@ -222,7 +222,8 @@ func (c client) isInterrupted(t *testing.T) {
 		s, uri := meet(t, deed(t, name))
 		dir := filepath.Join(c.dir, strings.ReplaceAll(name, " ", "-"))
 		args := []string{"run", "--target", uri, "--destroy", "--workload", "sync-4k", "--strategy", "pass", "--duration", "1h", "--timeout", "1h", "--output", dir}
-		p := exec.Command(c.program, args...)
+		// Under nohup the test and what it starts ignore SIGHUP.
+		p := exec.Command("env", append([]string{"--default-signal=HUP", c.program}, args...)...)
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
