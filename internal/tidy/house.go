@@ -13,6 +13,7 @@ var House = Rules{
 		"internal/testcerts":       0,
 		"internal/vm":              0,
 		"internal/conf":            1,
+		"internal/target":          1, // starts programs by internal/fork, and knows no protocol
 		"devices":                  2,
 		"devices/ssd/ftl":          2,
 		"devices/empirical":        3,
@@ -55,6 +56,7 @@ var House = Rules{
 		"internal/interop/kernel/":   "drives a kernel, and real-time devices below it",
 		"internal/vm/":               "runs a virtual machine",
 		"internal/fork/":             "starts programs",
+		"internal/target/":           "starts servers, and waits for them",
 		"internal/bench/attach.go":   "serves what it attaches",
 		"nbd/kernel/":                "blocking system calls on worker threads",
 		"nbd/attend.go":              "socket shell of the client: one thread for its plain sockets",
