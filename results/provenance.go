@@ -67,6 +67,10 @@ type Target struct {
 	URI   string   `json:"uri"` // without a password
 	Size  uint64   `json:"size_bytes"`
 	Flags []string `json:"flags"` // transmission flags, as it sent them
+	// Server is the version of nbdkit where the run started it, and CanFUA what its
+	// plugin's can_fua comes to: none, emulate or native. Empty for other targets.
+	Server string `json:"server,omitempty"`
+	CanFUA string `json:"can_fua,omitempty"`
 }
 
 // ReadDocument reads the document of a run directory, or of a file, without the

@@ -46,6 +46,11 @@ Strategies, and who makes a durable write durable:
 Virtual time is exact and reproducible: the same version, plan and seed give the
 same bytes. --clock real runs the same over a Unix socket, held to the wall
 clock. --target drives somebody else's NBD server and overwrites what is on it.
+--nbdkit 'file ./disk.img' starts nbdkit with that plugin for each strategy, with its
+fua filter; native and force over a plugin whose can_fua is EMULATE are unsupported.
+--target-command 'CMD' starts any server: CMD listens at $unixsocket, stays in the
+foreground, and serves native, emulate, force or discard if it uses $strategy or
+$fuamode. Each run has a server of its own, which is stopped at its end.
 --via kernel goes through Linux's own client, as /dev/nbdN: the table says what the
 kernel sent for each commit, by the server's count.
 
@@ -69,6 +74,7 @@ const gcPercent = 400
 type runFlags struct {
 	devices, workloads, strategies []string
 	clock, link, target, via       string
+	nbdkit, targetCommand          string
 	queueDepth, connections        uint32
 	rate, arrival                  string
 	commits                        uint64
@@ -99,6 +105,8 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
 	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way")
 	fl.StringVar(&f.target, "target", "", "the NBD URI of an external server, in place of --device")
+	fl.StringVar(&f.nbdkit, "nbdkit", "", "nbdkit's plugin with its filters and parameters, started for each strategy, in place of --device")
+	fl.StringVar(&f.targetCommand, "target-command", "", "a shell command that starts a server at $unixsocket, with $strategy and $fuamode, in place of --device")
 	targetTLS(fl, &f.tls)
 	fl.StringVar(&f.via, "via", bench.ViaUserspace, "userspace: our own NBD client; kernel: the kernel's, as /dev/nbdN, in real time")
 	fl.Uint32Var(&f.queueDepth, "queue-depth", 0, "transactions at once; 0 is the workload's own")
@@ -216,6 +224,11 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 		}
 	}
 	set("target", func() error { p.UseTarget(f.target); return nil })
+	set("nbdkit", func() error { p.UseNbdkit(f.nbdkit); return one("nbdkit", f.nbdkit, given("target")) })
+	set("target-command", func() error {
+		p.UseTargetCommand(f.targetCommand)
+		return one("target-command", f.targetCommand, given("target") || given("nbdkit"))
+	})
 	set("via", func() error { p.UseVia(f.via); return nil })
 	set("clock", func() error { p.UseClock(f.clock); return nil })
 	set("device", func() error { p.UseDevices(f.devices); return nil })
@@ -248,6 +261,17 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	return err
 }
 
+// one refuses a target that is one of several, or none.
+func one(name, value string, another bool) error {
+	switch {
+	case another:
+		return fmt.Errorf("expected one of --target, --nbdkit and --target-command, got %s, too", name)
+	case value == "":
+		return errors.New("expected how a server is started, got nothing")
+	}
+	return nil
+}
+
 // positive refuses a bound of nothing, which would be no bound.
 func positive(d time.Duration) error {
 	if d <= 0 {
@@ -265,11 +289,11 @@ func refs(names []string) (out []workloads.Ref) {
 
 // check refuses what must not or cannot be run, before anything is.
 func (f *runFlags) check(ctx context.Context, p *bench.Plan) error {
-	if p.Target != "" && !f.destroy {
-		return usage("%s", p.WouldOverwrite(ctx))
-	}
 	if _, err := p.Cells(); err != nil {
 		return &exitError{exitUsage, err}
+	}
+	if what := p.WouldOverwrite(ctx); what != "" && !f.destroy {
+		return usage("%s", what)
 	}
 	return nil
 }

@@ -33,19 +33,23 @@ const (
 
 // Plan is a benchmark. Its zero value is not one: see Default.
 type Plan struct {
-	Devices     []string        `yaml:"devices" json:"devices,omitempty"`
-	Workloads   []workloads.Ref `yaml:"workloads" json:"-"`
-	Strategies  []string        `yaml:"strategies" json:"strategies"`
-	Clock       string          `yaml:"clock" json:"clock"` // virtual or real
-	Link        Link            `yaml:"link" json:"link"`
-	Target      string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
-	TLS         nbd.TLSFiles    `yaml:"-" json:"-"`                     // for a target of nbds://
-	Via         string          `yaml:"via" json:"via,omitempty"`       // ViaUserspace if empty, or ViaKernel
-	QueueDepth  uint32          `yaml:"queue_depth" json:"queue_depth,omitempty"`
-	Connections uint32          `yaml:"connections" json:"connections"`
-	Rate        units.Rate      `yaml:"rate" json:"rate,omitempty"`
-	Arrival     string          `yaml:"arrival" json:"arrival,omitempty"`
-	Commits     uint64          `yaml:"commits" json:"commits,omitempty"`
+	Devices    []string        `yaml:"devices" json:"devices,omitempty"`
+	Workloads  []workloads.Ref `yaml:"workloads" json:"-"`
+	Strategies []string        `yaml:"strategies" json:"strategies"`
+	Clock      string          `yaml:"clock" json:"clock"` // virtual or real
+	Link       Link            `yaml:"link" json:"link"`
+	Target     string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
+	// Nbdkit are nbdkit's arguments, and TargetCommand is a shell command: each, in
+	// place of devices, starts the server that is driven, for each run.
+	Nbdkit        string       `yaml:"nbdkit" json:"nbdkit,omitempty"`
+	TargetCommand string       `yaml:"target_command" json:"target_command,omitempty"`
+	TLS           nbd.TLSFiles `yaml:"-" json:"-"`               // for a target of nbds://
+	Via           string       `yaml:"via" json:"via,omitempty"` // ViaUserspace if empty, or ViaKernel
+	QueueDepth    uint32       `yaml:"queue_depth" json:"queue_depth,omitempty"`
+	Connections   uint32       `yaml:"connections" json:"connections"`
+	Rate          units.Rate   `yaml:"rate" json:"rate,omitempty"`
+	Arrival       string       `yaml:"arrival" json:"arrival,omitempty"`
+	Commits       uint64       `yaml:"commits" json:"commits,omitempty"`
 	// Duration is how long commits may become due; Warmup comes before it.
 	Duration time.Duration `yaml:"duration" json:"duration_ns,omitempty"`
 	Warmup   Warmup        `yaml:"warmup" json:"warmup"`
@@ -125,8 +129,8 @@ func Load(file string) (Plan, error) {
 	// set first, and the file is read over them.
 	said := p
 	p = Default()
-	if said.Target != "" {
-		p.UseTarget(said.Target)
+	if said.external() {
+		p.useExternal()
 	}
 	if doc.Has("via") {
 		p.UseVia(said.Via)
@@ -160,10 +164,8 @@ func TargetStrategies() []string { return []string{"pass", "none", "none-unsafe"
 // Cells.
 func (p *Plan) Validate() error {
 	switch {
-	case len(p.Devices) == 0 && p.Target == "":
+	case len(p.Devices) == 0 && !p.external():
 		return conf.At("devices", "expected at least one device, or a target")
-	case len(p.Devices) > 0 && p.Target != "":
-		return conf.At("target", "expected devices or a target, got both")
 	case len(p.Workloads) == 0:
 		return conf.At("workloads", "expected at least one workload")
 	case len(p.Strategies) == 0:
@@ -172,16 +174,10 @@ func (p *Plan) Validate() error {
 		return conf.At("clock", "expected virtual or real, got %q", p.Clock)
 	case p.Via != "" && p.Via != ViaUserspace && p.Via != ViaKernel:
 		return conf.At("via", "expected userspace or kernel, got %q", p.Via)
-	case p.Via == ViaKernel && p.Target != "":
-		return conf.At("via", "expected userspace for a target, of which it cannot be counted what the kernel sends; nbdbench attach %s and a benchmark of files", p.Target)
 	case p.Via == ViaKernel && p.Clock == "virtual":
 		return conf.At("clock", "expected real, got virtual: the kernel has a clock of its own")
 	case p.Via == ViaKernel && p.Connections > kernel.MaxConnections:
 		return conf.At("connections", "expected at most %d through the kernel, got %d", kernel.MaxConnections, p.Connections)
-	case p.Clock == "virtual" && p.Target != "":
-		return conf.At("clock", "expected real for a target, got virtual")
-	case p.Target != "" && !isURI(p.Target):
-		return conf.At("target", "expected an NBD URI such as nbd://localhost:10809, got %q", p.Target)
 	case p.Runs < 1 || p.Runs > MaxRuns:
 		return conf.At("runs", "expected 1 to %d, got %d", MaxRuns, p.Runs)
 	case p.Cuts < 0 || p.Cuts > MaxCuts:
@@ -199,10 +195,12 @@ func (p *Plan) Validate() error {
 	case !slices.Contains(results.DecideNames(), p.Decide):
 		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}
-	if err := p.validateBounds(); err != nil {
-		return err
+	for _, check := range []func() error{p.validateTarget, p.validateBounds, p.validateNames} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	return p.validateNames()
+	return nil
 }
 
 // validateBounds checks what bounds the runs.
@@ -305,7 +303,7 @@ func (p *Plan) Cells() ([]Cell, error) {
 	}
 	var cells []Cell
 	for d, prof := range profiles {
-		device := targetName
+		device := p.targetID()
 		if prof != nil {
 			device = prof.Name
 		}
@@ -328,7 +326,7 @@ func (p *Plan) Cells() ([]Cell, error) {
 
 // profiles opens the plan's devices; a target is one nil profile.
 func (p *Plan) profiles() ([]*catalog.Profile, error) {
-	if p.Target != "" {
+	if p.external() {
 		return []*catalog.Profile{nil}, nil
 	}
 	var out []*catalog.Profile

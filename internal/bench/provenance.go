@@ -12,6 +12,7 @@ import (
 
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/target"
 	"nbdbench/nbd"
 	"nbdbench/results"
 	"nbdbench/workloads"
@@ -28,6 +29,9 @@ type provenance struct {
 	devices, workloads map[string]*results.Stored
 
 	target *results.Target // as it was met; one run at a time writes it
+	// promises are what nbdkit's plugin says of itself, and server is its version.
+	promises *target.Promises
+	server   string
 }
 
 // openDevice opens device i of the plan.
@@ -64,7 +68,7 @@ func (p *Plan) openWorkload(i int) (base, w workloads.Profile, err error) {
 func (p *Plan) remember(profiles []*catalog.Profile, names []string) (devices, loads []string, err error) {
 	p.kept.devices, p.kept.workloads = map[string]*results.Stored{}, map[string]*results.Stored{}
 	for i, prof := range profiles {
-		label := targetName
+		label := p.targetLabel()
 		if prof != nil {
 			if label, err = p.rememberDevice(i, prof); err != nil {
 				return nil, nil, fmt.Errorf("device %s: %w", prof.Name, err)
@@ -81,9 +85,6 @@ func (p *Plan) remember(profiles []*catalog.Profile, names []string) (devices, l
 	}
 	return devices, loads, nil
 }
-
-// targetName is what a server that is not ours is called.
-const targetName = "target"
 
 func (p *Plan) rememberDevice(i int, prof *catalog.Profile) (label string, err error) {
 	from := ""
@@ -119,7 +120,14 @@ func (p *Plan) rememberWorkload(i int, name string) (label string, err error) {
 
 // saw notes what the plan's target says about itself.
 func (p *Plan) saw(u nbd.URI, x nbd.ExportInfo) {
-	p.kept.target = &results.Target{URI: u.String(), Size: x.Size, Flags: flagNames(x.Flags)}
+	t := &results.Target{URI: u.String(), Size: x.Size, Flags: flagNames(x.Flags), Server: p.kept.server}
+	if p.starts() {
+		t.URI = startedURI
+	}
+	if p.kept.promises != nil {
+		t.CanFUA = strings.ToLower(p.kept.promises.FUA.String())
+	}
+	p.kept.target = t
 }
 
 // transmissionFlags are the names of flags in the order of their bits, as the

@@ -43,7 +43,7 @@ func host() *results.Host {
 // own, that socket's round trip.
 func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
 	h := begun(host())
-	if p.Target != "" {
+	if p.external() {
 		return h, nil
 	}
 	d, err := RoundTrip(ctx)
@@ -112,11 +112,7 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 	o := outcome{task: t}
 	seed := p.seedOf(t.run)
 	if c.Profile == nil {
-		if !clientOnly(c.Strategy.Name) {
-			o.err = &layer.Unsupported{Reason: "how FUA is served is the target's choice: compare pass, none and none-unsafe"}
-			return o
-		}
-		o.drive(ctx, p, c, seed, nil)
+		o.driveTarget(ctx, p, c, seed)
 		return o
 	}
 	s, err := listen(c, seed)
@@ -127,24 +123,16 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 	if p.Via == ViaKernel {
 		o.driveKernel(ctx, p, c, seed, s)
 	} else {
-		o.drive(ctx, p, c, seed, s)
+		o.drive(ctx, p, c, seed, s, s.uri)
 	}
 	o.late = s.server.Lateness()
 	o.err = errors.Join(o.err, s.close())
 	return o
 }
 
-// drive is the client half: it connects to the socket, or to the plan's target,
-// and runs the workload.
-func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket) {
-	uri, err := nbd.ParseURI(p.Target)
-	if s != nil {
-		uri, err = s.uri, nil
-	}
-	if err != nil {
-		o.err = err
-		return
-	}
+// drive is the client half: it connects to uri, that of the socket or of a target
+// if s is nil, and runs the workload.
+func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, uri nbd.URI) {
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		o.err = err
@@ -166,9 +154,14 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	if s == nil {
 		p.saw(uri, dialed.Multi[0].Export())
 	}
-	if c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn {
+	if o.connected != nil {
+		o.err = o.connected()
+	}
+	switch {
+	case o.err != nil:
+	case c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn:
 		o.err = &layer.Unsupported{Reason: "the target does not advertise multi-conn: a FLUSH would not cover other connections"}
-	} else {
+	default:
 		o.export = advertised(dialed.Info())
 		o.measure(ctx, p, c, seed, s, real, dialed.Multi)
 	}

@@ -24,7 +24,7 @@ func Rerun(doc *results.Run) (Plan, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.Target == "" && doc.Devices == nil || doc.Workloads == nil {
+	if !p.external() && doc.Devices == nil || doc.Workloads == nil {
 		return p, located.Errorf("", "expected the profiles beside it, as devices and workloads; a document without them was made by an earlier version, and its plan is run again from a file or flags")
 	}
 	if _, err := p.Cells(); err != nil {

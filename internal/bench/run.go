@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type outcome struct {
 	err    error
 
 	abandoned bool // a target's requests were in flight at its end
+
+	connected func() error // called once all connections are there; nil is nothing
 }
 
 // Run runs the plan and returns its document. When ctx ends, runs in progress
@@ -53,6 +56,9 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 		if doc.Host, err = measuredHost(ctx, p); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.askNbdkit(ctx); err != nil {
+		return nil, err
 	}
 	doc.Decide = p.Decide
 	if err := measureCells(ctx, p, cells, doc, progress); err != nil {
@@ -127,10 +133,14 @@ func Version() string {
 var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?$`)
 
 func cellConfig(p *Plan, c *Cell) results.CellConfig {
+	who := c.Strategy.WhoDurable
+	if c.Profile == nil {
+		who = cmp.Or(p.whoDurable(c.Strategy.Name), who)
+	}
 	return results.CellConfig{
 		ID: c.ID, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
 		Clock: p.Clock, Link: linkName(p), QueueDepth: int(max(c.Workload.QueueDepth, 1)), Connections: int(p.Connections),
-		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: c.Strategy.WhoDurable,
+		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: who,
 		Arrival: string(c.Workload.Arrival), Settled: c.Settled, Unsettled: c.Unsettled, Warmup: c.Warmup,
 		Parallelism: p.doubtful(c),
 	}

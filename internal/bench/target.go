@@ -50,7 +50,27 @@ func (p *Plan) UseVia(via string) {
 
 // UseTarget has the plan drive an external server in place of devices.
 func (p *Plan) UseTarget(uri string) {
-	p.Target, p.Devices, p.Strategies = uri, nil, TargetStrategies()
+	p.useExternal()
+	p.Target = uri
+}
+
+// UseNbdkit has the plan drive nbdkit with these arguments in place of devices.
+func (p *Plan) UseNbdkit(args string) {
+	p.useExternal()
+	p.Nbdkit = args
+}
+
+// UseTargetCommand has the plan drive the server that a shell command starts, in
+// place of devices.
+func (p *Plan) UseTargetCommand(command string) {
+	p.useExternal()
+	p.TargetCommand = command
+}
+
+// useExternal sets the defaults of a plan for a server that is not ours.
+func (p *Plan) useExternal() {
+	p.Target, p.Nbdkit, p.TargetCommand = "", "", ""
+	p.Devices, p.Strategies = nil, TargetStrategies()
 	p.UseClock("real")
 }
 
@@ -76,8 +96,17 @@ func dialer(u nbd.URI, files *nbd.TLSFiles, timeout time.Duration) (d nbd.Dialer
 	return d, err
 }
 
-// WouldOverwrite says what a run against the plan's target would do to it.
+// WouldOverwrite says what a run against the plan's target would do to it; empty if
+// the plan has none.
 func (p *Plan) WouldOverwrite(ctx context.Context) string {
+	switch {
+	case p.Nbdkit != "":
+		return fmt.Sprintf("--nbdkit: this would start nbdkit %s and overwrite what it serves; give --destroy to allow it", p.Nbdkit)
+	case p.TargetCommand != "":
+		return fmt.Sprintf("--target-command: this would run %s and overwrite what it serves; give --destroy to allow it", p.TargetCommand)
+	case p.Target == "":
+		return ""
+	}
 	u, err := nbd.ParseURI(p.Target)
 	if err != nil {
 		return fmt.Sprintf("--target: %v", err)
