@@ -15,6 +15,8 @@
 //	load         fio                    verified random writes with flushes, 16 in flight
 //	targets      nbdkit, qemu-nbd,      nbdbench run --target: what crosses the wire under each strategy,
 //	             nbd-server             and that nothing does without --destroy
+//	started      nbdkit, qemu-nbd       nbdbench run --nbdkit and --target-command: what each strategy asks of
+//	                                    the plugin, what is unsupported, how a server fails, and what is left
 //	decisions    nbdkit                 fua.Resolve decides as nbdkit and its fua filter do
 //	differential nbdkit                 our server does as nbdkit does, call by call and errno by errno
 //	many         nbdbench itself        ten thousand connections

@@ -135,9 +135,22 @@ func (n *Nbdkit) Server(strategy string) Server {
 	return n.server(filters, last)
 }
 
-// Asking is nbdkit as it writes to logFile, for each connection, what Promises reads.
+// Asking is nbdkit as it writes to logFile, for each connection, what ReadPromises
+// reads. A log filter of the user's stays away: nbdkit loads a filter once, and ends
+// with an error where it is there twice.
 func (n *Nbdkit) Asking(logFile string) Server {
-	return n.server([]string{"--filter=log"}, []string{"logfile=" + logFile})
+	var words []string
+	for i := 0; i < len(n.words); i++ {
+		switch w := n.words[i]; {
+		case w == "--filter=log":
+		case w == "--filter" && i+1 < len(n.words) && n.words[i+1] == "log":
+			i++
+		default:
+			words = append(words, w)
+		}
+	}
+	asked := Nbdkit{words: words}
+	return asked.server([]string{"--filter=log"}, []string{"logfile=" + logFile})
 }
 
 func (n *Nbdkit) server(filters, last []string) Server {

@@ -26,9 +26,14 @@ func TestNbdkitsCommandLineIsThatOfTheStrategy(t *testing.T) {
 			t.Errorf("%s: %s, want %s", strategy, got, want)
 		}
 	}
-	want := "nbdkit|-f|--exit-with-parent|-U|/s|-P|/p|--filter=log|" + user + "|logfile=/log"
-	if got := strings.Join(n.Asking("/log").args("/s", "/p"), "|"); got != want {
-		t.Errorf("asking: %s, want %s", got, want)
+	for _, logged := range []string{"", "--filter=log ", "--filter log "} {
+		if n, err = ParseNbdkit(logged + n.text); err != nil {
+			t.Fatal(err)
+		}
+		want := "nbdkit|-f|--exit-with-parent|-U|/s|-P|/p|--filter=log|" + user + "|logfile=/log"
+		if got := strings.Join(n.Asking("/log").args("/s", "/p"), "|"); got != want {
+			t.Errorf("asking: %s, want %s", got, want)
+		}
 	}
 }
 
