@@ -1,0 +1,141 @@
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nbdbench/internal/bench"
+	"nbdbench/results"
+	"nbdbench/workloads"
+)
+
+// plainWrites is a workload of writes that are not durable by themselves, as fio's
+// nbd engine sends them: it knows no FUA. Under force and discard that is the same to
+// the plugin.
+const plainWrites = "name: plain-4k\ntransaction: [{op: write, size: 4k}]\n"
+
+// timed are medians of a run, in ns.
+type timed struct{ write, flush float64 }
+
+// ourTimes measures one run of a strategy on a nbdkit of its own.
+func ourTimes(t *testing.T, plugin, strategy, workload string) timed {
+	t.Helper()
+	p := bench.Default()
+	p.UseNbdkit(plugin)
+	p.Workloads, p.Strategies = []workloads.Ref{{Name: workload}}, []string{strategy}
+	p.Runs, p.MoreRuns = 1, false
+	p.UseDuration(time.Second)
+	p.Warmup = bench.Warmup(100 * time.Millisecond)
+	doc, err := bench.Run(context.Background(), &p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := doc.Cells[0]
+	if c.Ops == nil || c.Ops.Write == nil || c.Ops.Write.P50 == nil {
+		t.Fatalf("%s is %s: %s; no writes", c.ID, c.Status, c.Reason)
+	}
+	out := timed{write: p50(c.Ops.Write)}
+	if c.Ops.Flush != nil {
+		out.flush = p50(c.Ops.Flush)
+	}
+	return out
+}
+
+func p50(l *results.Latency) float64 {
+	if l.P50 == nil {
+		return math.NaN()
+	}
+	return float64(*l.P50)
+}
+
+// fioTimes measures the same with fio on a nbdkit that was started alike, for the
+// one second that is the least bound in time that fio keeps.
+func fioTimes(t *testing.T, plugin []string, strategy string) (out timed) {
+	t.Helper()
+	args := append([]string{"--filter=fua"}, plugin...)
+	more := []string{}
+	if strategy == "none" {
+		more = append(more, "--fsync=1")
+	} else {
+		args = append(args, "fuamode="+strategy)
+	}
+	uri, server := nbdkit(t, args...)
+	defer server.stop()
+	text := must(t, t.TempDir(), append([]string{"fio", "--name=w", "--ioengine=nbd", "--uri=" + uri, "--rw=write", "--bs=4k", "--iodepth=1",
+		"--time_based", "--runtime=1", "--size=64m", "--percentile_list=50", "--output-format=json"}, more...)...)
+	type latency struct{ Percentile map[string]float64 }
+	var d struct {
+		Jobs []struct {
+			Write struct {
+				Lat latency `json:"clat_ns"`
+			}
+			Sync struct {
+				Lat latency `json:"lat_ns"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text[strings.IndexByte(text, '{'):]), &d); err != nil {
+		t.Fatal(err)
+	}
+	return timed{d.Jobs[0].Write.Lat.Percentile["50.000000"], d.Jobs[0].Sync.Lat.Percentile["50.000000"]}
+}
+
+// TestLatenciesUnderNbdkitAreThoseOfFio: medians of 11 runs, in turn with fio on the
+// same plugin under the same fuamode.
+func TestLatenciesUnderNbdkitAreThoseOfFio(t *testing.T) {
+	if os.Getenv("NBDBENCH_TIMING") != "1" {
+		t.Skip("this is about time, which takes a machine with nothing else to do: set NBDBENCH_TIMING=1")
+	}
+	needHost(t, "nbdkit")
+	need(t, "fio")
+	plain := filepath.Join(t.TempDir(), "plain.yaml")
+	if err := os.WriteFile(plain, []byte(plainWrites), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	workload := map[string]string{"none": "sync-4k", "force": plain, "discard": plain}
+	for _, plugin := range [][]string{{"memory", "64M"}, {"file", rawFile(t)}} {
+		t.Run(plugin[0], func(t *testing.T) {
+			ours, theirs := map[string][]timed{}, map[string][]timed{}
+			for range 11 {
+				for _, strategy := range []string{"none", "force", "discard"} {
+					ours[strategy] = append(ours[strategy], ourTimes(t, strings.Join(plugin, " "), strategy, workload[strategy]))
+					theirs[strategy] = append(theirs[strategy], fioTimes(t, plugin, strategy))
+				}
+			}
+			write, flush := func(m timed) float64 { return m.write }, func(m timed) float64 { return m.flush }
+			alike(t, "ops.write under none", ours["none"], theirs["none"], write)
+			alike(t, "ops.flush under none", ours["none"], theirs["none"], flush)
+			alike(t, "ops.write under force", ours["force"], theirs["force"], write)
+			alike(t, "ops.write under discard", ours["discard"], theirs["discard"], write)
+		})
+	}
+}
+
+// alike compares the medians of what both measured.
+func alike(t *testing.T, what string, ours, theirs []timed, of func(timed) float64) {
+	t.Helper()
+	median := func(all []timed) float64 {
+		var v []float64
+		for _, m := range all {
+			v = append(v, of(m))
+		}
+		slices.Sort(v)
+		return v[len(v)/2]
+	}
+	a, b := median(ours), median(theirs)
+	var paired []float64
+	for i := range ours {
+		paired = append(paired, of(ours[i])/of(theirs[i]))
+	}
+	t.Logf("%s, p50: nbdbench %.0f ns, fio %.0f ns, ratio %.3f; ratio of pairs %v", what, a, b, a/b, spread(paired))
+	if !(math.Abs(a/b-1) <= 0.05) {
+		t.Errorf("%s: p50 is %.3f of fio's, want within 5%%", what, a/b)
+	}
+}
