@@ -141,11 +141,29 @@ type Resolution struct {
 	TrimFUA         Action
 	FlushAction     Action
 
-	fua     devices.FUASupport // what writes and trims get below the filter
-	force   bool
-	discard bool
-	flush   bool // .flush exists
-	zero    Answer
+	trim              Action // TRIM without FUA
+	zeroes, zeroesFUA Action // WRITE_ZEROES whose .zero succeeds
+
+	fua      devices.FUASupport // what writes and trims get below the filter
+	force    bool
+	discard  bool
+	flush    bool // .flush exists
+	flagless bool // API version 1: .zero does not know FAST_ZERO
+	zero     Answer
+}
+
+// Level is how a command with FUA is served: FUANone where FUA is not advertised,
+// FUAEmulate where a flush follows, FUANative where the call has the flag. It is
+// also FUANative under ModeDiscard, which says so and drops the flag.
+func (r *Resolution) Level() devices.FUASupport {
+	switch {
+	case !r.FUA:
+		return devices.FUANone
+	case r.discard:
+		return devices.FUANative
+	default:
+		return max(r.fua, devices.FUAEmulate)
+	}
 }
 
 // Resolve decides. It is a pure function: the decision that nbdkit makes in
@@ -169,13 +187,13 @@ func Resolve(b Backend, mode Mode, readOnly bool) (Resolution, error) {
 			return Resolution{}, err
 		}
 	}
-	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush}
+	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush, flagless: b.API == 1}
 	if err := r.trimAndZero(b, writable); err != nil {
 		return Resolution{}, err
 	}
 	r.FUA = writable && mode.advertisesFUA(fua)
 	r.fua, r.force, r.discard = mode.below(fua), mode == ModeForce, mode == ModeDiscard
-	r.actions(writable, mode, canFlush)
+	r.actions(b, mode, canFlush)
 	return r, nil
 }
 
@@ -261,6 +279,9 @@ func (r *Resolution) trimAndZero(b Backend, writable bool) error {
 			r.zero = Native
 		}
 	}
+	if r.zero == Native && !b.Zero {
+		r.zero = Emulate // there is nothing to try
+	}
 	if !writable {
 		return nil
 	}
@@ -272,16 +293,10 @@ func (r *Resolution) trimAndZero(b Backend, writable bool) error {
 	return nil
 }
 
-func (r *Resolution) actions(writable bool, mode Mode, canFlush bool) {
-	r.Write, r.WriteFUA = Action{Calls: []Call{CallWrite}}, r.durable(CallWrite)
-	r.TrimFUA = r.durable(CallTrim)
-	switch {
-	case !writable:
-		refused := Action{Errno: devices.EPERM} // this check comes first
-		r.Write, r.WriteFUA, r.TrimFUA = refused, refused, refused
-	case r.force:
-		r.Write = r.durable(CallWrite)
-	}
+func (r *Resolution) actions(b Backend, mode Mode, canFlush bool) {
+	r.Write, r.WriteFUA = r.modifying(CallWrite, true)
+	r.trim, r.TrimFUA = r.modifying(CallTrim, r.Trim && b.Trim)
+	r.zeroes, r.zeroesFUA = r.modifying(CallZero, r.Zero)
 	switch {
 	case mode.fakesFlush():
 		r.FlushAction = Action{}
@@ -290,6 +305,24 @@ func (r *Resolution) actions(writable bool, mode Mode, canFlush bool) {
 	default:
 		r.FlushAction = Action{Errno: devices.EINVAL}
 	}
+}
+
+// modifying is what becomes of a write command without FUA and with it; there is
+// whether it is advertised and the backend has it. That a connection is read-only
+// is the first thing to be checked.
+func (r *Resolution) modifying(c Call, there bool) (plain, durable Action) {
+	plain, durable = Action{Calls: []Call{c}}, r.durable(c)
+	switch {
+	case r.ReadOnly:
+		plain = Action{Errno: devices.EPERM}
+		durable = plain
+	case !there:
+		plain = Action{Errno: devices.EINVAL}
+		durable = plain
+	case r.force:
+		plain = durable
+	}
+	return plain, durable
 }
 
 // durable is what becomes of a write command with FUA: one call with FUA, or
@@ -324,7 +357,7 @@ func (r *Resolution) WriteZeroesFUA(length uint64, result devices.Errno, fast bo
 	if !r.FUA || !r.Zero {
 		return Action{Errno: devices.EINVAL}
 	}
-	tried := r.zero == Native
+	tried := r.zero == Native && !(fast && r.flagless)
 	if tried && result != devices.ENOTSUP {
 		a := r.durable(CallZero)
 		if result != devices.OK {

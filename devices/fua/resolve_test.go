@@ -49,6 +49,7 @@ func TestResolvePluginRows(t *testing.T) {
 		{"can_write fails", Backend{CanWrite: Failed}, false, "can_write failed"},
 	} {
 		t.Run(test.row, func(t *testing.T) {
+			test.backend.Trim = true
 			r, err := Resolve(test.backend, ModeAbsent, test.readOnly)
 			got := summary(r)
 			if err != nil {

@@ -9,8 +9,8 @@ import (
 // commands and FLUSH succeeds at once.
 type discard struct{ base }
 
-// Discard advertises FLUSH and FUA and does neither: nbdkit's fuamode=discard
-// on the server, a nobarrier mount on the client.
+// Discard advertises FLUSH and FUA and does neither, as a nobarrier mount does on
+// the client.
 func Discard(inner devices.Device, loop *sim.Loop, side Side) devices.Device {
 	d := &discard{newBase(inner, loop, side)}
 	d.info.CanFlush, d.info.FUA = true, devices.FUANative

@@ -9,6 +9,11 @@
 // Without a wire, remote is export. A strategy that the device cannot carry
 // out is an *Unsupported error, never a silent emulation.
 //
+// The server's halves are nbdkit's fuamodes, decided and carried out by
+// devices/fua; that of emulate-grouped, which nbdkit does not have, is here. A
+// fuamode is not a strategy: it has some devices' FUA emulated where the strategy
+// of the same name is unsupported.
+//
 // # Cost
 //
 // A command that a layer has nothing to do with is forwarded as it is: the same

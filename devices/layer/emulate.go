@@ -5,9 +5,9 @@ import (
 	"nbdbench/sim"
 )
 
-// emulate makes a FUA command of a command and a FLUSH, for that one alone, as
-// nbdkit does (plugins.c, plugin_pwrite): a failed command is not flushed, and
-// the FLUSH's error becomes the command's although its data is in the cache.
+// emulate makes a FUA command of a command and a FLUSH, for that one alone: a
+// failed command is not flushed, and the FLUSH's error becomes the command's
+// although its data is in the cache.
 type emulate struct{ base }
 
 // Emulate serves FUA on a device that need only have FLUSH. FLUSH is forwarded.

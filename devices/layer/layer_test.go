@@ -8,8 +8,16 @@ import (
 	"nbdbench/sim"
 )
 
+// onBothSides runs a script on emulate as the client makes it and as the server
+// does.
+func onBothSides(t *testing.T, text string) {
+	t.Helper()
+	newScript(t, flushOnly, made(Emulate, ClientSide)).run(text)
+	newScript(t, flushOnly, half("emulate")).run(text)
+}
+
 func TestEmulateWritesThenFlushes(t *testing.T) {
-	newScript(t, flushOnly, made(Emulate, ServerSide)).run(`
+	onBothSides(t, `
 write a fua conn=3
 	device 1: write 4096+4096 stamp=1 conn=3 txn=1
 at 10us
@@ -22,7 +30,7 @@ complete 2
 }
 
 func TestEmulateFlushesForEachRequest(t *testing.T) {
-	newScript(t, flushOnly, made(Emulate, ServerSide)).run(`
+	onBothSides(t, `
 write a fua
 	device 1: write 4096+4096 stamp=1 conn=0 txn=1
 trim b fua
@@ -45,7 +53,7 @@ complete 6
 }
 
 func TestEmulateForwardsAllElse(t *testing.T) {
-	newScript(t, flushOnly, made(Emulate, ServerSide)).run(`
+	onBothSides(t, `
 write a
 	device 1: write 4096+4096 stamp=1 conn=0 txn=1
 flush b
@@ -62,7 +70,7 @@ complete 1
 }
 
 func TestEmulateDoesNotFlushAFailedWrite(t *testing.T) {
-	newScript(t, flushOnly, made(Emulate, ServerSide)).run(`
+	onBothSides(t, `
 write a fua
 	device 1: write 4096+4096 stamp=1 conn=0 txn=1
 fail 1
@@ -71,7 +79,7 @@ fail 1
 }
 
 func TestEmulateTheFlushsErrorIsTheWrites(t *testing.T) {
-	newScript(t, flushOnly, made(Emulate, ServerSide)).run(`
+	onBothSides(t, `
 write a fua
 	device 1: write 4096+4096 stamp=1 conn=0 txn=1
 complete 1
@@ -83,8 +91,7 @@ fail 2
 
 func TestDepthHoldsBackOnOneConnectionOnly(t *testing.T) {
 	wrap := func(d devices.Device, l *sim.Loop) devices.Device {
-		e := made(Emulate, ServerSide)(d, l)
-		return Depth(e, l, ServerSide, 2)
+		return Depth(half("emulate")(d, l), l, ServerSide, 2)
 	}
 	newScript(t, flushOnly, wrap).run(`
 write a fua conn=1
@@ -134,27 +141,32 @@ func TestDepthChargesTheWaitAndForgetsIdleConnections(t *testing.T) {
 }
 
 func TestTimeBeforeALayerIsChargedToItsQueue(t *testing.T) {
-	loop := sim.NewLoop()
-	f := &fake{loop: loop, info: flushOnly, say: func(string, ...any) {}}
-	e := made(Emulate, ClientSide)(f, loop)
-	var end collector
-	r := durableWrite(&end)
-	r.Begin(0)
-	loop.Run(7)
-	e.Submit(r)
-	loop.Run(10)
-	f.complete(1, devices.OK)
-	loop.Run(30)
-	f.complete(2, devices.OK)
-	want := devices.Stages{}
-	want[devices.ClientQueue], want[devices.CacheStage] = 7, 23
-	if r.Stages != want {
-		t.Errorf("got %v, want %v", r.Stages, want)
+	for stage, wrap := range map[devices.Stage]func(devices.Device, *sim.Loop) devices.Device{
+		devices.ClientQueue: made(Emulate, ClientSide),
+		devices.ServerQueue: half("emulate"),
+	} {
+		loop := sim.NewLoop()
+		f := &fake{loop: loop, info: flushOnly, say: func(string, ...any) {}}
+		e := wrap(f, loop)
+		var end collector
+		r := durableWrite(&end)
+		r.Begin(0)
+		loop.Run(7)
+		e.Submit(r)
+		loop.Run(10)
+		f.complete(1, devices.OK)
+		loop.Run(30)
+		f.complete(2, devices.OK)
+		want := devices.Stages{}
+		want[stage], want[devices.CacheStage] = 7, 23
+		if r.Stages != want {
+			t.Errorf("got %v, want %v", r.Stages, want)
+		}
 	}
 }
 
-func TestHideFUARefusesIt(t *testing.T) {
-	newScript(t, withFUA, made(HideFUA, ServerSide)).run(`
+func TestNoneRefusesFUA(t *testing.T) {
+	newScript(t, withFUA, half("none")).run(`
 write a fua
 at 0s
 	a: EINVAL
@@ -170,8 +182,9 @@ complete 2
 }
 
 func TestDiscardDropsFUAAndFlush(t *testing.T) {
-	wrap := func(d devices.Device, l *sim.Loop) devices.Device { return Discard(d, l, ServerSide) }
-	newScript(t, flushOnly, wrap).run(`
+	client := func(d devices.Device, l *sim.Loop) devices.Device { return Discard(d, l, ClientSide) }
+	for _, wrap := range []func(devices.Device, *sim.Loop) devices.Device{client, half("discard")} {
+		newScript(t, flushOnly, wrap).run(`
 write a fua
 	device 1: write 4096+4096 stamp=1 conn=0 txn=1
 flush b
@@ -180,10 +193,11 @@ at 3us
 fail 1
 	a: EIO
 `)
+	}
 }
 
 func TestForceMakesEveryWriteDurable(t *testing.T) {
-	newScript(t, withFUA, made(Force, ServerSide)).run(`
+	newScript(t, withFUA, half("force")).run(`
 write a
 	device 1: write fua 4096+4096 stamp=1 conn=0 txn=1
 write b fua

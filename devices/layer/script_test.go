@@ -149,14 +149,30 @@ func (s *script) Done(r *devices.Request) {
 }
 
 var (
-	flushOnly = devices.Info{Size: 1 << 20, CanFlush: true, MultiConn: true}
-	withFUA   = devices.Info{Size: 1 << 20, CanFlush: true, FUA: devices.FUANative, MultiConn: true}
+	flushOnly = devices.Info{Size: 1 << 20, CanFlush: true, CanTrim: true, CanZero: true, MultiConn: true}
+	withFUA   = devices.Info{Size: 1 << 20, CanFlush: true, FUA: devices.FUANative, CanTrim: true, CanZero: true, MultiConn: true}
 )
 
 // made is a layer's constructor that must succeed.
 func made(f func(devices.Device, *sim.Loop, Side) (devices.Device, error), side Side) func(devices.Device, *sim.Loop) devices.Device {
 	return func(d devices.Device, l *sim.Loop) devices.Device {
 		top, err := f(d, l, side)
+		if err != nil {
+			panic(err)
+		}
+		return top
+	}
+}
+
+// half is the server's half of a strategy, which the device must be able to
+// carry out.
+func half(strategy string) func(devices.Device, *sim.Loop) devices.Device {
+	s, ok := Lookup(strategy)
+	if !ok {
+		panic(strategy)
+	}
+	return func(d devices.Device, l *sim.Loop) devices.Device {
+		top, err := s.Server(d, Options{Loop: l})
 		if err != nil {
 			panic(err)
 		}

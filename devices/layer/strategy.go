@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"nbdbench/devices"
+	"nbdbench/devices/fua"
 	"nbdbench/sim"
 )
 
@@ -44,15 +45,15 @@ type Strategy struct {
 // slice is the caller's.
 func Strategies() []Strategy {
 	return []Strategy{
-		{"native", "device, that write alone", true, 1, native, advertised},
+		{"native", "device, that write alone", true, 1, resolved(fua.ModeNative, needNative), advertised},
 		{"emulate", "server: write+flush each", true, 1, emulateServer, advertised},
 		{"emulate-grouped", "server: shared flush", true, 1, server(EmulateGrouped), advertised},
-		{"none", "client: write, then flush", true, 2, server(HideFUA), client(Emulate)},
-		{"none-grouped", "client: shared flush", true, 2, server(HideFUA), client(BlkFlush)},
-		{"none-unsafe", "nobody", false, 1, server(HideFUA), unsafeClient},
-		{"force", "device, every write", true, 1, server(Force), advertised},
-		{"discard", "nobody, though advertised", false, 1, discardServer, advertised},
-		{"pass", "as the device", true, 1, pass, pass},
+		{"none", "client: write, then flush", true, 2, resolved(fua.ModeNone, needFlush), client(Emulate)},
+		{"none-grouped", "client: shared flush", true, 2, resolved(fua.ModeNone, needFlush), client(BlkFlush)},
+		{"none-unsafe", "nobody", false, 1, resolved(fua.ModeNone, needFlush), unsafeClient},
+		{"force", "device, every write", true, 1, resolved(fua.ModeForce, needNative), advertised},
+		{"discard", "nobody, though advertised", false, 1, resolved(fua.ModeDiscard, needNothing), advertised},
+		{"pass", "as the device", true, 1, resolved(fua.ModePass, needNothing), pass},
 	}
 }
 
@@ -76,11 +77,20 @@ func client(f func(devices.Device, *sim.Loop, Side) (devices.Device, error)) Wra
 
 func pass(inner devices.Device, _ Options) (devices.Device, error) { return inner, nil }
 
-func native(inner devices.Device, _ Options) (devices.Device, error) {
-	if err := needNative(inner); err != nil {
-		return nil, err
+// resolved is the server's half that serves a device as fua.Resolve decides under
+// mode. need is the strategy's own condition, and it comes first: a fuamode has
+// some devices' FUA emulated, where a strategy is unsupported.
+func resolved(mode fua.Mode, need func(devices.Device) error) Wrap {
+	return func(inner devices.Device, o Options) (devices.Device, error) {
+		if err := need(inner); err != nil {
+			return nil, err
+		}
+		r, err := fua.Resolve(fua.BackendOf(inner.Info()), mode, false)
+		if err != nil {
+			return nil, &Unsupported{err.Error()}
+		}
+		return fua.NewDevice(o.Loop, inner, r), nil
 	}
-	return inner, nil
 }
 
 // advertised is a client that sends FUA, and therefore needs it advertised. It
@@ -93,20 +103,18 @@ func advertised(inner devices.Device, _ Options) (devices.Device, error) {
 }
 
 func emulateServer(inner devices.Device, o Options) (devices.Device, error) {
-	d, err := Emulate(inner, o.Loop, ServerSide)
+	d, err := resolved(fua.ModeEmulate, needFlush)(inner, o)
 	if err != nil {
 		return nil, err
 	}
 	return Depth(d, o.Loop, ServerSide, o.Depth), nil
 }
 
-func discardServer(inner devices.Device, o Options) (devices.Device, error) {
-	return Discard(inner, o.Loop, ServerSide), nil
-}
-
 func unsafeClient(inner devices.Device, o Options) (devices.Device, error) {
 	return Discard(inner, o.Loop, ClientSide), nil
 }
+
+func needNothing(devices.Device) error { return nil }
 
 func needFlush(d devices.Device) error {
 	if !d.Info().CanFlush {

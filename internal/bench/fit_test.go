@@ -151,9 +151,10 @@ func checkFit(t *testing.T, p *catalog.Profile, out string) {
 
 // How a server makes FUA is told by what it costs, as the client sees it.
 func TestFUAThatIsAWriteAndAFlushIsRecognised(t *testing.T) {
-	server := func(wrap func(devices.Device, *sim.Loop, layer.Side) (devices.Device, error)) func(*sim.Loop, devices.Device) devices.Device {
+	server := func(strategy string) func(*sim.Loop, devices.Device) devices.Device {
 		return func(loop *sim.Loop, dev devices.Device) devices.Device {
-			out, err := wrap(dev, loop, layer.ServerSide)
+			s, _ := layer.Lookup(strategy)
+			out, err := s.Server(dev, layer.Options{Loop: loop})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,11 +168,11 @@ func TestFUAThatIsAWriteAndAFlushIsRecognised(t *testing.T) {
 		out       string
 	}{
 		{"equal.yaml", nil, "native", "so there is a cache", ""},
-		{"equal.yaml", server(layer.Emulate), "none", "is taken for that", ""},
-		{"fua-disk", server(layer.Emulate), "none", "is taken for that", ""},
-		{"fua-disk", server(layer.HideFUA), "none", "FUA is not offered.", ""},
+		{"equal.yaml", server("emulate"), "none", "is taken for that", ""},
+		{"fua-disk", server("emulate"), "none", "is taken for that", ""},
+		{"fua-disk", server("none"), "none", "FUA is not offered.", ""},
 		// Here FLUSH takes 5 us, which is less than what is taken for noise.
-		{"nvme-pm963", server(layer.Emulate), "native", "no volatile cache", "sync_4k-2 sync_4k-4 sync_4k-8 sync_4k-16 sync_4k-32"},
+		{"nvme-pm963", server("emulate"), "native", "no volatile cache", "sync_4k-2 sync_4k-4 sync_4k-8 sync_4k-16 sync_4k-32"},
 	} {
 		if c.device == "equal.yaml" { // a drive whose FUA costs just what FLUSH does
 			c.device = filepath.Join(t.TempDir(), c.device)

@@ -21,7 +21,7 @@ var House = Rules{
 		"devices/fua":              3,
 		"devices/hdd":              3,
 		"devices/history":          3,
-		"devices/layer":            3,
+		"devices/layer":            4, // its server halves are devices/fua
 		"devices/ssd":              3,
 		"devices/volume":           3,
 		"devices/image":            3,
