@@ -17,7 +17,7 @@ func TestHelpIsTheGoldenOne(t *testing.T) {
 	var all strings.Builder
 	for _, command := range []string{
 		"", "run", "serve", "attach", "detach", "report", "devices", "devices list", "devices show", "devices fit",
-		"workloads", "workloads list", "workloads show", "workloads check", "doctor", "version", "completion",
+		"workloads", "workloads list", "workloads show", "workloads check", "resolve", "doctor", "version", "completion",
 	} {
 		args := append(strings.Fields(command), "--help")
 		all.WriteString("$ nbdbench " + strings.Join(args, " ") + "\n" + must(t, args...) + "\n")
@@ -83,6 +83,14 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"run --target-command serve$unixsocket":                                         "--target-command: this would run serve$unixsocket and overwrite what it serves",
 		"run --target-command serve$unixsocket --strategy none,native --destroy":        "strategies[1]: expected one of pass, none, none-grouped, none-unsafe for a target command, or one that uses $strategy or $fuamode",
 		"run --target-command $unixsocket$fuamode --strategy emulate-grouped --destroy": "strategies[0]: expected one of pass, none,",
+		"resolve --format xml":                                                          "--format: expected text or json",
+		"resolve --can-fua maybe":                                                       "expected none, emulate, native, other or error",
+		"resolve --can-flush 1":                                                         "expected yes, no or error",
+		"resolve --api 3":                                                               "expected 1 or 2",
+		"resolve --fuamode absent":                                                      "expected none, emulate, native, force, pass or discard",
+		"resolve nosuch":                                                                "want nbd://",
+		"resolve nbd://localhost:1 --flush":                                             "--flush: expected declarations or a URI, got both",
+		"resolve nbd://localhost:1 nbd://localhost:1":                                   "accepts at most 1 arg(s)",
 		"report":                                             "accepts 1 arg(s), received 0",
 		"report ./nosuch":                                    "no such file or directory",
 		"report ./nosuch --format xml":                       "--format: expected table, md, csv, json or html",

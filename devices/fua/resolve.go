@@ -1,7 +1,6 @@
 package fua
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -132,10 +131,27 @@ func (a Action) String() string {
 	return strings.Join(words, ";")
 }
 
+// Refused is the error of a connection that cannot be served.
+type Refused struct {
+	Reason string
+	Rule   string // nbdkit's that refuses it, with the manual page and section
+}
+
+func (r *Refused) Error() string { return r.Reason }
+
+// refuse is the error of a callback that failed.
+func refuse(reason, callback string) error {
+	return &Refused{reason, fmt.Sprintf("%s: an error refuses the connection", section(callback))}
+}
+
 // Resolution is what one connection is promised and what becomes of its
 // requests.
 type Resolution struct {
 	ReadOnly, Flush, FUA, Trim, Zero bool // as advertised
+
+	// FastZero is whether FAST_ZERO is advertised of a backend without can_fast_zero:
+	// where zeroes are always written, it fails fast.
+	FastZero bool
 
 	Write, WriteFUA Action
 	TrimFUA         Action
@@ -202,7 +218,7 @@ func (b Backend) canFlush() (bool, error) {
 	case Absent:
 		return b.Flush, nil
 	case Failed:
-		return false, errors.New("can_flush failed")
+		return false, refuse("can_flush failed", ".can_flush")
 	default:
 		return b.CanFlush != No, nil
 	}
@@ -213,7 +229,7 @@ func (b Backend) writable(readOnly bool) (bool, error) {
 	case readOnly:
 		return false, nil
 	case b.CanWrite == Failed:
-		return false, errors.New("can_write failed")
+		return false, refuse("can_write failed", ".can_write")
 	default:
 		return b.CanWrite != No, nil
 	}
@@ -225,7 +241,7 @@ func (b Backend) writable(readOnly bool) (bool, error) {
 func (b Backend) canFUA() (devices.FUASupport, error) {
 	switch {
 	case b.CanFUA == Failed:
-		return 0, errors.New("can_fua failed")
+		return 0, refuse("can_fua failed", ".can_fua")
 	case b.CanFUA == No, b.CanFUA == Absent && !b.Flush:
 		return devices.FUANone, nil
 	case b.CanFUA == Native && b.API != 1:
@@ -237,15 +253,19 @@ func (b Backend) canFUA() (devices.FUASupport, error) {
 
 // prepare is what the filter insists on.
 func (m Mode) prepare(canFlush bool, fua devices.FUASupport) error {
+	needs := ""
 	switch {
 	case m == ModeEmulate && !canFlush:
-		return errors.New("fuamode emulate requires a backend that can flush")
-	case m == ModeNative && fua == devices.FUANone:
-		return errors.New("fuamode native requires a backend that can do FUA")
-	case m == ModeForce && fua == devices.FUANone:
-		return errors.New("fuamode force requires a backend that can do FUA")
+		needs = "can flush"
+	case (m == ModeNative || m == ModeForce) && fua == devices.FUANone:
+		needs = "can do FUA"
+	default:
+		return nil
 	}
-	return nil
+	return &Refused{
+		Reason: fmt.Sprintf("fuamode %v requires a backend that %s", m, needs),
+		Rule:   fmt.Sprintf(`%s: it refuses a backend that does not say that it %s`, m.section(), needs),
+	}
 }
 
 // fakesFlush: the modes in which FLUSH is advertised and does nothing.
@@ -285,10 +305,14 @@ func (r *Resolution) trimAndZero(b Backend, writable bool) error {
 	if !writable {
 		return nil
 	}
-	if b.CanTrim == Failed || r.zero == Failed {
-		return errors.New("can_trim or can_zero failed")
+	switch {
+	case b.CanTrim == Failed:
+		return refuse("can_trim failed", ".can_trim")
+	case r.zero == Failed:
+		return refuse("can_zero failed", ".can_zero")
 	}
 	r.Zero = r.zero != No
+	r.FastZero = r.Zero && (!b.Zero || b.API == 1)
 	r.Trim = b.CanTrim != No && (b.CanTrim != Absent || b.Trim)
 	return nil
 }
