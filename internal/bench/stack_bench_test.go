@@ -32,7 +32,7 @@ func BenchmarkStack(b *testing.B) {
 
 func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 	p := plan(device, "sync-4k", strategy)
-	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], depth, 0, 1<<40, 1<<62
+	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], depth, 0, 1<<40, MaxDuration
 	cells, err := p.Cells()
 	if err != nil {
 		b.Fatal(err)
@@ -48,7 +48,7 @@ func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 // with as much of garbage collection's as that takes.
 func BenchmarkSteadyFlash(b *testing.B) {
 	p := plan("nvme-970pro", "sync-4k", "none-unsafe")
-	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], 32, 0, 1<<40, 1<<62
+	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], 32, 0, 1<<40, MaxDuration
 	cells, err := p.Cells()
 	if err != nil {
 		b.Fatal(err)
