@@ -142,6 +142,7 @@ type Request struct {
 	Ref       any       // for whoever submitted it: never looked at below
 	Slot      uint32    // for whoever submitted it
 	Seq       uint64    // for whoever holds it
+	Loan      *Loan     // the device still uses Bytes, though it is done
 
 	mark    sim.Time
 	flight  *Flight // while it is in flight past a cache
@@ -178,6 +179,9 @@ func (r *Request) Absorb(gap Stage, begin sim.Time, child *Request) {
 	r.Charge(gap, begin)
 	r.Stages.Add(&child.Stages)
 	r.mark = max(r.mark, child.mark)
+	if child.Loan != nil {
+		r.Loan = child.Loan
+	}
 }
 
 // Finish completes r with e: it calls the completer. Only from the loop, and

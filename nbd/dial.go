@@ -134,7 +134,7 @@ func (d *Dialer) negotiate(ctx context.Context, u URI, h *ClientHandshake) (net.
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	stream, rest, err := shake(conn, h, handshakeTime{patience}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
+	stream, rest, err := shake(ctx, conn, h, handshakeTime{patience}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}

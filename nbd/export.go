@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"context"
 	"fmt"
 	"math/bits"
 
@@ -12,7 +13,21 @@ type ConnInfo struct {
 	ID     uint32 // the connection, unique in a server's life
 	Export string // the name that the client asked for
 	Remote string // the peer's address; empty on a virtual wire
+	// Fail ends the connection because of its device: what is in flight is answered,
+	// and nothing more is read. On the loop; nil on a virtual wire.
+	Fail func()
 }
+
+// Session is an export opened for one connection.
+type Session struct {
+	Device devices.Device
+	// Close is called on the loop, once, when the connection has no more use of the
+	// device. nil is nothing.
+	Close func()
+}
+
+// ExportName is an entry of the answer to LIST.
+type ExportName struct{ Name, Description string }
 
 // Export is a device under a name. The device has its server-side layers on;
 // what it says of itself is what is advertised, unless overridden.
@@ -23,6 +38,15 @@ type Export struct {
 	// Open, where set, makes the device for one connection in place of Device. It
 	// runs on the loop. Its error refuses the connection, with its message.
 	Open func(ConnInfo) (devices.Device, error)
+	// Connect, where set, is used in place of Open and may take its time: the goroutine
+	// of the connection calls it, without the loop, and ends ctx when the server ends.
+	// A connection has one session at a time.
+	Connect func(ctx context.Context, c ConnInfo) (Session, error)
+	// AnyName has the export serve the names that no other one has, too.
+	AnyName bool
+	// List, where set, says under which names the export is to be listed. It is called
+	// as Connect is.
+	List func(ctx context.Context) ([]ExportName, error)
 
 	ReadOnly bool
 	// Set and Clear override what is advertised, for experiments. An FUA or FLUSH

@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ func (h *handshake) Upgrade() (rest []byte, ok bool) {
 	rest, h.in = h.in, nil
 	return rest, true
 }
+
+// work is for ends of which a step may take its time.
+func (h *handshake) work() func(context.Context) { return nil }
 
 // progress is for ends that take their time only on the peer's behalf.
 func (h *handshake) progress() (steps, listed int) { return 0, 0 }
@@ -76,6 +80,11 @@ func (h *handshake) put64(v uint64) { h.out = binary.BigEndian.AppendUint64(h.ou
 // would without any delay.
 func Negotiate(c *ClientHandshake, s *ServerHandshake) error {
 	for !c.Done() || !s.Done() {
+		if work := s.work(); work != nil {
+			work(context.Background())
+			s.Feed(nil)
+			continue
+		}
 		toClient, toServer := s.Output(), c.Output()
 		if len(toClient)+len(toServer) == 0 {
 			return errors.Join(c.Err(), s.Err(), errors.New("nbd: the handshake is stuck"))

@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"nbdbench/devices"
+	"nbdbench/internal/text"
 )
 
 // TLSPolicy is what a server has of TLS: "TLS versions" in the protocol.
@@ -36,6 +38,7 @@ type ServerHandshake struct {
 	listed   int    // exports, in answer to LIST
 	skip     uint32 // bytes of an option's data yet to be skipped
 	opened   map[string]opened
+	slow     slow
 	chosen   *Export
 	dev      devices.Device
 }
@@ -73,7 +76,8 @@ func (h *ServerHandshake) Secured() {}
 // there is much Output to be taken.
 func (h *ServerHandshake) Feed(b []byte) {
 	h.in = append(h.in, b...)
-	for !h.done && !h.upgrade && len(h.out) < maxUnsent && h.step() {
+	h.again()
+	for !h.done && !h.upgrade && h.slow.work == nil && len(h.out) < maxUnsent && h.step() {
 	}
 }
 
@@ -211,6 +215,7 @@ func (h *ServerHandshake) startTLS(data []byte) {
 		h.reply(OptStartTLS, RepAck, nil)
 		h.secure, h.upgrade = true, true
 		h.dialect, h.metaExport, h.opened = Dialect{}, "", nil
+		h.leave()
 	}
 }
 
@@ -238,10 +243,13 @@ func (h *ServerHandshake) exportName(name string) {
 		h.end(violation("extended headers go with GO", "EXPORT_NAME"))
 		return
 	}
-	e, dev, err := h.open(name)
+	e, dev, err := h.open(OptExportName, []byte(name), name)
 	if err != nil {
 		h.end(err)
 		return
+	}
+	if dev == nil {
+		return // not yet
 	}
 	info := dev.Info()
 	h.bind(name)
@@ -274,12 +282,20 @@ func (h *ServerHandshake) list(data []byte) {
 		h.refuse(OptList, RepErrInvalid, "LIST has no data")
 		return
 	}
-	for _, e := range h.exports {
+	names, err := h.names()
+	switch {
+	case h.slow.work != nil:
+		return
+	case err != nil:
+		h.refuse(OptList, RepErrPlatform, text.Line(err.Error()))
+		return
+	}
+	for _, e := range names {
 		b := binary.BigEndian.AppendUint32(nil, uint32(len(e.Name)))
 		h.reply(OptList, RepServer, append(append(b, e.Name...), e.Description...))
 	}
 	h.reply(OptList, RepAck, nil)
-	h.listed = len(h.exports)
+	h.listed = len(names)
 }
 
 // info: "Option types", INFO and GO.
@@ -289,13 +305,20 @@ func (h *ServerHandshake) info(opt Option, data []byte) {
 		h.refuse(opt, RepErrInvalid, "malformed name or information requests")
 		return
 	}
-	e, dev, err := h.open(name)
+	e, dev, err := h.open(opt, data, name)
 	if err != nil {
-		h.refuse(opt, RepErrUnknown, err.Error())
+		h.refuse(opt, RepErrUnknown, text.Line(err.Error()))
 		return
+	}
+	if dev == nil {
+		return // not yet
 	}
 	info := dev.Info()
 	x := e.describe(&info).speak(h.dialect)
+	x.Name = name
+	if !e.AnyName {
+		x.Name = e.Name
+	}
 	if x.constrained() && !slices.Contains(asked, infoBlockSize) {
 		h.refuse(opt, RepErrBlockSizeReqd, "")
 		return
@@ -362,14 +385,19 @@ var (
 	errBadName  = errors.New("not a valid export name")
 )
 
-// open finds the export and opens its device, once for the connection.
-func (h *ServerHandshake) open(name string) (*Export, devices.Device, error) {
+// open finds the export and opens its device, once for the connection. Without device
+// and error it is not there yet: opt, with its data, is answered later.
+func (h *ServerHandshake) open(opt Option, data []byte, name string) (*Export, devices.Device, error) {
 	if !validString(name) {
 		return nil, nil, errBadName
 	}
 	e := h.find(name)
 	if e == nil {
 		return nil, nil, errNoExport
+	}
+	if e.Connect != nil {
+		dev, err := h.connect(e, opt, data, name)
+		return e, dev, err
 	}
 	o, ok := h.opened[e.Name]
 	if !ok {
@@ -393,11 +421,19 @@ func (h *ServerHandshake) find(name string) *Export {
 	if name == "" && len(h.exports) > 0 {
 		return h.exports[0]
 	}
+	for _, e := range h.exports {
+		if e.AnyName {
+			return e
+		}
+	}
 	return nil
 }
 
 func (h *ServerHandshake) refuse(opt Option, r OptionReply, message string) {
-	h.reply(opt, r, []byte(message[:min(len(message), MaxString)]))
+	if len(message) > MaxString {
+		message = strings.ToValidUTF8(message[:MaxString], "")
+	}
+	h.reply(opt, r, []byte(message))
 }
 
 func (h *ServerHandshake) reply(opt Option, r OptionReply, data []byte) {

@@ -1,6 +1,10 @@
 package nbd
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"nbdbench/internal/text"
+)
 
 // "Metadata querying": a client selects contexts by name, "namespace:leaf", and
 // the server gives each an id for BLOCK_STATUS. There is one here, which the
@@ -84,8 +88,8 @@ func (h *ServerHandshake) meta(opt Option, data []byte) {
 		h.refuse(opt, RepErrInvalid, "malformed name or queries")
 		return
 	}
-	if _, _, err := h.open(m.export); err != nil {
-		h.refuse(opt, RepErrUnknown, err.Error())
+	if err := h.exists(m.export); err != nil {
+		h.refuse(opt, RepErrUnknown, text.Line(err.Error()))
 		return
 	}
 	if m.wantsAllocation(opt == OptListMetaContext) {

@@ -1,8 +1,11 @@
 package nbd
 
 import (
+	"context"
+
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
+	"nbdbench/devices/plugin"
 	"nbdbench/sim"
 )
 
@@ -12,13 +15,6 @@ import (
 type Plugin struct {
 	fua.Backend
 	Device devices.Device
-}
-
-// LegacyPlugin is a backend of API version 1, which knows no flags: whatever it
-// declares of FUA, native is clamped to emulate.
-func LegacyPlugin(loop *sim.Loop, b devices.Legacy) Plugin {
-	_, syncs := b.(devices.Syncer)
-	return Plugin{Backend: fua.Backend{API: 1, Flush: syncs}, Device: devices.FromLegacy(loop, b)}
 }
 
 // PluginExport is an export of p under a fua filter in the given mode. Each
@@ -31,6 +27,29 @@ func PluginExport(loop *sim.Loop, name string, p Plugin, mode fua.Mode, readOnly
 			return nil, err
 		}
 		return fua.NewDevice(loop, p.Device, r), nil
+	}
+	return e
+}
+
+// HostExport is an export of the plugin that h runs. Each connection opens it anew,
+// whatever name it asks for if name is empty; the plugin gets that name.
+func HostExport(name, description string, h *plugin.Host) *Export {
+	e := &Export{Name: name, Description: description, AnyName: name == ""}
+	e.Connect = func(ctx context.Context, c ConnInfo) (Session, error) {
+		d, err := h.Open(ctx, plugin.ConnInfo{ID: c.ID, Export: c.Export}, c.Fail)
+		if err != nil {
+			return Session{}, err
+		}
+		return Session{Device: d, Close: d.Close}, nil
+	}
+	if h.Lists() {
+		e.List = func(ctx context.Context) (out []ExportName, err error) {
+			list, err := h.List(ctx)
+			for _, x := range list {
+				out = append(out, ExportName(x))
+			}
+			return out, err
+		}
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
+	"nbdbench/devices/plugin"
 	"nbdbench/sim"
 )
 
@@ -231,14 +233,18 @@ type tape struct {
 
 func (b *tape) ReadAt(p []byte, off int64) (int, error)  { return copy(p, b.data[off:]), b.err }
 func (b *tape) WriteAt(p []byte, off int64) (int, error) { return copy(b.data[off:], p), b.err }
-func (b *tape) Size() uint64                             { return uint64(len(b.data)) }
 func (b *tape) Sync() error                              { b.syncs++; return b.err }
 
 func TestLegacyBackendIsClampedToEmulate(t *testing.T) {
 	loop, backend := sim.NewLoop(), &tape{}
-	p := LegacyPlugin(loop, backend)
-	p.CanFUA = fua.Native // a claim that its calls cannot keep
-	w, err := Connect(loop, PluginExport(loop, "", p, fua.ModeAbsent, false), 0, nil, nil)
+	p := plugin.FromInterfaces(backend, backend, uint64(len(backend.data)))
+	opens := p.Open
+	p.Open = func(ctx context.Context, c plugin.ConnInfo) (*plugin.Conn, error) {
+		conn, err := opens(ctx, c)
+		conn.CanFUA = func(context.Context) (fua.Answer, error) { return fua.Native, nil } // a claim that its calls cannot keep
+		return conn, err
+	}
+	w, err := Connect(loop, HostExport("", "", plugin.NewHost(p, plugin.Options{Loop: loop})), 0, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,10 @@ func (k *serverSocket) freed(f freed) {
 	k.wake()
 }
 
+// returned gives back the memory of a payload that a device has kept, perhaps for
+// longer than the connection.
+func (k *serverSocket) returned(bytes int64) { k.freed(freed{bytes: bytes}) }
+
 // await blocks until there is room for p. It reports false if the connection is to
 // end instead.
 func (k *serverSocket) await(p *parsed) bool {

@@ -219,6 +219,7 @@ func (s *Server) end(ctx context.Context, conns []*serverSocket) error {
 		if err != nil {
 			_ = k.sock.Close()
 		}
+		k.unshake()
 		k.sock.endReads() // its reader then finishes
 		k.wake()
 	}
@@ -316,14 +317,16 @@ func (s *Server) track(l net.Listener) bool {
 // ServeConn serves one connection until it ends, and closes it. The error is
 // nil if the client disconnected as the protocol asks.
 func (s *Server) ServeConn(c net.Conn) error {
-	k := &serverSocket{server: s, sock: socket{conn: c}, client: clientName(c), done: make(chan struct{}), room: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	k := &serverSocket{server: s, unshake: cancel, sock: socket{conn: c}, client: clientName(c), done: make(chan struct{}), room: make(chan struct{}, 1)}
 	defer k.free()
 	if !s.add(k) {
 		return ErrServerClosed
 	}
 	defer s.remove(k)
 	k.widen(c)
-	return k.serve(c)
+	return k.serve(ctx, c)
 }
 
 func (s *Server) add(k *serverSocket) bool {
@@ -346,6 +349,9 @@ func (s *Server) remove(k *serverSocket) {
 		delete(s.conns, k)
 		if k.sc != nil {
 			s.past.Add(k.sc.Counts())
+		}
+		if k.closes != nil {
+			k.closes()
 		}
 	})
 	s.memory.disconnect(k.base)
@@ -417,8 +423,10 @@ type serverSocket struct {
 	in     *intake
 	done   chan struct{}
 
-	sc       *ServerConn // nil until negotiated; the loop's, like export and draining
+	sc       *ServerConn // nil until negotiated; the loop's, like export, closes and draining
 	export   *Export
+	closes   func()             // ends the device's session, or nil
+	unshake  context.CancelFunc // ends what a handshake waits for
 	draining bool
 	info     ExportInfo // the reader's copy
 
@@ -445,11 +453,12 @@ type parsed struct {
 	charge charge
 }
 
-func (k *serverSocket) serve(c net.Conn) error {
+func (k *serverSocket) serve(ctx context.Context, c net.Conn) error {
 	real := k.server.real
-	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: c.RemoteAddr().String()})
+	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: c.RemoteAddr().String(), Fail: k.fail})
 	h.Offer(k.server.policy)
-	stream, rest, err := shake(c, h, handshakeTime{k.server.patience}, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	defer real.Do(h.leave) // what it has not handed over
+	stream, rest, err := shake(ctx, c, h, handshakeTime{k.server.patience}, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
 	defer func() { _ = stream.Close() }() // tells the peer, where that is TLS's way; with an error, too
 	if err != nil {
 		k.server.handshakeFailed(k, err)
@@ -490,11 +499,22 @@ func (k *serverSocket) begin(h *ServerHandshake) (ok bool) {
 			k.export = e
 			k.sc = NewServerConn(real.Loop(), e, dev, k.id, k)
 			k.sc.Speak(h.Dialect())
-			k.sc.maxFree = maxFree
+			k.sc.maxFree, k.sc.returned = maxFree, k.returned
+			k.closes = h.session().Close
 			k.info = k.sc.Info()
 		}
 	})
 	return ok
+}
+
+// fail ends the connection because of its device. Whether it has begun or not: a
+// handshake that fails ends by itself.
+func (k *serverSocket) fail() {
+	if k.sc != nil {
+		k.sc.Drain()
+		k.sock.endReads()
+		k.wake()
+	}
 }
 
 // finish lets what is in flight complete, and its replies go out.

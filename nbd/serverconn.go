@@ -41,6 +41,8 @@ type ServerConn struct {
 	out   Replies
 	peer  *table // the client's requests, if it is in this process
 
+	returned func(bytes int64) // gives back what a device has kept; nil is nothing
+
 	inflight int
 	bytes    uint64
 	draining bool
@@ -232,8 +234,25 @@ func (s *ServerConn) answer(r *served) {
 	}
 	s.inflight--
 	s.bytes -= uint64(r.data)
+	if r.Loan != nil {
+		s.lend(r, &reply)
+	}
 	s.out.SendReply(reply) // which may refer to r's extents
 	s.put(r)
+}
+
+// lend leaves r's buffer to the device, with the memory that it is charged for: the
+// reply gives back the rest.
+func (s *ServerConn) lend(r *served, reply *Reply) {
+	reply.buf, reply.Data, reply.Payload = nil, 0, devices.Payload{}
+	kept := r.charge.bytes - requestCost
+	if kept <= 0 || r.buf == nil {
+		return
+	}
+	reply.charge.bytes -= kept
+	if s.returned != nil {
+		r.Loan.Returned = func() { s.returned(int64(kept)) }
+	}
 }
 
 func (s *ServerConn) get() *served {

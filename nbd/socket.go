@@ -132,11 +132,14 @@ type engine interface {
 	Upgrade() (rest []byte, ok bool)
 	Secured()
 	progress() (steps, listed int)
+	// work is what the next step waits for: it is to be done without the loop, and
+	// before Feed. It is nil if there is nothing.
+	work() func(context.Context)
 }
 
 // shake runs a handshake over a socket. own runs what touches a device, secure
 // is this end's part of TLS. stream is what to go on with in place of c.
-func shake(c net.Conn, h engine, most handshakeTime, own func(func()), secure func(net.Conn) *tls.Conn) (stream net.Conn, rest []byte, err error) {
+func shake(ctx context.Context, c net.Conn, h engine, most handshakeTime, own func(func()), secure func(net.Conn) *tls.Conn) (stream net.Conn, rest []byte, err error) {
 	began := time.Now()
 	_ = c.SetDeadline(most.until(began, began, 0))
 	stream = c
@@ -151,6 +154,14 @@ func shake(c net.Conn, h engine, most handshakeTime, own func(func()), secure fu
 		}
 		if h.Done() {
 			break
+		}
+		if work := h.work(); work != nil {
+			from := time.Now()
+			work(ctx)
+			began = began.Add(time.Since(from)) // the peer is not to blame for it
+			_ = c.SetDeadline(most.until(began, time.Now(), 0))
+			own(func() { h.Feed(nil) })
+			continue
 		}
 		if n, listed := h.progress(); n > steps {
 			steps = n

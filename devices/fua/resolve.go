@@ -37,6 +37,12 @@ type Backend struct {
 	CanWrite Answer // absent: it can
 	CanTrim  Answer // absent: whether .trim exists
 	CanZero  Answer // absent: native if .zero exists, else emulate
+
+	Cache        bool   // .cache exists
+	CanFastZero  Answer // absent: whether there is no .zero, so that it fails fast
+	CanCache     Answer // absent: whether .cache exists
+	CanMultiConn Answer // absent: no
+	OneConn      bool   // the thread model serializes connections: no MULTI_CONN
 }
 
 // Mode is what nbdkit's fua filter is told to do.
@@ -148,10 +154,7 @@ func refuse(reason, callback string) error {
 // requests.
 type Resolution struct {
 	ReadOnly, Flush, FUA, Trim, Zero bool // as advertised
-
-	// FastZero is whether FAST_ZERO is advertised of a backend without can_fast_zero:
-	// where zeroes are always written, it fails fast.
-	FastZero bool
+	FastZero, Cache, MultiConn       bool
 
 	Write, WriteFUA Action
 	TrimFUA         Action
@@ -205,6 +208,9 @@ func Resolve(b Backend, mode Mode, readOnly bool) (Resolution, error) {
 	}
 	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush, flagless: b.API == 1}
 	if err := r.trimAndZero(b, writable); err != nil {
+		return Resolution{}, err
+	}
+	if err := r.others(b); err != nil {
 		return Resolution{}, err
 	}
 	r.FUA = writable && mode.advertisesFUA(fua)
@@ -312,8 +318,26 @@ func (r *Resolution) trimAndZero(b Backend, writable bool) error {
 		return refuse("can_zero failed", ".can_zero")
 	}
 	r.Zero = r.zero != No
-	r.FastZero = r.Zero && (!b.Zero || b.API == 1)
 	r.Trim = b.CanTrim != No && (b.CanTrim != Absent || b.Trim)
+	return nil
+}
+
+// others resolves what durability has no part in. nbdkit asks can_multi_conn of a
+// plugin that serializes connections too, and does not advertise it. Without
+// can_fast_zero FAST_ZERO is advertised where zeroes are always written, because it
+// then fails fast.
+func (r *Resolution) others(b Backend) error {
+	switch Failed {
+	case b.CanFastZero:
+		return refuse("can_fast_zero failed", ".can_fast_zero")
+	case b.CanCache:
+		return refuse("can_cache failed", ".can_cache")
+	case b.CanMultiConn:
+		return refuse("can_multi_conn failed", ".can_multi_conn")
+	}
+	r.FastZero = r.Zero && (b.CanFastZero == Absent && (!b.Zero || b.API == 1) || b.CanFastZero > No)
+	r.Cache = b.CanCache == Absent && b.Cache || b.CanCache > No
+	r.MultiConn = b.CanMultiConn > No && !b.OneConn
 	return nil
 }
 

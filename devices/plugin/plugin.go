@@ -37,10 +37,12 @@ const (
 
 // Plugin is a backend. Open is required.
 type Plugin struct {
+	// Name is for messages; Lookup sets it if it is empty.
+	Name string
 	// Thread is the most that the plugin allows.
 	Thread ThreadModel
 	// NonBlocking declares that no call ever waits: calls run where requests are
-	// handled, not on a worker.
+	// handled, one at a time, not on a worker. No lock is needed, and no call times out.
 	NonBlocking bool
 	// Open is called for each connection, during its negotiation. Its error refuses
 	// the connection, with its message.
@@ -75,7 +77,7 @@ type Conn struct {
 	CanFUA       func(ctx context.Context) (fua.Answer, error) // absent: fua.Emulate if Flush exists, else fua.No
 	CanTrim      func(ctx context.Context) (bool, error)       // absent: whether PTrim exists
 	CanZero      func(ctx context.Context) (bool, error)       // absent: whether PZero exists; false is emulated by writing
-	CanFastZero  func(ctx context.Context) (bool, error)       // absent: whether zeroes are always written, which fails fast
+	CanFastZero  func(ctx context.Context) (bool, error)       // absent: whether PZero does not exist, so that it fails fast
 	CanCache     func(ctx context.Context) (bool, error)       // absent: whether Cache exists
 	CanMultiConn func(ctx context.Context) (bool, error)       // absent: no
 

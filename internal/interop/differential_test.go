@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -8,39 +9,40 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
+	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
-	"nbdbench/sim"
 )
 
-// plugin is a backend, as nbdkit's eval plugin can be told to be it and as ours
+// declared is a backend, as nbdkit's eval plugin can be told to be it and as ours
 // can, under the fua filter or none.
-type plugin struct {
+type declared struct {
 	canFlush, canFUA string // yes or no; none, emulate, native or absent
 	zero, trim       bool   // native, else emulated and not there
 	mode             string // of the fua filter; empty is no filter
 	readOnly         bool
 }
 
-func (p plugin) String() string {
+func (p declared) String() string {
 	return fmt.Sprintf("can_flush %s, can_fua %s, zero %v, trim %v, fuamode %q, read-only %v", p.canFlush, p.canFUA, p.zero, p.trim, p.mode, p.readOnly)
 }
 
 // plugins are all of them. A zero that is emulated and a trim that is not there
 // go together: neither's decisions look at the other.
-func plugins() (all []plugin) {
+func plugins() (all []declared) {
 	for _, canFlush := range []string{"yes", "no"} {
 		for _, canFUA := range []string{"none", "emulate", "native", "absent"} {
 			for _, native := range []bool{true, false} {
 				for _, mode := range []string{"", "none", "emulate", "native", "force", "pass", "discard"} {
-					all = append(all, plugin{canFlush, canFUA, native, native, mode, false})
+					all = append(all, declared{canFlush, canFUA, native, native, mode, false})
 				}
-				all = append(all, plugin{canFlush, canFUA, native, native, "", true}, plugin{canFlush, canFUA, native, native, "force", true})
+				all = append(all, declared{canFlush, canFUA, native, native, "", true}, declared{canFlush, canFUA, native, native, "force", true})
 			}
 		}
 	}
@@ -187,7 +189,7 @@ type evalPlugin struct {
 	seen int
 }
 
-func newEvalPlugin(t *testing.T, p plugin) *evalPlugin {
+func newEvalPlugin(t *testing.T, p declared) *evalPlugin {
 	t.Helper()
 	e := &evalPlugin{t: t, dir: t.TempDir()}
 	e.fail("", devices.OK)
@@ -295,110 +297,89 @@ func flagNames(names []string) string {
 	return "(" + strings.Join(names, ",") + ")"
 }
 
-// ourPlugin is our server over a device that does the same.
+// ourPlugin is our server over a Go plugin that does the same.
 type ourPlugin struct {
-	at    string
-	real  *sim.Real
-	info  devices.Info
-	log   []string // the loop's, like what follows
+	at string
+
+	mu    sync.Mutex
+	log   []string
 	bad   string
 	errno devices.Errno
 }
 
-func newOurPlugin(t *testing.T, p plugin) *ourPlugin {
+func newOurPlugin(t *testing.T, p declared) *ourPlugin {
 	t.Helper()
-	real, err := sim.NewReal(sim.NewLoop())
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &ourPlugin{real: real, info: devices.Info{Size: mib, CanFastZero: true}}
-	mode := fua.ModeAbsent
+	o := &ourPlugin{}
+	options := plugin.Options{ReadOnly: p.readOnly}
 	if p.mode != "" {
-		if mode, err = fua.ParseMode(p.mode); err != nil {
+		var err error
+		if options.Mode, err = fua.ParseMode(p.mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	server := nbd.NewServer(real, nbd.PluginExport(real.Loop(), "", nbd.Plugin{Backend: p.backend(), Device: o}, mode, p.readOnly))
-	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: filepath.Join(t.TempDir(), "socket")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-served
-		_ = real.Close()
-	})
-	o.at = u.String()
+	o.at = exportPlugin(t, plugin.Plugin{Name: "ours", Thread: plugin.Parallel, Open: func(context.Context, plugin.ConnInfo) (*plugin.Conn, error) {
+		return o.conn(p), nil
+	}}, options)
 	return o
 }
 
-// backend is what the eval plugin declares. It always has the callbacks
-// can_flush, can_zero and can_trim; where can_zero says no, nbdkit emulates.
-func (p plugin) backend() fua.Backend {
-	b := fua.Backend{
-		API: 2, Flush: true, Trim: true, Zero: true, CanFlush: fua.No, CanTrim: fua.No, CanZero: fua.Emulate,
-		CanFUA: map[string]fua.Answer{"none": fua.No, "emulate": fua.Emulate, "native": fua.Native, "absent": fua.No}[p.canFUA],
+// conn declares what the eval plugin does. That always has the callbacks can_flush,
+// can_zero and can_trim.
+func (o *ourPlugin) conn(p declared) *plugin.Conn {
+	yes := func(b bool) func(context.Context) (bool, error) {
+		return func(context.Context) (bool, error) { return b, nil }
 	}
-	if p.canFlush == "yes" {
-		if b.CanFlush = fua.Yes; p.canFUA == "absent" {
-			b.CanFUA = fua.Emulate // plugins/sh/methods.c: for a script without can_fua
-		}
+	answer := map[string]fua.Answer{"none": fua.No, "emulate": fua.Emulate, "native": fua.Native, "absent": fua.No}[p.canFUA]
+	if p.canFUA == "absent" && p.canFlush == "yes" {
+		answer = fua.Emulate // plugins/sh/methods.c: for a script without can_fua
 	}
-	if p.trim {
-		b.CanTrim = fua.Yes
+	return &plugin.Conn{
+		Size:  func(context.Context) (uint64, error) { return mib, nil },
+		PRead: func(context.Context, []byte, uint64) error { return nil },
+		PWrite: func(_ context.Context, _ []byte, _ uint64, f plugin.Flags) error {
+			return o.call("w", f)
+		},
+		PTrim:    func(_ context.Context, _, _ uint64, f plugin.Flags) error { return o.call("t", f) },
+		PZero:    func(_ context.Context, _, _ uint64, f plugin.Flags) error { return o.call("z", f) },
+		Flush:    func(context.Context) error { return o.call("fl", 0) },
+		CanFlush: yes(p.canFlush == "yes"), CanZero: yes(p.zero), CanTrim: yes(p.trim), CanFastZero: yes(true),
+		CanFUA: func(context.Context) (fua.Answer, error) { return answer, nil },
 	}
-	if p.zero {
-		b.CanZero = fua.Native
-	}
-	return b
 }
 
 func (o *ourPlugin) uri() string { return o.at }
 
 func (o *ourPlugin) fail(call string, e devices.Errno) {
-	o.real.Do(func() { o.bad, o.errno = call, e })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bad, o.errno = call, e
 }
 
 func (o *ourPlugin) calls() (log []string) {
-	o.real.Do(func() { log, o.log = o.log, nil })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	log, o.log = o.log, nil
 	return log
 }
 
-// Info is what the plugin's device says of itself.
-func (o *ourPlugin) Info() devices.Info { return o.info }
-
-// Submit writes the call down.
-func (o *ourPlugin) Submit(r *devices.Request) {
-	r.Timer.Owner = r
-	o.real.Loop().After(&r.Timer, 0, o)
-}
-
-// Fire ends a call as it is to end.
-func (o *ourPlugin) Fire(timer *sim.Timer) {
-	r := timer.Owner.(*devices.Request)
-	call := map[devices.Op]string{devices.OpWrite: "w", devices.OpTrim: "t", devices.OpWriteZeroes: "z", devices.OpFlush: "fl"}[r.Op]
-	if call == "" {
-		r.Finish(devices.OK)
-		return
-	}
+// call writes a call down and ends it as it is to end.
+func (o *ourPlugin) call(name string, f plugin.Flags) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var flags []string
-	if r.Flags&devices.FUA != 0 {
-		flags = append(flags, "fua")
+	for _, x := range []struct {
+		flag plugin.Flags
+		name string
+	}{{plugin.FUA, "fua"}, {plugin.FastZero, "fast"}, {plugin.MayTrim, "may_trim"}} {
+		if f&x.flag != 0 {
+			flags = append(flags, x.name)
+		}
 	}
-	if r.Flags&devices.FastZero != 0 {
-		flags = append(flags, "fast")
+	o.log = append(o.log, name+flagNames(flags))
+	if name == o.bad {
+		return o.errno.Err()
 	}
-	if r.Op == devices.OpWriteZeroes && r.Flags&devices.NoHole == 0 {
-		flags = append(flags, "may_trim")
-	}
-	o.log = append(o.log, call+flagNames(flags))
-	e := devices.OK
-	if call == o.bad {
-		e = o.errno
-	}
-	r.Finish(e)
+	return nil
 }
 
 // TestServesAsNbdkitDoes compares our server with nbdkit itself: what is

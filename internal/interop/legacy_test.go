@@ -2,13 +2,16 @@ package interop
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"nbdbench/devices"
-	"nbdbench/devices/layer"
+	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -16,11 +19,8 @@ import (
 // fileBackend is a backend as people write them: a file that knows no flags.
 type fileBackend struct {
 	*os.File
-	size  uint64
 	syncs atomic.Int64
 }
-
-func (b *fileBackend) Size() uint64 { return b.size }
 
 func (b *fileBackend) Sync() error {
 	b.syncs.Add(1)
@@ -37,20 +37,19 @@ func newFileBackend(t *testing.T, size int64) *fileBackend {
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	return &fileBackend{File: f, size: uint64(size)}
+	return &fileBackend{File: f}
 }
 
-// export serves a device of its own making on a Unix socket in this process.
-func exportDevice(t *testing.T, device func(*sim.Loop) devices.Device) (uri string) {
+// exportPlugin serves a plugin on a Unix socket in this process.
+func exportPlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string) {
 	t.Helper()
-	loop := sim.NewLoop()
-	real, err := sim.NewReal(loop)
+	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d devices.Device
-	real.Do(func() { d = device(loop) })
-	server := nbd.NewServer(real, &nbd.Export{Device: d})
+	o.Loop, o.Real = real.Loop(), real
+	host := plugin.NewHost(p, o)
+	server := nbd.NewServer(real, nbd.HostExport("", "", host))
 	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: filepath.Join(t.TempDir(), "socket")})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +57,9 @@ func exportDevice(t *testing.T, device func(*sim.Loop) devices.Device) (uri stri
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(server.Close(), host.Close(ctx)); err != nil {
 			t.Error(err)
 		}
 		<-served
@@ -70,37 +71,15 @@ func exportDevice(t *testing.T, device func(*sim.Loop) devices.Device) (uri stri
 }
 
 // TestALegacyBackendIsSyncedForFUA: a backend that has never heard of FUA is
-// exported as FUA that is emulated, bare or with the layer of that name.
+// exported as FUA that is emulated.
 func TestALegacyBackendIsSyncedForFUA(t *testing.T) {
 	need(t, libnbd, "nbdinfo")
-	for _, wrap := range []string{"bare", "emulate"} {
-		t.Run(wrap, func(t *testing.T) {
-			b := newFileBackend(t, 8*mib)
-			uri := exportDevice(t, func(loop *sim.Loop) devices.Device {
-				d := devices.FromLegacy(loop, b)
-				if got := d.Info().FUA; got != devices.FUAEmulate {
-					t.Errorf("FUA of a legacy backend: %v, expected %v", got, devices.FUAEmulate)
-				}
-				return wrapped(t, wrap, loop, d)
-			})
-			if x := nbdinfo(t, uri); !x.FUA || !x.Flush || !x.MultiConn || x.Size != 8*mib {
-				t.Errorf("nbdinfo says %+v, expected FLUSH, FUA and multi-conn", x)
-			}
-			checkLegacy(t, uri, b)
-		})
+	b := newFileBackend(t, 8*mib)
+	uri := exportPlugin(t, plugin.FromInterfaces(b, b, 8*mib), plugin.Options{})
+	if x := nbdinfo(t, uri); !x.FUA || !x.Flush || !x.MultiConn || x.Size != 8*mib {
+		t.Errorf("nbdinfo says %+v, expected FLUSH, FUA and multi-conn", x)
 	}
-}
-
-func wrapped(t *testing.T, strategy string, loop *sim.Loop, d devices.Device) devices.Device {
-	if strategy == "bare" {
-		return d
-	}
-	s, _ := layer.Lookup(strategy)
-	d, err := s.Server(d, layer.Options{Loop: loop})
-	if err != nil {
-		t.Error(err)
-	}
-	return d
+	checkLegacy(t, uri, b)
 }
 
 // checkLegacy has a real client write, and looks at the file.
@@ -133,9 +112,8 @@ func checkLegacy(t *testing.T, uri string, b *fileBackend) {
 func TestALegacyBackendWithoutSync(t *testing.T) {
 	need(t, libnbd)
 	b := newFileBackend(t, 8*mib)
-	uri := exportDevice(t, func(loop *sim.Loop) devices.Device {
-		return devices.FromLegacy(loop, struct{ devices.Legacy }{b})
-	})
+	bare := struct{ io.ReaderAt }{b}
+	uri := exportPlugin(t, plugin.FromInterfaces(bare, struct{ io.WriterAt }{b}, 8*mib), plugin.Options{})
 	script(t, "what_is_not_advertised.py", uri, "fua", "flush", "trim")
 	if n := b.syncs.Load(); n != 0 {
 		t.Errorf("Sync was called %d times on a backend that was not to have it", n)

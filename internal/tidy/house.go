@@ -59,6 +59,7 @@ var House = Rules{
 		"internal/target/":           "starts servers, and waits for them",
 		"internal/bench/attach.go":   "serves what it attaches",
 		"nbd/kernel/":                "blocking system calls on worker threads",
+		"devices/plugin/worker.go":   "calls of plugins, which may block, on workers",
 		"nbd/attend.go":              "socket shell of the client: one thread for its plain sockets",
 		"nbd/dial.go":                "socket shell of the client",
 		"nbd/outqueue.go":            "socket shell: the bounded output queue and its writer",
