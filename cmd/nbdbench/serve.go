@@ -18,7 +18,7 @@ import (
 	"nbdbench/sim"
 )
 
-const serveHelp = `Serve one simulated device, in real time, to any NBD client.
+const serveHelp = `Serve one simulated device, or a plugin, in real time, to any NBD client.
 
 Once it listens, the first line of stdout is its URI, and all else is on stderr:
 
@@ -27,6 +27,18 @@ Once it listens, the first line of stdout is its URI, and all else is on stderr:
   nbdbench serve ram --listen nbd://127.0.0.1:10809
   nbdbench serve ram --export log=nvme-990pro       two exports, the second named log
   nbdbench serve ram --tls-cert c.pem --tls-key k.pem --listen nbds://127.0.0.1
+
+  nbdbench serve go:memory?size=1GiB                a Go plugin (docs/PLUGINS.md)
+
+A plugin has its size and its durability by its own answers. What does not go with
+one: --image, --image-sync, --size, --fault, --log, --log-writes, --stop power-cut;
+SIGUSR1 and cut cut the power of the simulated devices alone. --plugin-timeout
+bounds each of its calls: one that takes longer fails with EIO, and keeps its worker
+of the 16 of its connection; with none left, requests fail with EIO.
+
+--fuamode does what nbdkit's fua filter does, to plugins and simulated devices: none,
+emulate, native (which a device that emulates FUA goes on to emulate), force, pass,
+discard. It goes with --strategy pass, the default.
 
 With --tls-cert clients must use TLS; --tls allow lets them. With --tls-ca they
 must show a certificate that it has signed. Started by systemd with sockets
@@ -89,13 +101,15 @@ func newServe() *cobra.Command {
 	var faults, control, stop string
 	var paths filePaths
 	var imageSync bool
+	var mode string
+	var pluginTimeout time.Duration
 	c := &cobra.Command{
-		Use: "serve DEVICE", Short: "Serve one simulated device to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
+		Use: "serve DEVICE", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			config := bench.ServeConfig{
 				Device: args[0], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
-				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut,
+				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
 			}
 			if stop != stopFlush && stop != stopPowerCut {
 				return usage("--stop: expected %s or %s, got %q", stopFlush, stopPowerCut, stop)
@@ -109,6 +123,9 @@ func newServe() *cobra.Command {
 			if err := exportFlags(&config, exports, secure); err != nil {
 				return err
 			}
+			if err := pluginFlags(c, &config, mode); err != nil {
+				return err
+			}
 			return serveLive(c, &config, faults, &paths)
 		},
 	}
@@ -120,6 +137,8 @@ func newServe() *cobra.Command {
 	f.StringVar(&files.Key, "tls-key", "", "its key, a file in PEM")
 	f.StringVar(&files.CA, "tls-ca", "", "clients must show a certificate that this one, a file in PEM, has signed")
 	f.StringVar(&strategy, "strategy", "pass", "whose server half goes around the device; see run --help")
+	f.StringVar(&mode, "fuamode", "", "none, emulate, native, force, pass or discard: what nbdkit's fua filter does over the devices")
+	durationVar(f, &pluginTimeout, "plugin-timeout", 30*time.Second, "how long a call of a plugin may take; 0 is no limit")
 	f.StringVar(&advertise, "advertise", "", "flush,fua or less: override what the strategy advertises")
 	f.StringVar(&size, "size", "", "of each device, in whole blocks (default: the profile's)")
 	f.StringVar(&memory, "memory", "", "what all clients together may hold, from 128MiB on (default: a quarter of the machine or of its cgroup)")
@@ -255,7 +274,7 @@ func exportFlags(config *bench.ServeConfig, exports []string, secure string) err
 
 // serveError makes what the user chose wrongly usage errors.
 func serveError(err error) error {
-	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, bench.ErrImage) {
+	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, bench.ErrImage) || errors.Is(err, bench.ErrPlugin) {
 		return &exitError{exitUsage, err}
 	}
 	return err

@@ -161,6 +161,16 @@ func (h *Host) stuck(p *pool) {
 	}
 }
 
+// Release calls f on the loop: a Close of a handle that was opened for nothing. It is
+// for who may call Open.
+func (h *Host) Release(f func()) {
+	if h.o.Real == nil {
+		f()
+	} else {
+		h.o.Real.Do(f)
+	}
+}
+
 // Close waits until all connections are closed, which they are once their calls have
 // returned, or ctx ends. Then it cancels the calls that are left, and the error says
 // how many connections have some. No connection opens any more when it is called.

@@ -29,7 +29,9 @@ type console struct {
 	mu    sync.Mutex // one command at a time
 	lives []*live    // and then the clones
 	own   int        // how many are no clones
-	ended bool       // the devices have no power any more
+	// plugins are served too; nobody cuts their power here.
+	plugins []plugged
+	ended   bool // the devices have no power any more
 }
 
 // errEnded is for commands that come after the devices have ended.
@@ -38,6 +40,7 @@ var errEnded = errors.New("the server is about to end")
 // controlStats is the reply to stats.
 type controlStats struct {
 	Exports []exportStats `json:"exports"`
+	Plugins []pluginStats `json:"plugins,omitempty"`
 	Wire    nbd.Counts    `json:"wire"`
 	Process processStats  `json:"process"`
 }
@@ -228,8 +231,13 @@ func (q *cutCommand) of(l *live) (seed sim.Seed, image string) {
 
 // named is the export of a name; without one, the only one that is no clone.
 func (c *console) named(name *string) (*live, error) {
-	if name == nil && c.own == 1 {
+	if name == nil && c.own == 1 && len(c.plugins) == 0 {
 		return c.lives[0], nil
+	}
+	for _, p := range c.plugins {
+		if name == nil && c.own == 0 || name != nil && p.name == *name {
+			return nil, p.uncut()
+		}
 	}
 	names := make([]string, len(c.lives))
 	for i, l := range c.lives {
@@ -315,6 +323,9 @@ func (c *console) stats() (s controlStats) {
 			s.Exports = append(s.Exports, exportStats{l.name, l.cuts, l.model.Cut(0).ExposedBytes(), l.model.Stats()})
 		}
 	})
+	for _, p := range c.plugins {
+		s.Plugins = append(s.Plugins, p.stats())
+	}
 	s.Wire = c.server.Counts()
 	m := c.server.MemoryUse()
 	s.Process = processStats{m.Connections, m.Held, m.Limit, runtime.NumGoroutine()}
@@ -329,6 +340,9 @@ func (c *console) watch(signals <-chan os.Signal) {
 		c.mu.Lock()
 		if !c.ended {
 			_, err = c.cut(c.lives, cutCommand{})
+		}
+		for _, p := range c.plugins {
+			err = errors.Join(err, p.uncut())
 		}
 		c.mu.Unlock()
 		if err != nil {

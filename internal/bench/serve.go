@@ -18,6 +18,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/fault"
+	"nbdbench/devices/fua"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
@@ -55,6 +56,11 @@ type ServeConfig struct {
 	// Memory is how many bytes all clients together may have the server hold, at
 	// least nbd.MinMemory; 0 is DefaultMemory.
 	Memory int64
+	// FUAMode is what nbdkit's fua filter would be over the devices; it goes with the
+	// strategy pass alone.
+	FUAMode fua.Mode
+	// PluginTimeout bounds each call of a plugin; 0 is no bound.
+	PluginTimeout time.Duration
 	// PowerCut has the devices lose their power at the end; else they are shut down
 	// in order, with all that was acknowledged made durable.
 	PowerCut bool
@@ -114,18 +120,22 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets))
 	}
-	server := nbd.NewServer(real, exportsOf(lives)...)
+	plugins, err := c.plugins(at.uris[0].Export, real, sayTo(talk))
+	if err != nil {
+		return errors.Join(err, closeAll(at.sockets), real.Close())
+	}
+	server := nbd.NewServer(real, c.exports(loop, at.uris[0].Export, lives, plugins)...)
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
-	scheduleServer(slices.ContainsFunc(lives, (*live).takesTime), server.WhenCrowded)
+	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(lives, (*live).takesTime), server.WhenCrowded)
 	server.BlockWhenAlone()
 	server.Notify(noticesTo(talk))
 	server.LimitMemory(cmp.Or(c.Memory, DefaultMemory()))
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	con := &console{real: real, server: server, talk: talk, lives: lives, own: len(lives)}
+	con := &console{real: real, server: server, talk: talk, lives: lives, own: len(lives), plugins: plugins}
 	closeControl, err := c.control(con)
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
@@ -150,6 +160,7 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 			err = fmt.Errorf("after --drain %v: %w", c.Drain, err)
 		}
 	}
+	err = errors.Join(err, closePlugins(ctx, plugins, c.Drain, talk))
 	con.end(c.PowerCut)
 	summarize(server, talk)
 	if errors.Is(err, nbd.ErrServerClosed) {
@@ -167,15 +178,21 @@ func summarize(server *nbd.Server, talk io.Writer) {
 	}
 }
 
+// sayTo writes lines to talk, for any number of goroutines.
+func sayTo(talk io.Writer) func(line string) {
+	var mu sync.Mutex
+	return func(line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(talk, line)
+	}
+}
+
 // noticesTo has a server's notices written to talk, a line each. Parts of a cause
 // are the client's own words.
 func noticesTo(talk io.Writer) nbd.Notices {
-	var mu sync.Mutex
-	say := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(talk, format+"\n", args...)
-	}
+	line := sayTo(talk)
+	say := func(format string, args ...any) { line(fmt.Sprintf(format, args...)) }
 	return nbd.Notices{
 		HandshakeFailed: func(client, cause string, unreported uint64) {
 			more := ""
@@ -224,7 +241,10 @@ func closeAll(ls []net.Listener) error {
 // lives are the first device under this name and the others under theirs, each with
 // its own files.
 func (c *ServeConfig) lives(loop *sim.Loop, first string, talk io.Writer) (out []*live, err error) {
-	for i, m := range append([]NamedDevice{{first, c.Device, c.Files}}, c.More...) {
+	for i, m := range c.devices(first) {
+		if IsPlugin(m.Device) {
+			continue
+		}
 		one := *c
 		one.Device, one.Files = m.Device, m.Files
 		if i > 0 {
@@ -245,13 +265,6 @@ func (c *ServeConfig) lives(loop *sim.Loop, first string, talk io.Writer) (out [
 		}
 	}
 	return out, nil
-}
-
-func exportsOf(lives []*live) (out []*nbd.Export) {
-	for _, l := range lives {
-		out = append(out, l.export())
-	}
-	return out
 }
 
 func closeLives(lives []*live) error {
@@ -294,6 +307,13 @@ func (c *ServeConfig) dress(loop *sim.Loop, name string, model devices.Device) (
 	strategy, ok := layer.Lookup(c.Strategy)
 	if !ok {
 		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, StrategyNames())
+	}
+	if c.FUAMode != fua.ModeAbsent {
+		r, err := fua.Resolve(backendOf(model.Info()), c.FUAMode, c.ReadOnly)
+		if err != nil {
+			return nil, &layer.Unsupported{Reason: fmt.Sprintf("--fuamode on %s: %v", name, err)}
+		}
+		model = fua.NewDevice(loop, model, r)
 	}
 	d, err := strategy.Server(model, layer.Options{Loop: loop, Depth: c.Depth})
 	if err != nil {

@@ -27,6 +27,9 @@ var House = Rules{
 		"devices/image":            3,
 		"devices/catalog":          4,
 		"devices/plugin":           4,
+		"devices/plugin/file":      5, // plugins, beside what serves them
+		"devices/plugin/memory":    5,
+		"devices/plugin/lossy":     6, // a filter of memory
 		"nbd":                      5,
 		"results":                  5,
 		"workloads":                5,

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"nbdbench/devices/fua"
+	"nbdbench/devices/plugin/file"
+	"nbdbench/devices/plugin/lossy"
+	"nbdbench/devices/plugin/memory"
+	"nbdbench/internal/bench"
+)
+
+// The plugins of this program.
+func init() {
+	file.Register()
+	lossy.Register()
+	memory.Register()
+}
+
+// notForPlugins are the flags of serve that a plugin does not go with.
+var notForPlugins = []string{"image", "image-sync", "size", "fault", "log", "log-writes"}
+
+// pluginFlags reads the flags of plugins, and refuses those that do not go with one.
+func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error {
+	if c.Flags().Changed("fuamode") {
+		m, err := fua.ParseMode(mode)
+		switch {
+		case err != nil:
+			return usage("--fuamode: expected none, emulate, native, force, pass or discard, got %q", mode)
+		case config.Strategy != "pass":
+			return usage("--fuamode: expected --strategy pass, got %s: both say what is done with FUA", config.Strategy)
+		}
+		config.FUAMode = m
+	}
+	if config.PluginTimeout < 0 {
+		return usage("--plugin-timeout: expected 0 or more, got %v", config.PluginTimeout)
+	}
+	for _, device := range config.DeviceNames() {
+		if !bench.IsPlugin(device) {
+			continue
+		}
+		for _, flag := range notForPlugins {
+			if c.Flags().Changed(flag) {
+				return usage("--%s: expected simulated devices alone, got the plugin %s", flag, device)
+			}
+		}
+		if config.PowerCut {
+			return usage("--stop: expected flush with the plugin %s, got %s", device, stopPowerCut)
+		}
+		if err := bench.CheckPlugin(device); err != nil {
+			return usage("%w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/devices/fua"
+	"nbdbench/devices/layer"
+	"nbdbench/devices/plugin"
+	"nbdbench/internal/text"
+	"nbdbench/nbd"
+	"nbdbench/sim"
+)
+
+// IsPlugin reports whether a device's name is that of a plugin.
+func IsPlugin(device string) bool { return plugin.IsDevice(device) }
+
+// openPlugin makes the plugin of a device's name.
+func openPlugin(device string) (plugin.Plugin, error) { return plugin.Lookup(device) }
+
+// ErrPlugin is for plugins that cannot be had.
+var ErrPlugin = errors.New("plugin")
+
+// plugged is a served plugin.
+type plugged struct {
+	name, device string
+	host         *plugin.Host
+}
+
+// Devices are all of them, the first under this name.
+func (c *ServeConfig) devices(first string) []NamedDevice {
+	return append([]NamedDevice{{first, c.Device, c.Files}}, c.More...)
+}
+
+// plugins are the devices that are plugins.
+func (c *ServeConfig) plugins(first string, real *sim.Real, say func(string)) (out []plugged, err error) {
+	for _, m := range c.devices(first) {
+		if !IsPlugin(m.Device) {
+			continue
+		}
+		p, err := openPlugin(m.Device)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPlugin, err)
+		}
+		host := plugin.NewHost(p, plugin.Options{
+			Loop: real.Loop(), Real: real, Mode: c.FUAMode, ReadOnly: c.ReadOnly, Timeout: c.PluginTimeout, Report: say,
+		})
+		out = append(out, plugged{m.Name, m.Device, host})
+	}
+	return out, nil
+}
+
+// exports are those of all devices, in the order in which they were named.
+func (c *ServeConfig) exports(loop *sim.Loop, first string, lives []*live, plugins []plugged) (out []*nbd.Export) {
+	for _, m := range c.devices(first) {
+		if IsPlugin(m.Device) {
+			out = append(out, c.plug(loop, plugins[0]))
+			plugins = plugins[1:]
+		} else {
+			out = append(out, lives[0].export())
+			lives = lives[1:]
+		}
+	}
+	return out
+}
+
+// plug is a plugin's export, with what is served of it: the strategy's half and the
+// delay of each connection, and what is advertised of it against its own answers.
+func (c *ServeConfig) plug(loop *sim.Loop, p plugged) *nbd.Export {
+	e := nbd.HostExport(p.name, p.device+", "+c.Strategy, p.host)
+	e.ReadOnly = c.ReadOnly
+	connect := e.Connect
+	e.Connect = func(ctx context.Context, info nbd.ConnInfo) (nbd.Session, error) {
+		s, err := connect(ctx, info)
+		if err != nil {
+			return s, err
+		}
+		inner := *c
+		inner.Advertise, inner.FUAMode = nil, fua.ModeAbsent // the export and the host have them
+		if s.Device, err = inner.dress(loop, p.device, s.Device); err != nil {
+			p.host.Release(s.Close)
+			return nbd.Session{}, err
+		}
+		return s, nil
+	}
+	if a := c.Advertise; a != nil {
+		e.Set, e.Clear = overridden(*a)
+	}
+	return e
+}
+
+// overridden are the flags that an override sets and clears.
+func overridden(a layer.Advertised) (set, clear nbd.TransmissionFlags) {
+	for _, x := range []struct {
+		on   bool
+		flag nbd.TransmissionFlags
+	}{{a.Flush, nbd.SendFlush}, {a.FUA, nbd.SendFUA}} {
+		if x.on {
+			set |= x.flag
+		} else {
+			clear |= x.flag
+		}
+	}
+	return set, clear
+}
+
+// backendOf declares what a device can, as a plugin would.
+func backendOf(d devices.Info) fua.Backend {
+	yes := map[bool]fua.Answer{false: fua.No, true: fua.Yes}
+	b := fua.Backend{
+		API: 2, Flush: d.CanFlush, Trim: d.CanTrim, Zero: d.CanZero, CanZero: fua.No, CanFUA: fua.Answer(d.FUA) + fua.No,
+		CanFastZero: yes[d.CanFastZero], CanCache: yes[d.CanCache], CanMultiConn: yes[d.MultiConn],
+	}
+	if d.CanZero {
+		b.CanZero = fua.Native
+	}
+	return b
+}
+
+// closePlugins waits until the plugins have closed all connections.
+func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, talk io.Writer) (err error) {
+	if len(plugins) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	defer cancel()
+	for _, p := range plugins {
+		err = errors.Join(err, p.host.Close(ctx))
+		fmt.Fprintf(talk, "%s: %s\n", text.Line(p.device), callsOf(p.host))
+	}
+	return err
+}
+
+// callsOf says how many calls of each kind a plugin got.
+func callsOf(h *plugin.Host) string {
+	var words []string
+	for c, n := range h.Calls() {
+		if n > 0 {
+			words = append(words, fmt.Sprintf("%d %v", n, fua.Call(c)))
+		}
+	}
+	if len(words) == 0 {
+		return "no calls that write"
+	}
+	return strings.Join(words, ", ")
+}
+
+// pluginStats are those of one plugin, for the control socket.
+type pluginStats struct {
+	Export string            `json:"export"`
+	Device string            `json:"device"`
+	Calls  map[string]uint64 `json:"plugin_calls"`
+}
+
+// callKeys are the names of the calls in JSON.
+var callKeys = [...]string{
+	fua.CallWrite: "pwrite", fua.CallWriteFUA: "pwrite_fua", fua.CallTrim: "trim", fua.CallTrimFUA: "trim_fua",
+	fua.CallZero: "zero", fua.CallZeroFUA: "zero_fua", fua.CallFlush: "flush",
+}
+
+func (p plugged) stats() pluginStats {
+	s := pluginStats{p.name, p.device, map[string]uint64{}}
+	for c, n := range p.host.Calls() {
+		s.Calls[callKeys[c]] = n
+	}
+	return s
+}
+
+// uncut is why p's power is not cut.
+func (p plugged) uncut() error {
+	return fmt.Errorf("export %q is the plugin %s: the power of a plugin is not cut while it is served", p.name, p.device)
+}
+
+// DeviceNames are the names of all devices that are served.
+func (c *ServeConfig) DeviceNames() (out []string) {
+	for _, m := range c.devices("") {
+		out = append(out, m.Device)
+	}
+	return out
+}
+
+// CheckPlugin says what is wrong with a plugin's name or arguments.
+func CheckPlugin(device string) error {
+	_, err := openPlugin(device)
+	return err
+}
