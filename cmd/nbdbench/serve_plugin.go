@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/fua"
-	"nbdbench/devices/plugin/file"
+	fileplugin "nbdbench/devices/plugin/file"
 	"nbdbench/devices/plugin/lossy"
 	"nbdbench/devices/plugin/memory"
 	"nbdbench/internal/bench"
@@ -12,7 +12,7 @@ import (
 
 // The plugins of this program.
 func init() {
-	file.Register()
+	fileplugin.Register()
 	lossy.Register()
 	memory.Register()
 }
