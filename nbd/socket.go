@@ -158,6 +158,9 @@ func shake(ctx context.Context, c net.Conn, h engine, most handshakeTime, own fu
 		if work := h.work(); work != nil {
 			from := time.Now()
 			work(ctx)
+			if ctx.Err() != nil {
+				return stream, nil, net.ErrClosed
+			}
 			began = began.Add(time.Since(from)) // the peer is not to blame for it
 			_ = c.SetDeadline(most.until(began, time.Now(), 0))
 			own(func() { h.Feed(nil) })

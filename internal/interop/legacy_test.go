@@ -43,13 +43,20 @@ func newFileBackend(t *testing.T, size int64) *fileBackend {
 // exportPlugin serves a plugin on a Unix socket in this process.
 func exportPlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string) {
 	t.Helper()
+	uri, _ = servePlugin(t, p, o)
+	return uri
+}
+
+// servePlugin is exportPlugin for a test that looks at the server, too.
+func servePlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string, server *nbd.Server) {
+	t.Helper()
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Loop, o.Real = real.Loop(), real
 	host := plugin.NewHost(p, o)
-	server := nbd.NewServer(real, nbd.HostExport("", "", host))
+	server = nbd.NewServer(real, nbd.HostExport("", "", host))
 	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: filepath.Join(t.TempDir(), "socket")})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +74,7 @@ func exportPlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string) 
 			t.Error(err)
 		}
 	})
-	return u.String()
+	return u.String(), server
 }
 
 // TestALegacyBackendIsSyncedForFUA: a backend that has never heard of FUA is
