@@ -22,7 +22,7 @@ const far = 20 * time.Second
 
 // site runs a plugin in real time.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	real *sim.Real
 	host *Host
 
@@ -31,7 +31,9 @@ type site struct {
 	lines []string
 }
 
-func newSite(t *testing.T, p Plugin, o Options) *site {
+func newSite(t *testing.T, p Plugin, o Options) *site { return newSiteOf(t, p, o) }
+
+func newSiteOf(t testing.TB, p Plugin, o Options) *site {
 	t.Helper()
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
