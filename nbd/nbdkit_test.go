@@ -7,6 +7,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
+	"nbdbench/sim"
 )
 
 // Tests of nbdkit's own suite (nbdkit/tests), re-created against this server by
@@ -39,7 +40,7 @@ func TestNbdkitEflags(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &scribe{info: devices.Info{Size: testSize}}
-			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(nil, "", Plugin{test.backend, s}, fua.ModeAbsent, test.readOnly)}, ConnInfo{})
+			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(sim.NewLoop(), "", Plugin{test.backend, s}, fua.ModeAbsent, test.readOnly)}, ConnInfo{})
 			client.Wish(test.wishes)
 			if err := Negotiate(client, server); err != nil {
 				t.Fatal(err)
