@@ -293,6 +293,14 @@ func TestWithoutTheKernelsNBDTheExitCodeIs3AndTheMendIsTold(t *testing.T) {
 	}
 }
 
+func TestWithoutNbdkitTheExitCodeIs3(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	o := invoke("run", "--nbdkit", "memory 64M", "--destroy", "--no-save")
+	if o.code != exitCapability || !strings.Contains(o.stderr, "nbdkit is not installed: ") || !strings.Contains(o.stderr, "apt-get install nbdkit") || o.stdout != "" {
+		t.Errorf("exit %d, %q, %q; want exit 3", o.code, o.stdout, o.stderr)
+	}
+}
+
 func TestDetachOfWhatIsNotAttachedFails(t *testing.T) {
 	if o := invoke("detach", "/dev/nbd1048575"); o.code != exitFailure || !strings.Contains(o.stderr, "no export is attached") {
 		t.Errorf("exit %d, %q", o.code, o.stderr)
