@@ -26,21 +26,15 @@ func (p *Plan) external() bool { return p.Target != "" || p.starts() }
 // starts reports whether the plan starts that server itself.
 func (p *Plan) starts() bool { return p.Nbdkit != "" || p.TargetCommand != "" }
 
-// targetKeys are the plan's keys of which one may say what is driven, with their
-// values.
-func (p *Plan) targetKeys() map[string]string {
-	return map[string]string{"target": p.Target, "nbdkit": p.Nbdkit, "target_command": p.TargetCommand}
-}
-
 // validateTarget checks what is said of a server that is not ours.
 func (p *Plan) validateTarget() error {
 	if !p.external() {
 		return nil
 	}
 	var given []string
-	for _, key := range []string{"target", "nbdkit", "target_command"} {
-		if p.targetKeys()[key] != "" {
-			given = append(given, key)
+	for _, t := range [][2]string{{"target", p.Target}, {"nbdkit", p.Nbdkit}, {"target_command", p.TargetCommand}} {
+		if t[1] != "" {
+			given = append(given, t[0])
 		}
 	}
 	switch key := given[0]; {

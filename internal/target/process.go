@@ -29,7 +29,9 @@ const (
 	StopTimeout = 5 * time.Second
 	// pipeTimeout is how long a process outside the group may hold stderr open.
 	pipeTimeout = time.Second
-	readyPause  = 2 * time.Millisecond
+	// groupTimeout is how long Stop waits for killed processes to be gone.
+	groupTimeout = 500 * time.Millisecond
+	readyPause   = 2 * time.Millisecond
 	// maxSocket is the longest path of a Unix socket, in bytes.
 	maxSocket = 107
 	// maxUnixTable bounds what is read of the kernel's table of Unix sockets.
@@ -62,6 +64,7 @@ type Process struct {
 	dir    string
 	said   tail
 	ended  chan struct{} // the program has, and waits to be reaped
+	forced bool          // Stop had to send SIGKILL
 	socket string
 }
 
@@ -167,13 +170,22 @@ func (p *Process) Ended(within time.Duration) bool {
 func (p *Process) Stop() error {
 	pid := p.cmd.Process.Pid
 	_ = unix.Kill(p.graceful(pid), unix.SIGTERM) // what has ended cannot be signalled
-	over := p.Ended(StopTimeout)
+	p.forced = !p.Ended(StopTimeout)
 	_ = unix.Kill(-pid, unix.SIGKILL)
-	if !over && !p.Ended(StopTimeout) {
+	if p.forced && !p.Ended(StopTimeout) {
 		return errors.Join(fmt.Errorf("%s, process %d, has not ended %v after SIGKILL", p.name, pid, StopTimeout), p.Hide())
 	}
 	_ = p.cmd.Wait() // how it ended is said by Explain
+	awaitGroup(pid)
 	return p.Hide()
+}
+
+// awaitGroup returns when the members of a group that was killed are gone, which they
+// are soon, or within groupTimeout: who adopts them may not reap them.
+func awaitGroup(pgid int) {
+	for end := time.Now().Add(groupTimeout); unix.Kill(-pgid, 0) == nil && time.Now().Before(end); {
+		time.Sleep(readyPause)
+	}
 }
 
 // graceful is what gets SIGTERM: nbdkit alone, which ends its own children, and all
@@ -188,7 +200,10 @@ func (p *Process) graceful(pid int) int {
 // Explain adds to an error how the server ended, once it was stopped, and the end of
 // what it wrote to stderr, on one line and without control characters.
 func (p *Process) Explain(err error) error {
-	if state := p.cmd.ProcessState; state != nil && !stopped(state) {
+	switch state := p.cmd.ProcessState; {
+	case p.forced:
+		err = fmt.Errorf("%w (%s did not end within %v of SIGTERM)", err, p.name, StopTimeout)
+	case state != nil && !stopped(state):
 		err = fmt.Errorf("%w (%s: %v)", err, p.name, state)
 	}
 	if said := p.said.String(); said != "" {

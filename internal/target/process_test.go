@@ -95,7 +95,7 @@ func TestStopLeavesNoProcessOfTheGroupAndNoFile(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
-	if err := <-started; !errors.Is(err, context.Canceled) {
+	if err := <-started; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "did not end within 5s of SIGTERM") {
 		t.Errorf("%v, want that it was stopped", err)
 	}
 	text, err := os.ReadFile(file)
