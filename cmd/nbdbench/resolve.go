@@ -250,9 +250,15 @@ func (f *resolveFlags) ask(ctx context.Context, uri string) (*resolveDocument, e
 			return nil, usage("%w", err)
 		}
 	}
+	if f.timeout <= 0 {
+		return nil, usage("--timeout: expected more than 0")
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	x, _, err := d.Ask(ctx, u, nbd.OptGo)
+	x, _, err := d.Ask(ctx, u, nbd.OptInfo)
+	if err != nil || x.Size == 0 { // there are servers that know no INFO, or say little before GO
+		x, _, err = d.Ask(ctx, u, nbd.OptGo)
+	}
 	if err != nil {
 		return nil, err
 	}

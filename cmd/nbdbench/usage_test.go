@@ -88,6 +88,7 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"resolve --can-flush 1":                                                         "expected yes, no or error",
 		"resolve --api 3":                                                               "expected 1 or 2",
 		"resolve --fuamode absent":                                                      "expected none, emulate, native, force, pass or discard",
+		"resolve nbd://localhost:1 --timeout 0s":                                        "--timeout: expected more than 0",
 		"resolve nosuch":                                                                "want nbd://",
 		"resolve nbd://localhost:1 --flush":                                             "--flush: expected declarations or a URI, got both",
 		"resolve nbd://localhost:1 nbd://localhost:1":                                   "accepts at most 1 arg(s)",
