@@ -46,7 +46,7 @@ func NewDevice(loop *sim.Loop, inner devices.Device, r Resolution) devices.Devic
 	}
 	d := &device{inner: inner, loop: loop, info: r.info(inner.Info()), writes: r.zero != Native, flagless: r.flagless}
 	for _, op := range []devices.Op{devices.OpRead, devices.OpCache, devices.OpBlockStatus} {
-		d.forward[op] = [2]bool{true, true}
+		d.plans[op<<1].forward, d.plans[op<<1|1].forward = true, true
 	}
 	d.set(devices.OpWrite, r.Write, r.WriteFUA)
 	d.set(devices.OpTrim, r.trim, r.TrimFUA)
@@ -65,13 +65,30 @@ type device struct {
 	info  devices.Info
 	free  devices.Freelist
 
-	// By command and FUA: what becomes of it, and whether that is the same command.
-	actions [8][2]Action
-	forward [8][2]bool
+	plans [16]plan // by planOf
 
 	writes   bool // zeroes are written: there is no .zero to try
 	flagless bool // .zero does not know FAST_ZERO
 	idle     *zeroing
+}
+
+// plan is an Action in the form in which it is carried out.
+type plan struct {
+	forward bool // the command is the one call
+	n       uint8
+	steps   [2]step
+	errno   devices.Errno // after the steps
+}
+
+// step is a call: a command, and FUA or no flags.
+type step struct {
+	op    devices.Op
+	flags devices.Flags
+}
+
+// planOf is r's place among the plans: that of its command, with FUA or without.
+func planOf(r *devices.Request) uint8 {
+	return uint8(r.Op)&7<<1 | uint8(r.Flags&devices.FUA)
 }
 
 // info is what a backend that says in of itself shows under r.
@@ -84,68 +101,71 @@ func (r *Resolution) info(in devices.Info) devices.Info {
 // set says what becomes of op without FUA and with it.
 func (d *device) set(op devices.Op, plain, durable Action) {
 	for f, a := range [2]Action{plain, durable} {
-		d.actions[op][f] = a
-		d.forward[op][f] = len(a.Calls) == 1 && a.Errno == devices.OK && a.Calls[0].is(op, f == 1)
+		p := plan{n: uint8(len(a.Calls)), errno: a.Errno}
+		for i, c := range a.Calls {
+			p.steps[i] = steps[c]
+		}
+		same := step{op, devices.Flags(f)}
+		if op == devices.OpFlush {
+			same.flags = 0 // a flush has none
+		}
+		p.forward = p.n == 1 && p.errno == devices.OK && p.steps[0] == same
+		d.plans[int(op)<<1|f] = p
 	}
 }
 
-// The command that makes each call.
-var callOps = [...]devices.Op{
-	CallWrite: devices.OpWrite, CallWriteFUA: devices.OpWrite, CallTrim: devices.OpTrim, CallTrimFUA: devices.OpTrim,
-	CallZero: devices.OpWriteZeroes, CallZeroFUA: devices.OpWriteZeroes, CallFlush: devices.OpFlush,
-}
-
-// durable reports whether the call has the flag.
-func (c Call) durable() bool { return c == CallWriteFUA || c == CallTrimFUA || c == CallZeroFUA }
-
-// is reports whether op, with FUA or without, makes the call as it stands. A
-// flush has no flags.
-func (c Call) is(op devices.Op, fua bool) bool {
-	return callOps[c] == op && (c.durable() == fua || c == CallFlush)
+// steps are what makes each call.
+var steps = [...]step{
+	CallWrite: {devices.OpWrite, 0}, CallWriteFUA: {devices.OpWrite, devices.FUA},
+	CallTrim: {devices.OpTrim, 0}, CallTrimFUA: {devices.OpTrim, devices.FUA},
+	CallZero: {devices.OpWriteZeroes, 0}, CallZeroFUA: {devices.OpWriteZeroes, devices.FUA},
+	CallFlush: {devices.OpFlush, 0},
 }
 
 // Info is inner's, with what was resolved.
 func (d *device) Info() devices.Info { return d.info }
 
-// Submit forwards r or begins its action.
+// Submit forwards r or begins its plan. A zero may have to be written as well.
 func (d *device) Submit(r *devices.Request) {
-	op, f := r.Op&7, r.Flags&devices.FUA
-	a := &d.actions[op][f]
+	p := &d.plans[planOf(r)]
 	switch {
-	case op == devices.OpWriteZeroes && len(a.Calls) > 0:
-		d.zero(r, d.forward[op][f])
-	case d.forward[op][f]:
+	case p.forward && r.Op != devices.OpWriteZeroes:
 		d.inner.Submit(r)
-	case len(a.Calls) == 0:
-		d.later(r, a.Errno)
+	case p.n == 0:
+		d.later(r, p.errno)
+	case r.Op == devices.OpWriteZeroes:
+		d.zero(r, p.forward)
 	default:
-		d.call(r, d.free.Get(), 0)
+		d.call(r, d.child(r), p.steps[0], 0)
 	}
 }
 
-// call makes the call of r's action that has this index. q is its child.
-func (d *device) call(r, q *devices.Request, index uint32) {
-	k := d.actions[r.Op&7][r.Flags&devices.FUA].Calls[index]
-	q.Op, q.Flags, q.Errno = callOps[k], 0, devices.OK
-	q.Offset, q.Length, q.Payload = 0, 0, devices.Payload{}
-	if k != CallFlush {
-		q.Flags = r.Flags &^ devices.FUA
+// child is a new request on r's behalf.
+func (d *device) child(r *devices.Request) *devices.Request {
+	q := d.free.Get()
+	q.Conn, q.Stream, q.Txn, q.Step, q.Intended = r.Conn, r.Stream, r.Txn, r.Step, r.Intended
+	q.Ref = r
+	return q
+}
+
+// call has q, a child of r, make r's call of this index, which is s.
+func (d *device) call(r, q *devices.Request, s step, index uint32) {
+	q.Op, q.Errno, q.Slot = s.op, devices.OK, index
+	if s.op == devices.OpFlush {
+		q.Flags, q.Offset, q.Length, q.Payload = 0, 0, 0, devices.Payload{}
+	} else {
+		q.Flags = r.Flags&^devices.FUA | s.flags
 		q.Offset, q.Length, q.Payload = r.Offset, r.Length, r.Payload
 	}
-	if k.durable() {
-		q.Flags |= devices.FUA
-	}
-	q.Slot = index
 	d.send(r, q, d)
 }
 
-// send submits q on r's behalf.
+// send submits q, a child of r.
 func (d *device) send(r, q *devices.Request, done devices.Completer) {
 	now := d.loop.Now()
-	q.Conn, q.Stream, q.Txn, q.Step, q.Intended = r.Conn, r.Stream, r.Txn, r.Step, r.Intended
-	q.Ref, q.Completer, q.Submitted = r, done, now
-	q.Begin(now)
 	r.Seq = uint64(now)
+	q.Completer, q.Submitted = done, now
+	q.Begin(now)
 	d.inner.Submit(q)
 }
 
@@ -173,12 +193,12 @@ func (d *device) Done(q *devices.Request) {
 
 // step makes the call after q's, or ends r.
 func (d *device) step(r, q *devices.Request) {
-	a := &d.actions[r.Op&7][r.Flags&devices.FUA]
-	if next := q.Slot + 1; int(next) < len(a.Calls) {
-		d.call(r, q, next)
+	p := &d.plans[planOf(r)]
+	if i := q.Slot + 1; i < uint32(p.n) {
+		d.call(r, q, p.steps[i], i)
 		return
 	}
-	d.finish(r, q, a.Errno)
+	d.finish(r, q, p.errno)
 }
 
 func (d *device) finish(r, q *devices.Request, e devices.Errno) {

@@ -36,7 +36,7 @@ func (d *device) zero(r *devices.Request, same bool) {
 		z.completer, r.Completer = r.Completer, z
 		d.inner.Submit(r)
 	default:
-		d.call(r, d.free.Get(), 0)
+		d.call(r, d.child(r), d.plans[planOf(r)].steps[0], 0)
 	}
 }
 
@@ -65,17 +65,14 @@ func (d *device) put(z *zeroing) {
 // begin writes the first chunk.
 func (z *zeroing) begin() {
 	z.offset, z.left = z.r.Offset, z.r.Length
-	z.write(z.d.free.Get())
+	z.write(z.d.child(z.r))
 }
 
 // write writes the next chunk. FUA is on every one or on none.
 func (z *zeroing) write(q *devices.Request) {
 	r, d := z.r, z.d
 	n := min(z.left, ZeroChunk)
-	q.Op, q.Flags, q.Errno, q.Slot = devices.OpWrite, 0, devices.OK, 0
-	if d.actions[r.Op&7][r.Flags&devices.FUA].Calls[0].durable() {
-		q.Flags = devices.FUA
-	}
+	q.Op, q.Flags, q.Errno, q.Slot = devices.OpWrite, d.plans[planOf(r)].steps[0].flags, devices.OK, 0
 	q.Offset, q.Length, q.Payload = z.offset, n, devices.Payload{Bytes: zeroes[:n]}
 	z.offset, z.left = z.offset+n, z.left-n
 	d.send(r, q, z)
