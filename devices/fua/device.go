@@ -12,7 +12,7 @@ func BackendOf(info devices.Info) Backend {
 	b := Backend{
 		API: 2, Flush: info.CanFlush, Trim: info.CanTrim, Zero: info.CanZero,
 		CanFlush: answer(info.CanFlush), CanWrite: answer(!info.ReadOnly), CanTrim: answer(info.CanTrim),
-		CanFUA: No, CanZero: No,
+		CanFUA: No, CanZero: No, ZeroCertain: true,
 	}
 	switch info.FUA {
 	case devices.FUAEmulate:
@@ -39,12 +39,13 @@ func answer(yes bool) Answer {
 // A command that becomes one identical call is inner's at once: the same request,
 // no allocation. Any other one is held while children make its calls, one after
 // another. What passes between them is charged to devices.ServerQueue. A command
-// that becomes no call ends from the loop, at the instant of Submit.
+// that becomes no call ends from the loop, at the instant of Submit. Where every
+// command is forwarded and inner already says what is advertised, it is inner.
 func NewDevice(loop *sim.Loop, inner devices.Device, r Resolution) devices.Device {
 	if loop == nil {
 		panic("fua: no loop")
 	}
-	d := &device{inner: inner, loop: loop, info: r.info(inner.Info()), writes: r.zero != Native, flagless: r.flagless}
+	d := &device{inner: inner, loop: loop, info: r.info(inner.Info()), writes: r.zero != Native, flagless: r.flagless, certain: r.certain}
 	for _, op := range []devices.Op{devices.OpRead, devices.OpCache, devices.OpBlockStatus} {
 		d.plans[op<<1].forward, d.plans[op<<1|1].forward = true, true
 	}
@@ -52,6 +53,9 @@ func NewDevice(loop *sim.Loop, inner devices.Device, r Resolution) devices.Devic
 	d.set(devices.OpTrim, r.trim, r.TrimFUA)
 	d.set(devices.OpWriteZeroes, r.zeroes, r.zeroesFUA)
 	d.set(devices.OpFlush, r.FlushAction, r.FlushAction)
+	if r.certain && d.info == inner.Info() && d.forwardsAll() {
+		return inner
+	}
 	return d
 }
 
@@ -69,6 +73,7 @@ type device struct {
 
 	writes   bool // zeroes are written: there is no .zero to try
 	flagless bool // .zero does not know FAST_ZERO
+	certain  bool // .zero never asks for the zeroes to be written
 	idle     *zeroing
 }
 
@@ -96,6 +101,17 @@ func (r *Resolution) info(in devices.Info) devices.Info {
 	in.CanFlush, in.CanTrim, in.CanZero, in.ReadOnly = r.Flush, r.Trim, r.Zero, r.ReadOnly
 	in.FUA = r.Level()
 	return in
+}
+
+// forwardsAll reports whether each command is the one call that it becomes.
+func (d *device) forwardsAll() bool {
+	for op := devices.OpRead; op <= devices.OpBlockStatus; op++ {
+		known := op != 2 // DISC, which reaches no device
+		if known && !(d.plans[op<<1].forward && d.plans[op<<1|1].forward) {
+			return false
+		}
+	}
+	return true
 }
 
 // set says what becomes of op without FUA and with it.

@@ -57,12 +57,26 @@ var everyOp = []devices.Op{
 	devices.OpRead, devices.OpWrite, devices.OpFlush, devices.OpTrim, devices.OpCache, devices.OpWriteZeroes, devices.OpBlockStatus,
 }
 
+// Where nothing is left to do there is no layer.
+func TestADeviceThatDoesAllByItselfIsServedItself(t *testing.T) {
+	loop := sim.NewLoop()
+	for mode := ModeAbsent; mode <= ModeDiscard; mode++ {
+		b := &backend{loop: loop, info: capable}
+		itself := NewDevice(loop, b, mustResolve(t, BackendOf(capable), mode)) == devices.Device(b)
+		if want := mode == ModeAbsent || mode == ModeNative || mode == ModePass; itself != want {
+			t.Errorf("%v: served itself: %v, want %v", mode, itself, want)
+		}
+	}
+}
+
 // What becomes one identical call reaches the backend as the same request.
 func TestAnIdenticalCallIsTheSameRequest(t *testing.T) {
 	loop := sim.NewLoop()
+	declared := BackendOf(capable)
+	declared.ZeroCertain = false
 	var got *devices.Request
 	b := &backend{loop: loop, info: capable, say: func(r *devices.Request) { got = r }}
-	d := NewDevice(loop, b, mustResolve(t, BackendOf(capable), ModePass))
+	d := NewDevice(loop, b, mustResolve(t, declared, ModePass))
 	for _, op := range everyOp {
 		for _, flags := range []devices.Flags{0, devices.FUA} {
 			var end ended
@@ -135,6 +149,7 @@ func TestTheModeDecidesTheLevel(t *testing.T) {
 func TestNoCommandAllocates(t *testing.T) {
 	for _, b := range []Backend{
 		BackendOf(capable),
+		{API: 2, Flush: true, Trim: true, Zero: true, CanFUA: Native},
 		{API: 2, Flush: true, Trim: true, Zero: true},
 		{API: 2, Flush: true, Trim: true},
 		{API: 1, Flush: true},
@@ -199,6 +214,7 @@ func (b *backend) calls(d devices.Device, op devices.Op, flags devices.Flags, le
 func TestZeroes(t *testing.T) {
 	const chunk = ZeroChunk
 	native, emulate := BackendOf(capable), Backend{API: 2, Flush: true, Zero: true}
+	native.ZeroCertain = false
 	written := func(b Backend) Backend { b.CanZero = Emulate; return b }
 	v1 := Backend{API: 1, Flush: true, Zero: true}
 	for _, test := range []struct {

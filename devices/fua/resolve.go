@@ -43,6 +43,9 @@ type Backend struct {
 	CanCache     Answer // absent: whether .cache exists
 	CanMultiConn Answer // absent: no
 	OneConn      bool   // the thread model serializes connections: no MULTI_CONN
+	// ZeroCertain is whether .zero never answers ENOTSUP except to FAST_ZERO, so that
+	// nobody has to look at its answers.
+	ZeroCertain bool
 }
 
 // Mode is what nbdkit's fua filter is told to do.
@@ -168,6 +171,7 @@ type Resolution struct {
 	discard  bool
 	flush    bool // .flush exists
 	flagless bool // API version 1: .zero does not know FAST_ZERO
+	certain  bool // .zero never asks for the zeroes to be written
 	zero     Answer
 }
 
@@ -206,7 +210,7 @@ func Resolve(b Backend, mode Mode, readOnly bool) (Resolution, error) {
 			return Resolution{}, err
 		}
 	}
-	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush, flagless: b.API == 1}
+	r := Resolution{ReadOnly: !writable, Flush: canFlush || mode.fakesFlush(), flush: b.Flush, flagless: b.API == 1, certain: b.ZeroCertain}
 	if err := r.trimAndZero(b, writable); err != nil {
 		return Resolution{}, err
 	}

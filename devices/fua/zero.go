@@ -1,10 +1,14 @@
 package fua
 
-import "nbdbench/devices"
+import (
+	"sync"
 
-// zeroes are what a WRITE_ZEROES writes where the backend has no zero of its own.
-// Nobody changes them.
-var zeroes [ZeroChunk]byte
+	"nbdbench/devices"
+)
+
+// zeroes are what a WRITE_ZEROES writes where the backend has no zero of its own,
+// made when they are first asked for. All devices share them and nobody changes them.
+var zeroes = sync.OnceValue(func() []byte { return make([]byte, ZeroChunk) })
 
 // zeroing is a WRITE_ZEROES that the backend may have to write, as nbdkit does:
 // server/backend.c, backend_zero, and server/plugins.c, plugin_zero.
@@ -29,7 +33,7 @@ func (d *device) zero(r *devices.Request, same bool) {
 		d.later(r, devices.OK)
 	case d.writes:
 		d.take(r).begin()
-	case same && fast:
+	case same && (fast || d.certain):
 		d.inner.Submit(r)
 	case same:
 		z := d.take(r)
@@ -73,7 +77,7 @@ func (z *zeroing) write(q *devices.Request) {
 	r, d := z.r, z.d
 	n := min(z.left, ZeroChunk)
 	q.Op, q.Flags, q.Errno, q.Slot = devices.OpWrite, d.plans[planOf(r)].steps[0].flags, devices.OK, 0
-	q.Offset, q.Length, q.Payload = z.offset, n, devices.Payload{Bytes: zeroes[:n]}
+	q.Offset, q.Length, q.Payload = z.offset, n, devices.Payload{Bytes: zeroes()[:n]}
 	z.offset, z.left = z.offset+n, z.left-n
 	d.send(r, q, z)
 }
