@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"time"
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
 	"nbdbench/devices/layer"
 	"nbdbench/devices/plugin"
-	"nbdbench/internal/text"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -120,20 +117,6 @@ func backendOf(d devices.Info) fua.Backend {
 		b.CanZero = fua.Native
 	}
 	return b
-}
-
-// closePlugins waits until the plugins have closed all connections.
-func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, talk io.Writer) (err error) {
-	if len(plugins) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
-	defer cancel()
-	for _, p := range plugins {
-		err = errors.Join(err, p.host.Close(ctx))
-		fmt.Fprintf(talk, "%s: %s\n", text.Line(p.device), callsOf(p.host))
-	}
-	return err
 }
 
 // callsOf says how many calls of each kind a plugin got.

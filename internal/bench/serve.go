@@ -21,6 +21,7 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
+	"nbdbench/internal/text"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -167,6 +168,20 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 		err = nil
 	}
 	return errors.Join(err, server.Close(), real.Close())
+}
+
+// closePlugins waits until the plugins have closed all connections.
+func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, talk io.Writer) (err error) {
+	if len(plugins) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	defer cancel()
+	for _, p := range plugins {
+		err = errors.Join(err, p.host.Close(ctx))
+		fmt.Fprintf(talk, "%s: %s\n", text.Line(p.device), callsOf(p.host))
+	}
+	return err
 }
 
 // summarize says what has been served.
