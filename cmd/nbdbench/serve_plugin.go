@@ -32,9 +32,6 @@ func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error
 		}
 		config.FUAMode = m
 	}
-	if config.PluginTimeout < 0 {
-		return usage("--plugin-timeout: expected 0 or more, got %v", config.PluginTimeout)
-	}
 	for _, device := range config.DeviceNames() {
 		if !bench.IsPlugin(device) {
 			continue
