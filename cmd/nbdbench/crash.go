@@ -19,6 +19,7 @@ const crashHelp = `Cut the power of simulated devices, many times, and say what 
   nbdbench crash --device all --workload all --strategy durable --cuts 1000
   nbdbench crash --workload wal --commits 2 --exhaustive
   nbdbench crash --device nvme-pm963 --fault no-capacitor
+  nbdbench crash --device go:lossy                   a Go plugin (docs/PLUGINS.md)
   nbdbench crash --history session.log               what serve --log wrote
 
 At each cut it judges what this device would be left with, and every image that

@@ -11,7 +11,9 @@ import (
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
+	"nbdbench/devices/plugin"
 	"nbdbench/internal/conf"
+	"nbdbench/sim"
 	"nbdbench/workloads"
 )
 
@@ -162,7 +164,7 @@ func (c *Config) Cells() ([]Cell, error) {
 	}
 	var cells []Cell
 	for _, d := range c.Devices {
-		profile, err := catalog.Load(d)
+		profile, err := c.profile(d)
 		if err != nil {
 			return nil, err
 		}
@@ -187,6 +189,18 @@ func (c *Config) Cells() ([]Cell, error) {
 		return nil, fmt.Errorf("%d cells: expected at most %d", len(cells), MaxCells)
 	}
 	return cells, nil
+}
+
+// profile is that of a device, or no more than the name of a plugin that can be cut.
+func (c *Config) profile(device string) (*catalog.Profile, error) {
+	if !plugin.IsDevice(device) {
+		return catalog.Load(device)
+	}
+	if c.History != "" {
+		return nil, fmt.Errorf("device %s: expected a simulated device, got a plugin: a history may have power cuts, after which a plugin does not go on", device)
+	}
+	_, err := plugin.OpenDrive(sim.NewLoop(), device)
+	return &catalog.Profile{Name: device}, err
 }
 
 func names() (out []string) {

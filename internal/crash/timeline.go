@@ -131,7 +131,7 @@ func (f *found) replay() string {
 	if c.history != nil {
 		load = "--history"
 	}
-	words := []string{"nbdbench crash", "--device", c.Device, load, c.Workload, "--strategy", c.Strategy, "--seed", fmt.Sprint(f.seed)}
+	words := []string{"nbdbench crash", "--device", quoted(c.Device), load, c.Workload, "--strategy", c.Strategy, "--seed", fmt.Sprint(f.seed)}
 	if c.history == nil {
 		words = append(words, "--commits", fmt.Sprint(f.commits))
 	}
@@ -148,6 +148,14 @@ func (f *found) replay() string {
 		words = append(words, "--requests", Ranges(f.requests))
 	}
 	return strings.Join(append(words, "--cut-at", fmt.Sprint(f.step)), " ")
+}
+
+// quoted is a word as a shell takes it: a plugin's name may have ? and &.
+func quoted(word string) string {
+	if !strings.ContainsAny(word, "?&'\"\\$`;|<>()*[]~ \t\n") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // Ranges writes rising numbers as 1-3,7.

@@ -10,6 +10,7 @@ import (
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
+	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -198,12 +199,15 @@ func (w *world) open(media devices.Media, seed sim.Seed) error {
 	profile := w.cell.Profile
 	plan := w.cell.Config.Fault
 	if plan.Has(fault.NoCapacitor) {
+		if plugin.IsDevice(w.cell.Device) {
+			return &layer.Unsupported{Reason: "a plugin has no capacitor"}
+		}
 		var err error
 		if profile, err = profile.WithoutCapacitor(); err != nil {
 			return &layer.Unsupported{Reason: err.Error()}
 		}
 	}
-	model, err := profile.Open(w.loop, catalog.Options{Seed: seed, Media: media})
+	model, err := w.drive(profile, catalog.Options{Seed: seed, Media: media})
 	if err != nil {
 		return err
 	}
@@ -214,6 +218,14 @@ func (w *world) open(media devices.Media, seed sim.Seed) error {
 		w.model = w.cell.Around(w.loop, w.model)
 	}
 	return nil
+}
+
+// drive is the device without faults: a plugin, or what the profile describes.
+func (w *world) drive(p *catalog.Profile, o catalog.Options) (fault.Device, error) {
+	if plugin.IsDevice(w.cell.Device) {
+		return plugin.OpenDrive(w.loop, w.cell.Device)
+	}
+	return p.Open(w.loop, o)
 }
 
 // start puts the application on top.
