@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -304,7 +305,7 @@ func (w *worker) run() {
 func (w *worker) end(e devices.Errno) {
 	p := w.pool
 	p.mu.Lock()
-	first := p.done.Len() == 0 && len(p.returned) == 0
+	first, alone := p.done.Len() == 0 && len(p.returned) == 0, p.running == 1
 	if d := w.handle; w.panicked != "" && d != nil && d.panicked == "" {
 		d.panicked = w.panicked
 		p.panics = append(p.panics, d)
@@ -322,6 +323,9 @@ func (w *worker) end(e devices.Errno) {
 	w.bytes, w.handle, w.task = nil, nil, nil
 	p.mu.Unlock()
 	if first {
+		if !alone { // calls that need no more than a turn end first, and are replied to together
+			runtime.Gosched()
+		}
 		real := p.host.o.Real
 		real.Enter()
 		p.complete()
