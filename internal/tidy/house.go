@@ -30,6 +30,7 @@ var House = Rules{
 		"devices/plugin/file":      5, // plugins, beside what serves them
 		"devices/plugin/memory":    5,
 		"devices/plugin/lossy":     6, // a filter of memory
+		"devices/plugin/sh":        5,
 		"nbd":                      5,
 		"results":                  5,
 		"workloads":                5,
@@ -60,6 +61,7 @@ var House = Rules{
 		"internal/vm/":               "runs a virtual machine",
 		"internal/fork/":             "starts programs",
 		"internal/target/":           "starts servers, and waits for them",
+		"devices/plugin/sh/":         "runs scripts, each with a deadline",
 		"internal/bench/attach.go":   "serves what it attaches",
 		"nbd/kernel/":                "blocking system calls on worker threads",
 		"devices/plugin/worker.go":   "calls of plugins, which may block, on workers",
