@@ -29,6 +29,7 @@ Once it listens, the first line of stdout is its URI, and all else is on stderr:
   nbdbench serve ram --tls-cert c.pem --tls-key k.pem --listen nbds://127.0.0.1
 
   nbdbench serve go:memory?size=1GiB                a Go plugin (docs/PLUGINS.md)
+  nbdbench serve sh:./plugin.sh key=value           a script, as nbdkit's sh plugin runs it
 
 A plugin has its size and its durability by its own answers. What does not go with
 one: --image, --image-sync, --size, --fault, --log, --log-writes, --stop power-cut;
@@ -104,10 +105,10 @@ func newServe() *cobra.Command {
 	var mode string
 	var pluginTimeout time.Duration
 	c := &cobra.Command{
-		Use: "serve DEVICE", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: cobra.ExactArgs(1),
+		Use: "serve DEVICE [KEY=VALUE...]", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: serveArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			config := bench.ServeConfig{
-				Device: args[0], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
+				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
 				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
 			}

@@ -7,6 +7,7 @@ import (
 	fileplugin "nbdbench/devices/plugin/file"
 	"nbdbench/devices/plugin/lossy"
 	"nbdbench/devices/plugin/memory"
+	"nbdbench/devices/plugin/sh"
 	"nbdbench/internal/bench"
 )
 
@@ -49,4 +50,12 @@ func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error
 		}
 	}
 	return nil
+}
+
+// serveArgs takes a device, and words after it if that is a script.
+func serveArgs(c *cobra.Command, args []string) error {
+	if len(args) > 1 && !sh.IsDevice(args[0]) {
+		return usage("%s: expected no more words after a device that is no script, got %q", args[0], args[1])
+	}
+	return cobra.MinimumNArgs(1)(c, args)
 }

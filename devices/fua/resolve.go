@@ -193,6 +193,12 @@ func (r *Resolution) Level() devices.FUASupport {
 // server/plugins.c, server/backend.c and filters/fua/fua.c when a connection is
 // opened. An error refuses the connection.
 func Resolve(b Backend, mode Mode, readOnly bool) (Resolution, error) {
+	if !mode.AsksFlush() {
+		b.CanFlush = Absent
+	}
+	if !mode.AsksFUA() {
+		b.CanFUA = Absent
+	}
 	canFlush, err := b.canFlush()
 	if err != nil {
 		return Resolution{}, err
@@ -277,6 +283,13 @@ func (m Mode) prepare(canFlush bool, fua devices.FUASupport) error {
 		Rule:   fmt.Sprintf(`%s: it refuses a backend that does not say that it %s`, m.section(), needs),
 	}
 }
+
+// AsksFlush reports whether a backend is asked can_flush; else its answer, even an
+// error, changes nothing.
+func (m Mode) AsksFlush() bool { return !m.fakesFlush() }
+
+// AsksFUA reports whether a backend that is written to is asked can_fua.
+func (m Mode) AsksFUA() bool { return m != ModeNone && m != ModeEmulate && m != ModeDiscard }
 
 // fakesFlush: the modes in which FLUSH is advertised and does nothing.
 func (m Mode) fakesFlush() bool { return m == ModeForce || m == ModeDiscard }

@@ -20,6 +20,7 @@ type answers struct {
 // questions asks one function after another, until one fails.
 type questions struct {
 	ctx  context.Context
+	mode fua.Mode
 	step func() // before each call
 	at   string // the function that is being asked
 	err  error
@@ -28,7 +29,7 @@ type questions struct {
 // negotiate opens the plugin and asks it. step is called before each call. A panic is
 // an error.
 func (h *Host) negotiate(ctx context.Context, c ConnInfo, step func()) (a *answers) {
-	q := &questions{ctx: ctx, step: step, at: "open"}
+	q := &questions{ctx: ctx, mode: h.o.Mode, step: step, at: "open"}
 	a = &answers{}
 	defer func() {
 		if v := recover(); v != nil {
@@ -71,7 +72,9 @@ func (q *questions) backend(n *Conn, c ConnInfo, size *uint64) fua.Backend {
 			q.writable(n, &b)
 		}
 	}
-	b.CanFlush = q.bool("can_flush", n.CanFlush)
+	if q.mode.AsksFlush() {
+		b.CanFlush = q.bool("can_flush", n.CanFlush)
+	}
 	b.CanMultiConn = q.bool("can_multi_conn", n.CanMultiConn)
 	b.CanCache = q.bool("can_cache", n.CanCache)
 	return b
@@ -84,7 +87,7 @@ func (q *questions) writable(n *Conn, b *fua.Backend) {
 	}
 	b.CanFastZero = q.bool("can_fast_zero", n.CanFastZero)
 	b.CanTrim = q.bool("can_trim", n.CanTrim)
-	if n.CanFUA == nil || q.err != nil {
+	if n.CanFUA == nil || q.err != nil || !q.mode.AsksFUA() {
 		return
 	}
 	q.begin("can_fua")

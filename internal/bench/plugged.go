@@ -10,15 +10,32 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/layer"
 	"nbdbench/devices/plugin"
+	"nbdbench/devices/plugin/sh"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
 
-// IsPlugin reports whether a device's name is that of a plugin.
-func IsPlugin(device string) bool { return plugin.IsDevice(device) }
+// IsPlugin reports whether a device's name is that of a plugin, in Go or a script.
+func IsPlugin(device string) bool { return plugin.IsDevice(device) || sh.IsDevice(device) }
 
-// openPlugin makes the plugin of a device's name.
-func openPlugin(device string) (plugin.Plugin, error) { return plugin.Lookup(device) }
+// openPlugin makes the plugin of a device's name, which unload ends. A script gets the
+// words besides the arguments in its name.
+func (c *ServeConfig) openPlugin(ctx context.Context, device string, words []string) (p plugin.Plugin, unload func() error, err error) {
+	if !sh.IsDevice(device) {
+		p, err = plugin.Lookup(device)
+		return p, func() error { return nil }, err
+	}
+	o, err := sh.Parse(device)
+	if err != nil {
+		return p, nil, err
+	}
+	o.Args, o.ReadOnly, o.Timeout = append(o.Args, words...), c.ReadOnly, c.PluginTimeout
+	s, err := sh.Load(ctx, o)
+	if err != nil {
+		return p, nil, err
+	}
+	return s.Plugin(), s.Unload, nil
+}
 
 // ErrPlugin is for plugins that cannot be had.
 var ErrPlugin = errors.New("plugin")
@@ -27,6 +44,7 @@ var ErrPlugin = errors.New("plugin")
 type plugged struct {
 	name, device string
 	host         *plugin.Host
+	unload       func() error
 }
 
 // Devices are all of them, the first under this name.
@@ -34,22 +52,33 @@ func (c *ServeConfig) devices(first string) []NamedDevice {
 	return append([]NamedDevice{{first, c.Device, c.Files}}, c.More...)
 }
 
-// plugins are the devices that are plugins.
-func (c *ServeConfig) plugins(first string, real *sim.Real, say func(string)) (out []plugged, err error) {
+// plugins are the devices that are plugins, to be ended by unloadAll.
+func (c *ServeConfig) plugins(ctx context.Context, first string, real *sim.Real, say func(string)) (out []plugged, err error) {
+	words := c.Words
 	for _, m := range c.devices(first) {
 		if !IsPlugin(m.Device) {
 			continue
 		}
-		p, err := openPlugin(m.Device)
+		p, unload, err := c.openPlugin(ctx, m.Device, words)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPlugin, err)
+			return nil, errors.Join(fmt.Errorf("%w: %w", ErrPlugin, err), unloadAll(out))
 		}
+		words = nil // they are the first device's
 		host := plugin.NewHost(p, plugin.Options{
 			Loop: real.Loop(), Real: real, Mode: c.FUAMode, ReadOnly: c.ReadOnly, Timeout: c.PluginTimeout, Report: say,
 		})
-		out = append(out, plugged{m.Name, m.Device, host})
+		out = append(out, plugged{m.Name, m.Device, host, unload})
 	}
 	return out, nil
+}
+
+// unloadAll ends plugins of which no connection is open.
+func unloadAll(plugins []plugged) error {
+	var errs []error
+	for _, p := range plugins {
+		errs = append(errs, p.unload())
+	}
+	return errors.Join(errs...)
 }
 
 // exports are those of all devices, in the order in which they were named.
@@ -167,8 +196,16 @@ func (c *ServeConfig) DeviceNames() (out []string) {
 	return out
 }
 
-// CheckPlugin says what is wrong with a plugin's name or arguments.
+// CheckPlugin says what is wrong with a plugin's name or arguments. A script is not
+// run: it says itself when it is.
 func CheckPlugin(device string) error {
-	_, err := openPlugin(device)
+	if sh.IsDevice(device) {
+		o, err := sh.Parse(device)
+		if err != nil {
+			return err
+		}
+		return o.Check()
+	}
+	_, err := plugin.Lookup(device)
 	return err
 }

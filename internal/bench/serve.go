@@ -60,6 +60,8 @@ type ServeConfig struct {
 	// FUAMode is what nbdkit's fua filter would be over the devices; it goes with the
 	// strategy pass alone.
 	FUAMode fua.Mode
+	// Words are further arguments of Device, which is a script then.
+	Words []string
 	// PluginTimeout bounds each call of a plugin; 0 is no bound.
 	PluginTimeout time.Duration
 	// PowerCut has the devices lose their power at the end; else they are shut down
@@ -121,7 +123,8 @@ func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets))
 	}
-	plugins, err := c.plugins(at.uris[0].Export, real, sayTo(talk))
+	plugins, err := c.plugins(ctx, at.uris[0].Export, real, sayTo(talk))
+	defer func() { err = errors.Join(err, unloadAll(plugins)) }()
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}

@@ -113,7 +113,7 @@ func closeAll(files *[3]*os.File) {
 // that ctx ended, upon which its process group was killed.
 func (p *process) run(ctx context.Context, path string, env []string) error {
 	if err := ctx.Err(); err != nil {
-		return killed{context.Cause(ctx)}
+		return errKilled
 	}
 	var fds pipes
 	if err := fds.open(len(p.input) > 0); err != nil {
@@ -140,20 +140,14 @@ func (p *process) run(ctx context.Context, path string, env []string) error {
 	_ = c.Wait() // what state says is better
 	p.state = c.ProcessState
 	if late {
-		return killed{context.Cause(ctx)}
+		return errKilled
 	}
 	return nil
 }
 
-// killed is the error of a process whose group was killed because its context ended.
-type killed struct{ cause error }
-
-func (k killed) Error() string {
-	if errors.Is(k.cause, context.DeadlineExceeded) {
-		return "did not end in time, and its process group was killed"
-	}
-	return "its process group was killed: " + k.cause.Error()
-}
+// errKilled is the error of a process whose group was killed because its context
+// ended, which it does at the call's deadline, or with the server.
+var errKilled = errors.New("did not end in time, and its process group was killed")
 
 // start starts it in a process group of its own.
 func (p *process) start(fds *pipes, path string, env []string) (*exec.Cmd, error) {

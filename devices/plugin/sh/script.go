@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/plugin"
+	"nbdbench/internal/text"
 )
 
 // Options say which script is a plugin, and how.
@@ -25,6 +27,41 @@ type Options struct {
 	// Timeout bounds each call that no Conn's context bounds: load to after_fork, close
 	// and unload. 0 is no bound.
 	Timeout time.Duration
+}
+
+// Prefix begins the device name of a script: sh:PATH?key=value&...
+const Prefix = "sh:"
+
+// IsDevice reports whether a device name is that of a script: whether it begins with
+// Prefix.
+func IsDevice(device string) bool { return strings.HasPrefix(device, Prefix) }
+
+// Parse reads the device name of a script. The path ends at the first "?". Of keys and
+// values %XX is the byte XX.
+func Parse(device string) (Options, error) {
+	path, query, more := strings.Cut(strings.TrimPrefix(device, Prefix), "?")
+	o := Options{Path: path}
+	if path == "" {
+		return o, fmt.Errorf("%s: expected the path of a script, %sPATH", device, Prefix)
+	}
+	if !more {
+		return o, nil
+	}
+	for pair := range strings.SplitSeq(query, "&") {
+		key, _, ok := strings.Cut(pair, "=")
+		arg, err := url.PathUnescape(pair)
+		if err != nil || !ok || !isKey(key) || strings.Contains(arg, "\x00") {
+			return o, fmt.Errorf(`%s: expected key=value, got "%s"`, text.Line(device), shown(pair))
+		}
+		o.Args = append(o.Args, arg)
+	}
+	return o, nil
+}
+
+// Check says what is wrong with the script, without running it.
+func (o Options) Check() error {
+	_, err := executable(o.Path)
+	return err
 }
 
 // Script is a script that is loaded.
@@ -161,7 +198,7 @@ func isKey(s string) bool {
 
 // Plugin is the script as a plugin. It is usable until Unload.
 func (s *Script) Plugin() plugin.Plugin {
-	return plugin.Plugin{Thread: s.thread, Open: s.open, Exports: s.exports}
+	return plugin.Plugin{Name: filepath.Base(s.o.Path), Thread: s.thread, Open: s.open, Exports: s.exports}
 }
 
 // Unload calls the script's unload, whose failure is no error, and removes its

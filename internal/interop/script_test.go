@@ -1,0 +1,259 @@
+package interop
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"nbdbench/devices"
+	"nbdbench/nbd"
+)
+
+// scripted is a script under a server. The script writes its calls to the file log
+// beside it.
+type scripted struct {
+	t    *testing.T
+	dir  string
+	at   string
+	seen int // bytes of the log
+}
+
+// copyScript copies one of testdata's scripts to a folder of its own. No process that
+// is being started may have it open: what is open for writing cannot be run.
+func copyScript(t *testing.T, name string) (path string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path = filepath.Join(dir, name)
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, text, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// nbdkitScript has nbdkit serve a copy of a script.
+func nbdkitScript(t *testing.T, name, mode string, readOnly bool, args ...string) *scripted {
+	t.Helper()
+	path := copyScript(t, name)
+	var before, after []string
+	if mode != "" {
+		before = append(before, "--filter=fua")
+	}
+	if readOnly {
+		before = append(before, "-r")
+	}
+	if mode != "" && mode != "none" { // an explicit none is refused by a slip (filters/fua/fua.c)
+		after = append(after, "fuamode="+mode)
+	}
+	uri, _ := nbdkit(t, slices.Concat(before, []string{"sh", path}, args, after)...)
+	return &scripted{t: t, dir: filepath.Dir(path), at: uri}
+}
+
+// ourScript has nbdbench serve a copy of a script.
+func ourScript(t *testing.T, name, mode string, readOnly bool, args ...string) *scripted {
+	t.Helper()
+	path := copyScript(t, name)
+	words := append([]string{"sh:" + path}, args...)
+	if mode != "" {
+		words = append(words, "--fuamode="+mode)
+	}
+	if readOnly {
+		words = append(words, "--read-only")
+	}
+	return &scripted{t: t, dir: filepath.Dir(path), at: serve(t, words...).uri}
+}
+
+// export is the URI of an export.
+func (s *scripted) export(name string) string {
+	socket := s.at[strings.Index(s.at, "?"):]
+	return "nbd+unix:///" + url.PathEscape(name) + socket
+}
+
+// fail has a method of the script fail.
+func (s *scripted) fail(method, how string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, "fail"), []byte(method+" "+how+"\n"), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// calls are the script's calls since the last time.
+func (s *scripted) calls() []string {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	fresh := string(text[s.seen:])
+	s.seen = len(text)
+	if fresh == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(fresh, "\n"), "\n")
+}
+
+// unasked are the methods that nbdkit calls and our server has no use for.
+var unasked = []string{"can_extents", "is_rotational", "block_size", "export_description"}
+
+// negotiation is what was called before the first command: in order, but for the
+// questions, which are a set.
+func negotiation(calls []string) string {
+	var rest, questions []string
+	for _, call := range calls {
+		method, _, _ := strings.Cut(call, " ")
+		switch {
+		case slices.Contains(unasked, method):
+		case method == "get_size" || strings.HasPrefix(method, "can_"):
+			questions = append(questions, call)
+		default:
+			rest = append(rest, call)
+		}
+	}
+	slices.Sort(questions)
+	return strings.Join(append(rest, questions...), "; ")
+}
+
+// ended waits until the script's connection is closed.
+func (s *scripted) ended() (calls []string) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		calls = append(calls, s.calls()...)
+		if n := len(calls); n > 0 && strings.HasPrefix(calls[n-1], "close") {
+			return calls
+		}
+	}
+	s.t.Fatalf("the script was not closed: %q", calls)
+	return nil
+}
+
+// A trial is a command, and the method that fails then.
+type trial struct {
+	fails, how string
+	order      order
+}
+
+var trials = func() (all []trial) {
+	for _, o := range slices.Concat(orders[:5], zeroOrders[:2], zeroOrders[3:5]) {
+		all = append(all, trial{"", "", o})
+	}
+	return append(all,
+		trial{"pwrite", "ENOSPC full", orders[1]},
+		trial{"trim", "EPERM", orders[3]},
+		trial{"flush", "ENOMEM", orders[1]},
+		trial{"flush", "EIO", orders[4]},
+		trial{"zero", "EOPNOTSUPP", zeroOrders[1]},
+		trial{"zero", "enotsup in small letters", zeroOrders[4]},
+		trial{"zero", "what", zeroOrders[0]},
+	)
+}()
+
+// tried says what an export advertises, what was called and what came of each trial.
+func (s *scripted) tried(name string) (lines []string) {
+	s.t.Helper()
+	s.calls()
+	s.fail("", "")
+	c, flags, err := rawClient(s.t, s.export(name))
+	if err != nil {
+		calls := s.ended()
+		return []string{"refused", calls[1], calls[len(calls)-1]}
+	}
+	lines = append(lines, fmt.Sprintf("flags %#x, %s", uint16(flags), negotiation(s.calls())))
+	for _, x := range trials {
+		if x.order.flags&devices.FastZero != 0 && flags&nbd.SendFastZero == 0 {
+			continue // nbdkit 1.32.5 ends by an assertion: server/backend.c, backend_zero
+		}
+		s.fail(x.fails, x.how)
+		e := c.send(s.t, x.order)
+		lines = append(lines, fmt.Sprintf("%s, %s %s: %s %v", x.order.name, x.fails, x.how, strings.Join(s.calls(), "; "), e))
+	}
+	c.disconnect(s.t)
+	return append(lines, strings.Join(s.ended(), "; "))
+}
+
+// disconnect ends the connection as the protocol asks.
+func (c raw) disconnect(t *testing.T) {
+	t.Helper()
+	b := []byte("\x25\x60\x95\x13\x00\x00\x00\x02" + strings.Repeat("\x00", 20)) // NBD_CMD_DISC
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answers are the exports of answers.sh that have each answer to can_flush and can_fua
+// with zero and trim native, missing and neither, and each answer to can_zero and
+// can_trim.
+func answers() []string {
+	set := map[string]bool{}
+	for _, flush := range []string{"yes", "no", "absent", "error"} {
+		for _, how := range []string{"none", "emulate", "native", "absent", "Native", "garbage", "no", "error"} {
+			for _, other := range []string{"yes-yes", "no-no"} {
+				set[flush+"-"+how+"-"+other] = true
+			}
+		}
+	}
+	for _, zero := range []string{"yes", "no", "absent", "error"} {
+		for _, trim := range []string{"yes", "no", "absent", "error"} {
+			for _, before := range []string{"yes-emulate", "no-absent", "yes-native"} {
+				set[before+"-"+zero+"-"+trim] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// TestAScriptIsServedAsNbdkitServesIt compares flags, calls with their arguments and
+// errors: of the exports of answers.sh a share for each server, or with
+// NBDBENCH_SCRIPTS=all every one.
+func TestAScriptIsServedAsNbdkitServesIt(t *testing.T) {
+	need(t, "nbdkit")
+	all, share := answers(), 13
+	if testing.Short() || underRace() {
+		share = 50
+	}
+	every := os.Getenv("NBDBENCH_SCRIPTS") == "all"
+	for at, server := range []struct {
+		mode     string
+		readOnly bool
+	}{{"", false}, {"none", false}, {"emulate", false}, {"native", false}, {"force", false}, {"pass", false}, {"discard", false}, {"", true}, {"force", true}} {
+		t.Run(fmt.Sprintf("fuamode %q, read-only %v", server.mode, server.readOnly), func(t *testing.T) {
+			t.Parallel()
+			theirs := nbdkitScript(t, "answers.sh", server.mode, server.readOnly)
+			ours := ourScript(t, "answers.sh", server.mode, server.readOnly)
+			if a, b := strings.Join(theirs.calls(), "; "), strings.Join(ours.calls(), "; "); a != b {
+				t.Errorf("at the start:\nnbdkit   %s\nnbdbench %s", a, b)
+			}
+			for i, name := range all {
+				if !every && (i+at)%share != 0 {
+					continue
+				}
+				sameLines(t, name, theirs.tried(name), ours.tried(name))
+			}
+		})
+	}
+}
+
+// sameLines reports the first line that differs.
+func sameLines(t *testing.T, what string, theirs, ours []string) {
+	t.Helper()
+	for i := range max(len(theirs), len(ours)) {
+		if i >= len(theirs) || i >= len(ours) || theirs[i] != ours[i] {
+			t.Errorf("%s, line %d:\nnbdkit   %s\nnbdbench %s", what, i, strings.Join(theirs[i:min(i+1, len(theirs))], ""), strings.Join(ours[i:min(i+1, len(ours))], ""))
+			return
+		}
+	}
+}
