@@ -257,3 +257,151 @@ func sameLines(t *testing.T, what string, theirs, ours []string) {
 		}
 	}
 }
+
+// both serves copies of a script by nbdkit and by nbdbench.
+func both(t *testing.T, name, mode string, args ...string) (theirs, ours *scripted) {
+	t.Helper()
+	return nbdkitScript(t, name, mode, false, args...), ourScript(t, name, mode, false, args...)
+}
+
+// client has a program of testdata talk to the script, and is what it prints.
+func (s *scripted) client(program string) []string {
+	s.t.Helper()
+	return strings.Split(must(s.t, "testdata", libnbd, "-B", program, s.at), "\n")
+}
+
+// TestAFileAsAScript: data, handles, the magic key and $tmpdir, under both servers.
+func TestAFileAsAScript(t *testing.T) {
+	need(t, "nbdkit", libnbd)
+	theirs, ours := both(t, "file.sh", "", "256K")
+	want := theirs.client("file_script.py")
+	sameLines(t, "data", want, ours.client("file_script.py"))
+	t.Log(want)
+	sameLines(t, "calls", dataCalls(theirs.calls()), dataCalls(ours.calls()))
+}
+
+// dataCalls are the calls for commands, with what is a connection's own left out.
+func dataCalls(calls []string) (out []string) {
+	for _, call := range calls {
+		f := strings.Fields(call)
+		if len(f) > 2 && slices.Contains([]string{"pread", "pwrite", "zero", "trim"}, f[0]) {
+			out = append(out, f[0]+" "+strings.Join(f[2:], " "))
+		} else if f[0] == "flush" {
+			out = append(out, f[0])
+		}
+	}
+	return out
+}
+
+// TestADiskWithErrorsAsAScript: the same block fails in the same way.
+func TestADiskWithErrorsAsAScript(t *testing.T) {
+	need(t, "nbdkit", libnbd)
+	theirs, ours := both(t, "errors.sh", "")
+	want := theirs.client("errors_script.py")
+	sameLines(t, "errors", want, ours.client("errors_script.py"))
+	sameLines(t, "calls", dataCalls(theirs.calls()), dataCalls(ours.calls()))
+	for _, e := range []string{"EIO", "ENOSPC", "EPERM", "OK"} {
+		if !strings.Contains(strings.Join(want, " "), e) {
+			t.Errorf("no command ended with %s", e)
+		}
+	}
+}
+
+// TestEachFUAModeOverAScript has qemu write and zero, without and with FUA, and flush.
+func TestEachFUAModeOverAScript(t *testing.T) {
+	need(t, "qemu-io")
+	for _, test := range []struct{ export, mode, calls string }{
+		{"yes-native-yes-yes", "", "pwrite zero pwrite(fua) zero(fua) flush"},
+		{"yes-native-yes-yes", "pass", "pwrite zero pwrite(fua) zero(fua) flush"},
+		{"yes-native-yes-yes", "native", "pwrite zero pwrite(fua) zero(fua) flush"},
+		{"yes-native-yes-yes", "none", "pwrite zero pwrite flush zero flush flush"}, // qemu flushes
+		{"yes-native-yes-yes", "emulate", "pwrite zero pwrite flush zero flush flush"},
+		{"yes-emulate-yes-yes", "native", "pwrite zero pwrite flush zero flush flush"},
+		{"yes-native-yes-yes", "force", "pwrite(fua) zero(fua) pwrite(fua) zero(fua)"},
+		{"yes-native-yes-yes", "discard", "pwrite zero pwrite zero"},
+	} {
+		t.Run(test.export+" "+test.mode, func(t *testing.T) {
+			t.Parallel()
+			s := ourScript(t, "answers.sh", test.mode, false)
+			s.fail("", "")
+			qemuIO(t, s.export(test.export), "write 0 4k", "write -z 4k 4k", "write -f 8k 4k", "write -z -f 12k 4k", "flush")
+			var calls []string
+			for _, call := range s.ended() {
+				f := strings.Fields(call)
+				switch {
+				case !slices.Contains([]string{"pwrite", "zero", "flush"}, f[0]):
+				case strings.Contains(f[len(f)-1], "fua"):
+					calls = append(calls, f[0]+"(fua)")
+				default:
+					calls = append(calls, f[0])
+				}
+			}
+			if got := strings.Join(calls, " "); got != test.calls && got != test.calls+" flush" { // qemu flushes at its end
+				t.Errorf("got %s, want %s", got, test.calls)
+			}
+		})
+	}
+}
+
+// TestAScriptsAnswersDecideWhatIsPromised: an error refuses the connection with the
+// script's message, of can_flush also a read-only one, which is not asked for can_fua.
+func TestAScriptsAnswersDecideWhatIsPromised(t *testing.T) {
+	writable, readOnly := ourScript(t, "answers.sh", "", false), ourScript(t, "answers.sh", "", true)
+	for _, test := range []struct{ answers, writable, readOnly string }{
+		{"no-none", "", ""},
+		{"yes-none", "flush", "flush"},
+		{"yes-emulate", "flush fua", "flush"},
+		{"no-emulate", "fua", ""},
+		{"no-native", "fua", ""},
+		{"yes-absent", "flush fua", "flush"},
+		{"absent-absent", "", ""},
+		{"yes-garbage", `can_fua: expected none, emulate or native, got "garbage"`, "flush"},
+		{"yes-no", "can_fua: expected exit code 0", "flush"}, // 3
+		{"yes-error", "can_fua: EPERM: not today", "flush"},
+		{"error-native", "can_flush: EPERM: not today", "can_flush: EPERM: not today"},
+	} {
+		for s, want := range map[*scripted]string{writable: test.writable, readOnly: test.readOnly} {
+			if got := s.promises(test.answers + "-yes-yes"); got != want && !strings.Contains(got, ": "+want) {
+				t.Errorf("%s, read-only %v: got %q, want %q", test.answers, s == readOnly, got, want)
+			}
+		}
+	}
+}
+
+// promises are which of FLUSH and FUA an export advertises, or why it is refused.
+func (s *scripted) promises(name string) string {
+	c, flags, err := rawClient(s.t, s.export(name))
+	if err != nil {
+		return err.Error()
+	}
+	c.disconnect(s.t)
+	var words []string
+	if flags&nbd.SendFlush != 0 {
+		words = append(words, "flush")
+	}
+	if flags&nbd.SendFUA != 0 {
+		words = append(words, "fua")
+	}
+	return strings.Join(words, " ")
+}
+
+// TestAScriptThatHangs is killed at --plugin-timeout. What it said last and how it ended
+// is on stderr, and the server goes on.
+func TestAScriptThatHangs(t *testing.T) {
+	need(t, "qemu-io")
+	s := serve(t, "sh:"+copyScript(t, "hangs.sh"), "--plugin-timeout=1s", "--drain=1s")
+	for _, test := range []struct{ command, says string }{
+		{"read 0 4k", "Input/output error"}, {"read 4k 4k", "read 4096/4096"}, {"write 0 4k", "No space left on device"},
+	} {
+		r := run(t, "", "qemu-io", "-f", "raw", "-c", test.command, s.uri)
+		if !strings.Contains(r.stdout+r.stderr, test.says) {
+			t.Errorf("%s: expected %q: %v", test.command, test.says, r)
+		}
+	}
+	talk := s.stop()
+	for _, says := range []string{"did not end in time, and its process group was killed", `ENOSPC: the disk is full \x1b[31m`} {
+		if !strings.Contains(talk, says) || strings.Contains(talk, "\x1b") {
+			t.Errorf("expected %q, escaped, in %q", says, talk)
+		}
+	}
+}
