@@ -54,8 +54,11 @@ func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error
 
 // serveArgs takes a device, and words after it if that is a script.
 func serveArgs(c *cobra.Command, args []string) error {
-	if len(args) > 1 && !sh.IsDevice(args[0]) {
+	switch {
+	case len(args) < 2:
+		return cobra.ExactArgs(1)(c, args)
+	case !sh.IsDevice(args[0]):
 		return usage("%s: expected no more words after a device that is no script, got %q", args[0], args[1])
 	}
-	return cobra.MinimumNArgs(1)(c, args)
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/plugin/sh"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/target"
 	"nbdbench/nbd"
@@ -39,8 +40,12 @@ func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
 	if p.kept.from != nil && p.kept.from.Devices != nil {
 		return p.storedDevice(i)
 	}
+	at := fmt.Sprintf("devices[%d]", i)
+	if name := p.Devices[i]; sh.IsDevice(name) {
+		return nil, conf.At(at, "expected a profile, got %q: a script runs in real time only; nbdbench serve serves it, and run --target measures that", name)
+	}
 	prof, err := catalog.Load(p.Devices[i])
-	return prof, conf.Under(fmt.Sprintf("devices[%d]", i), err)
+	return prof, conf.Under(at, err)
 }
 
 // openWorkload opens workload i of the plan, without and with the load that is given
