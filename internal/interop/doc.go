@@ -19,6 +19,7 @@
 //	                                    the plugin, what is unsupported, how a server fails, and what is left
 //	decisions    nbdkit                 fua.Resolve decides as nbdkit and its fua filter do
 //	differential nbdkit                 our server does as nbdkit does, call by call and errno by errno
+//	scripts      nbdkit, qemu-io        scripts under serve sh: and under nbdkit's sh plugin, call by call
 //	many         nbdbench itself        ten thousand connections
 //	peers        nbdkit, qemu-nbd, fio  how fast, and how accurate a delay is
 //	suites       libnbd, nbd, qemu      their own test suites against serve, by way of package standin

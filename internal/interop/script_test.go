@@ -25,22 +25,27 @@ type scripted struct {
 	seen int // bytes of the log
 }
 
-// copyScript copies one of testdata's scripts to a folder of its own. No process that
-// is being started may have it open: what is open for writing cannot be run.
+// copyScript copies one of testdata's scripts to a folder of its own.
 func copyScript(t *testing.T, name string) (path string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	path = filepath.Join(dir, name)
+	path = filepath.Join(t.TempDir(), name)
+	writeScript(t, path, text)
+	return path
+}
+
+// writeScript writes a script. No process that is being started may have it open: what
+// is open for writing cannot be run.
+func writeScript(t *testing.T, path string, text []byte) {
+	t.Helper()
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, text, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }
 
 // nbdkitScript has nbdkit serve a copy of a script.
@@ -402,6 +407,39 @@ func TestAScriptThatHangs(t *testing.T) {
 	for _, says := range []string{"did not end in time, and its process group was killed", `ENOSPC: the disk is full \x1b[31m`} {
 		if !strings.Contains(talk, says) || strings.Contains(talk, "\x1b") {
 			t.Errorf("expected %q, escaped, in %q", says, talk)
+		}
+	}
+}
+
+// TestTheScriptOfTheDocuments serves the script that docs/PLUGINS.md shows, under both.
+func TestTheScriptOfTheDocuments(t *testing.T) {
+	need(t, "nbdkit", "qemu-io")
+	document, err := os.ReadFile("../../docs/PLUGINS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(document), "```sh\n#!/bin/sh\n")
+	text, _, ok := strings.Cut(text, "```")
+	if !ok {
+		t.Fatal("the document has no script")
+	}
+	dir := t.TempDir()
+	path, disk := filepath.Join(dir, "plugin.sh"), filepath.Join(dir, "disk.img")
+	writeScript(t, path, []byte("#!/bin/sh\n"+text))
+	if err := os.WriteFile(disk, make([]byte, mib), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	theirs, _ := nbdkit(t, "sh", path, "file="+disk)
+	ours := serve(t, "sh:"+path, "file="+disk)
+	for _, pair := range [][2]string{{theirs, ours.uri}, {ours.uri, theirs}} {
+		qemuIO(t, pair[0], "write -P 7 0 64k", "write -f -P 8 4k 4k", "flush")
+		qemuIO(t, pair[1], "read -P 7 0 4k", "read -P 8 4k 4k", "read -P 7 8k 56k", "write -P 0 0 64k")
+	}
+	for _, wrong := range []string{"disk.img", "path=disk.img"} {
+		for _, args := range [][]string{{"nbdkit", "sh", path, wrong, "--run", "true"}, {"nbdbench", "serve", "sh:" + path, wrong}} {
+			if r := run(t, dir, args...); r.code == 0 || !strings.Contains(r.stderr, "expect") {
+				t.Errorf("expected %s to be refused: %v", wrong, r)
+			}
 		}
 	}
 }

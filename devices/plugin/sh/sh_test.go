@@ -544,3 +544,30 @@ func TestScriptsEndWithTheServer(t *testing.T) {
 	_ = c.Wait() // it was killed
 	waitForGroup(t, pid)
 }
+
+func TestDeviceNames(t *testing.T) {
+	for device, want := range map[string]string{
+		"sh:./p.sh":                "./p.sh []",
+		"sh:p%20q?":                "! key=value",
+		"sh:p?a=b&c=d%26e+f&a=%3D": "p [a=b c=d&e+f a==]",
+		"sh:/p?x":                  "! key=value",
+		"sh:/p?%61=b":              "! key=value",
+		"sh:/p?a=%zz":              "! key=value",
+		"sh:/p?a=%00":              "! key=value",
+		"sh:":                      "! path of a script",
+		"sh:?a=b":                  "! path of a script",
+		"sh:/p?a=b\x1b[2J&\x1b":    "! \\x1b[2J",
+	} {
+		o, err := Parse(device)
+		if says, fails := strings.CutPrefix(want, "! "); fails {
+			if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\x1b") {
+				t.Errorf("%q: got %v, want %s", device, err, says)
+			}
+		} else if got := fmt.Sprint(o.Path, " ", o.Args); err != nil || got != want {
+			t.Errorf("%q: got %s, %v, want %s", device, got, err, want)
+		}
+	}
+	if IsDevice("go:memory") || IsDevice("./sh:x") || !IsDevice("sh:x") {
+		t.Error("IsDevice")
+	}
+}
