@@ -21,6 +21,8 @@ type ConnInfo struct {
 // Session is an export opened for one connection.
 type Session struct {
 	Device devices.Device
+	// Description takes the place of the export's, unless it is empty.
+	Description string
 	// Close is called on the loop, once, when the connection has no more use of the
 	// device. nil is nothing.
 	Close func()

@@ -315,7 +315,7 @@ func (h *ServerHandshake) info(opt Option, data []byte) {
 	}
 	info := dev.Info()
 	x := e.describe(&info).speak(h.dialect)
-	x.Name = name
+	x.Name, x.Description = name, h.described(e, name)
 	if !e.AnyName {
 		x.Name = e.Name
 	}

@@ -78,6 +78,14 @@ func (h *ServerHandshake) session() Session {
 	return s
 }
 
+// described is the description of an export under a name.
+func (h *ServerHandshake) described(e *Export, name string) string {
+	if s := &h.slow; s.has && s.to == e && s.conn == name && s.sess.Description != "" {
+		return s.sess.Description
+	}
+	return e.Description
+}
+
 // exists says whether there is such an export, and has one opened that takes no time.
 // nbdkit opens no plugin for META_CONTEXT.
 func (h *ServerHandshake) exists(name string) error {

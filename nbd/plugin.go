@@ -40,7 +40,7 @@ func HostExport(name, description string, h *plugin.Host) *Export {
 		if err != nil {
 			return Session{}, err
 		}
-		return Session{Device: d, Close: d.Close}, nil
+		return Session{Device: d, Description: d.Description(), Close: d.Close}, nil
 	}
 	if h.Lists() {
 		e.List = func(ctx context.Context) (out []ExportName, err error) {

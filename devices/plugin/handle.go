@@ -21,6 +21,7 @@ type Handle struct {
 	err     error
 	conn    *Conn
 	info    devices.Info
+	text    string // its description
 	res     fua.Resolution
 	program *fua.Program
 
@@ -34,6 +35,9 @@ type Handle struct {
 
 // Info is what was resolved.
 func (d *Handle) Info() devices.Info { return d.info }
+
+// Description is for people to read; it may be empty.
+func (d *Handle) Description() string { return d.text }
 
 // Resolution is what the connection is promised.
 func (d *Handle) Resolution() fua.Resolution { return d.res }
@@ -81,7 +85,7 @@ func (d *Handle) start() {
 // answer ends the negotiation.
 func (d *Handle) answer(a *answers) {
 	if d.conn = a.conn; a.err == nil {
-		d.info, d.res, d.program = a.info(), a.res, fua.NewProgram(a.res)
+		d.info, d.text, d.res, d.program = a.info(), a.text, a.res, fua.NewProgram(a.res)
 	}
 	d.err, d.answered = a.err, true
 	close(d.ready)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
@@ -14,6 +15,7 @@ type answers struct {
 	conn *Conn // may be there with an error: it is to be closed
 	size uint64
 	res  fua.Resolution
+	text string // its description
 	err  error
 }
 
@@ -53,7 +55,22 @@ func (h *Host) negotiate(ctx context.Context, c ConnInfo, step func()) (a *answe
 	if a.err = q.err; a.err == nil {
 		a.res, a.err = fua.Resolve(b, h.o.Mode, c.ReadOnly)
 	}
+	if a.err == nil && a.conn.Description != nil {
+		q.begin("export_description")
+		a.text = described(a.conn.Description(ctx))
+	}
 	return a
+}
+
+// maxDescription is how long a description may be, in bytes: NBD_MAX_STRING.
+const maxDescription = 4096
+
+// described is a description that can be sent.
+func described(s string, err error) string {
+	if err != nil || len(s) > maxDescription || !utf8.ValidString(s) {
+		return ""
+	}
+	return s
 }
 
 // backend asks in nbdkit's order. What only a connection that writes has is not asked

@@ -86,5 +86,9 @@ type Conn struct {
 	// whether it survives. Absent: the plugin's power cannot be cut.
 	PowerCut func(keep func(unit int) bool) error
 
+	// Description is for people to read: what a client gets that asks about the export.
+	// Its error is that there is none.
+	Description func(ctx context.Context) (string, error)
+
 	Close func()
 }

@@ -110,7 +110,7 @@ func (s *scripted) calls() []string {
 }
 
 // unasked are the methods that nbdkit calls and our server has no use for.
-var unasked = []string{"can_extents", "is_rotational", "block_size", "export_description"}
+var unasked = []string{"can_extents", "is_rotational", "block_size"}
 
 // negotiation is what was called before the first command: in order, but for the
 // questions, which are a set.
@@ -441,5 +441,28 @@ func TestTheScriptOfTheDocuments(t *testing.T) {
 				t.Errorf("expected %s to be refused: %v", wrong, r)
 			}
 		}
+	}
+}
+
+// TestExportsOfAScript: LIST, descriptions and what open gets, under both.
+func TestExportsOfAScript(t *testing.T) {
+	need(t, "nbdkit", "nbdinfo")
+	theirs, ours := both(t, "exports.sh", "")
+	words := []string{"\tdescription:", "\texport-size:"}
+	for _, args := range [][]string{{}, {"--list"}} {
+		var got [2]string
+		for i, s := range []*scripted{theirs, ours} {
+			for _, line := range strings.Split(must(t, "", append(append([]string{"nbdinfo", "--no-content"}, args...), s.at)...), "\n") {
+				for _, word := range words {
+					if strings.HasPrefix(line, word) {
+						got[i] += line + "\n"
+					}
+				}
+			}
+		}
+		if got[0] != got[1] || !strings.Contains(got[0], "description") {
+			t.Errorf("nbdinfo %v:\nnbdkit\n%s\nnbdbench\n%s", args, got[0], got[1])
+		}
+		words = append(words, "export=") // nbdkit's answer to INFO has the default export's own name
 	}
 }

@@ -54,7 +54,7 @@ func (c *conn) functions() *plugin.Conn {
 	return &plugin.Conn{
 		Size: c.size, PRead: c.pread, PWrite: c.pwrite, PZero: c.zero, PTrim: c.trim, Cache: c.cache, Flush: c.flush,
 		CanWrite: c.can("can_write"), CanFlush: c.flushes, CanFUA: c.fua, CanTrim: c.can("can_trim"), CanZero: c.zeroes,
-		CanFastZero: c.fastZeroes, CanCache: c.caches, CanMultiConn: c.can("can_multi_conn"), Close: c.close,
+		CanFastZero: c.fastZeroes, CanCache: c.caches, CanMultiConn: c.can("can_multi_conn"), Description: c.description, Close: c.close,
 	}
 }
 
@@ -208,6 +208,11 @@ func (c *conn) cache(ctx context.Context, n, offset uint64) error {
 func (c *conn) ranged(ctx context.Context, method string, n, offset uint64, more ...string) (exists bool, err error) {
 	argv := append([]string{method, c.handle, number(n), number(offset)}, more...)
 	return c.s.definite(ctx, &process{argv: argv})
+}
+
+func (c *conn) description(ctx context.Context) (string, error) {
+	b, _, err := c.s.answer(ctx, "export_description", c.handle)
+	return string(b), err
 }
 
 // close cannot fail.

@@ -14,7 +14,8 @@
 //     that nobody writes to.
 //   - Answers are bounded (MaxAnswer, MaxList), and a NUL byte in a handle is an error
 //     and not the handle's end.
-//   - preconnect is called with open, so not for a client that only lists exports.
+//   - preconnect is called with open, so not for a client that only lists exports, and
+//     export_description for all clients, not only for those that ask for it.
 //   - block_size, is_rotational, can_extents, extents and dump_plugin are not called:
 //     a plugin.Conn has nothing that answers to them.
 //
