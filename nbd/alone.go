@@ -41,7 +41,7 @@ const (
 // processor time. With four connections it would be 0.6 times at one and a half
 // times the processor time, so those are left to the poller, as are TLS and vsock.
 //
-// Such a reader is the loop's keeper, too (sim.Real.Keep).
+// Such a reader owns the loop's timers, too (sim.Real.AcquireTimers).
 //
 // The thread keeps one of GOMAXPROCS for up to 10 ms while it waits: there have to be
 // two.
@@ -70,9 +70,9 @@ func (s *Server) took(k *serverSocket) (alone, crowded bool) {
 	return alone, s.changes >= crowdAfter
 }
 
-// tellCrowd says whether several are busy, if that is news. One that is late with it
+// notifyContention says whether several are busy, if that is news. One that is late with it
 // is put right by the next.
-func (s *Server) tellCrowd(crowded bool) {
+func (s *Server) notifyContention(crowded bool) {
 	if s.onCrowd == nil || s.crowded.Load() == crowded {
 		return
 	}
@@ -168,7 +168,7 @@ func (k *serverSocket) settle(alone bool) {
 	switch is := k.sock.plain != nil; {
 	case alone && is:
 		k.turn.Yield(k.server.real.Now())
-		k.rekeep(true) // another may have ended
+		k.reacquireTimers(true) // another may have ended
 	case alone:
 		k.leavePoller()
 	case is:
@@ -181,7 +181,7 @@ func (k *serverSocket) leavePoller() {
 		return
 	}
 	if k.server.alone.Add(1) <= maxAlone && k.sock.leave() {
-		k.rekeep(true)
+		k.reacquireTimers(true)
 		p := k.sock.plain
 		k.use(aloneReader{k, p}, aloneRaw{k, p}, patientWriter{p}, p)
 	} else {
@@ -201,7 +201,7 @@ func (k *serverSocket) joinPoller() bool {
 		c := k.sock.conn
 		raw, _ := c.(syscall.Conn).SyscallConn() // no error: it is open
 		k.use(c, raw, c, raw)
-		k.unkeep()
+		k.releaseTimers()
 		k.server.alone.Add(-1)
 	}
 	k.out.writing.Unlock()
@@ -215,22 +215,22 @@ func (k *serverSocket) use(r io.Reader, raw rawReader, w io.Writer, rawW rawWrit
 	k.out.stream, k.out.raw = w, rawW
 }
 
-// unkeep ends a reader's keeping of the loop, and reports whether it did keep it.
-func (k *serverSocket) unkeep() (kept bool) {
-	if kept = k.keeps; kept {
-		k.keeps = false
-		k.server.real.Unkeep()
+// releaseTimers gives the loop's timers back, and reports whether the reader had them.
+func (k *serverSocket) releaseTimers() (kept bool) {
+	if kept = k.ownsTimers; kept {
+		k.ownsTimers = false
+		k.server.real.ReleaseTimers()
 	}
 	return kept
 }
 
-// rekeep has the reader keep the loop, if it did before and is still out of the
-// poller, and nobody else does.
-func (k *serverSocket) rekeep(kept bool) {
-	k.keeps = k.keeps || kept && k.sock.plain != nil && k.server.real.Keep()
+// reacquireTimers makes the reader the owner of the loop's timers, if it was before and
+// is still out of the poller, and nobody else is.
+func (k *serverSocket) reacquireTimers(kept bool) {
+	k.ownsTimers = k.ownsTimers || kept && k.sock.plain != nil && k.server.real.AcquireTimers()
 }
 
-// aloneReader blocks in poll(2) for data, and keeps the loop meanwhile.
+// aloneReader blocks in poll(2) for data, and owns the loop's timers meanwhile.
 type aloneReader struct {
 	k *serverSocket
 	p *plainSocket
@@ -282,12 +282,12 @@ func (w *aloneWait) wait() bool {
 		return true
 	}
 	real, most := w.k.server.real, aloneIdle
-	if w.k.keeps {
-		d := real.Doze()
+	if w.k.ownsTimers {
+		d := real.NextWait()
 		if d == 0 {
 			return true
 		}
-		defer real.Woke()
+		defer real.WaitDone()
 		if d < most { // on time: the slack is the thread's that this goroutine is on now
 			most = d
 			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)

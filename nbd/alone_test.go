@@ -18,17 +18,17 @@ func aloneSite(t *testing.T, network string) *site {
 // expectAlone waits until so many sockets are out of Go's poller.
 func (s *site) expectAlone(t *testing.T, n int32) {
 	t.Helper()
-	for end := time.Now().Add(patience); s.alone.Load() != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); s.alone.Load() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d connections wait by themselves, expected %d", s.alone.Load(), n)
 		}
 	}
 }
 
-// expectKept waits until the loop has a keeper, or none.
-func (s *site) expectKept(t *testing.T, want bool) {
+// expectTimersOwned waits until the loop's timers have an owner, or none.
+func (s *site) expectTimersOwned(t *testing.T, want bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); s.real.Kept() != want; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); s.real.TimersOwned() != want; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the loop is kept: %v", !want)
 		}
@@ -91,7 +91,7 @@ func TestSeveralAreBusy(t *testing.T) {
 			if got != want {
 				t.Errorf("the server says crowded: %v, expected %v", got, want)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatalf("the server says nothing, expected crowded: %v", want)
 		}
 	}
@@ -284,7 +284,7 @@ func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
 			s := aloneSite(t, "unix")
 			c := dialRaw(t, s.uri)
 			c.flushes(8)
-			s.expectKept(t, true)
+			s.expectTimersOwned(t, true)
 			s.real.Do(func() { s.dev.service = aloneIdle / 5 })
 			for range 3 {
 				c.send(encode(Header{Op: devices.OpRead, Length: 512, Cookie: 7}))
@@ -297,7 +297,7 @@ func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
 			}
 			_ = c.Close()
 			s.idles(t)
-			s.expectKept(t, false)
+			s.expectTimersOwned(t, false)
 		})
 	}
 }

@@ -10,26 +10,26 @@ import (
 	"nbdbench/sim"
 )
 
-// attendant is a thread that waits for all of a client's plain sockets at once
+// clientPoller is a thread that waits for all of a client's plain sockets at once
 // with poll(2), and reads and writes them. A request that goes out alone costs one
 // wait and one switch of threads, as in a C program; by Go's own poller it
 // is two waits and often the waking of another thread.
 //
 // While it waits it keeps one of GOMAXPROCS for up to 10 ms. A program that has
 // other goroutines to run on time allows for one more.
-type attendant struct {
+type clientPoller struct {
 	conns []*ClientConn
 	fds   []unix.PollFd // theirs, in the same order
 	awake atomic.Bool   // it will look before it waits again
 	turn  sim.Turn
 }
 
-// glances is how often an attendant polls before it goes to sleep, while several
+// spinPolls is how often a clientPoller polls before it goes to sleep, while several
 // connections await replies: some 15 µs. With four connections of one request
 // each that is a third more requests, and no more processor time for each, because
 // a server whose client is awake need not wake it. With one connection it would
 // be fewer.
-const glances = 16
+const spinPolls = 16
 
 // readsPerTurn is how often one connection is read before the others have their
 // turn.
@@ -37,7 +37,7 @@ const readsPerTurn = 16
 
 // attend serves conns, of which all are plain, until each has ended.
 func attend(conns []*ClientConn) {
-	a := &attendant{conns: conns}
+	a := &clientPoller{conns: conns}
 	for _, c := range conns {
 		c.out.rings = func() {
 			if !a.awake.Load() && !c.out.helped.Swap(true) {
@@ -48,7 +48,7 @@ func attend(conns []*ClientConn) {
 	go a.run()
 }
 
-func (a *attendant) run() {
+func (a *clientPoller) run() {
 	for a.wait(); len(a.conns) > 0; a.wait() {
 		kept := a.conns[:0]
 		for i, c := range a.conns {
@@ -65,7 +65,7 @@ func (a *attendant) run() {
 
 // wait blocks until there is something to do. The order of the atomics, awake and
 // then a queue's two, pairs with that in rings' callers and in help.
-func (a *attendant) wait() {
+func (a *clientPoller) wait() {
 	a.awake.Store(false)
 	a.fds = a.fds[:0]
 	for _, c := range a.conns {
@@ -79,16 +79,16 @@ func (a *attendant) wait() {
 		return
 	}
 	a.turn.Yield(a.conns[0].real.Now())
-	if !a.glance() {
+	if !a.spin() {
 		_, _ = unix.Poll(a.fds, -1) // EINTR: look again
 	}
 	a.awake.Store(true)
 }
 
-// help writes what a socket did not take while the attendant sleeps, until it is
-// awake and can go on. That is seldom: an eventfd to wake the attendant by would have
+// help writes what a socket did not take while the clientPoller sleeps, until it is
+// awake and can go on. That is seldom: an eventfd to wake the clientPoller by would have
 // to be polled for each request.
-func (a *attendant) help(q *outQueue) {
+func (a *clientPoller) help(q *outQueue) {
 	for {
 		q.drainBatch()
 		q.helped.Store(false)
@@ -98,14 +98,14 @@ func (a *attendant) help(q *outQueue) {
 	}
 }
 
-// glance reports whether there is something to do within a short while, if that
+// spin reports whether there is something to do within a short while, if that
 // is likely.
-func (a *attendant) glance() bool {
+func (a *clientPoller) spin() bool {
 	owing := 0
 	for _, c := range a.conns {
 		owing += min(c.owed, 1)
 	}
-	for i := 0; owing > 1 && i < glances; i++ {
+	for i := 0; owing > 1 && i < spinPolls; i++ {
 		if n, _ := unix.Poll(a.fds, 0); n > 0 {
 			return true
 		}

@@ -80,7 +80,7 @@ func TestClientTakesRepliesInPieces(t *testing.T) {
 			}
 			defer c.Close()
 			if c.plain == nil {
-				t.Fatal("no attendant serves a plain socket")
+				t.Fatal("no clientPoller serves a plain socket")
 			}
 			for range 5 {
 				everyCommand(t, c, real)
@@ -91,7 +91,7 @@ func TestClientTakesRepliesInPieces(t *testing.T) {
 
 // TestClientWritesLaterWhatTheSocketDoesNotTake: a server that does not read
 // stalls nobody, and all of it goes out once it does. The flush is by who
-// submitted, so that the attendant must be told of the rest.
+// submitted, so that the clientPoller must be told of the rest.
 func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 	s := newSite(t, "unix")
 	var gate sync.Mutex
@@ -158,7 +158,7 @@ func (a *again) Done(r *devices.Request) {
 	a.dev.Submit(r)
 }
 
-// TestClientWritesMoreThanTheSocketTakes, by the attendant and by others who submit
+// TestClientWritesMoreThanTheSocketTakes, by the clientPoller and by others who submit
 // while it sleeps and while it does not.
 func TestClientWritesMoreThanTheSocketTakes(t *testing.T) {
 	s := newSite(t, "unix")
@@ -264,7 +264,7 @@ func noDescriptors(t *testing.T, room uint64, f func()) {
 func TestServerOutlivesAWantOfDescriptors(t *testing.T) {
 	s := newSite(t, "unix")
 	var c net.Conn
-	for end := time.Now().Add(patience); c == nil; {
+	for end := time.Now().Add(testTimeout); c == nil; {
 		noDescriptors(t, 1, func() {
 			var err error
 			switch c, err = net.Dial(s.uri.Network, s.uri.Address); {
@@ -276,7 +276,7 @@ func TestServerOutlivesAWantOfDescriptors(t *testing.T) {
 		})
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	if _, err := io.ReadFull(c, make([]byte, greetingSize)); err != nil {
 		t.Error(err)
 	}

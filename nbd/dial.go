@@ -15,7 +15,7 @@ import (
 )
 
 // ClientConn is a Client and its socket: a device whose medium is in another
-// process. An attendant reads the replies,
+// process. An clientPoller reads the replies,
 // or, where the socket is more than a plain one, a goroutine of its own.
 //
 // A WRITE without bytes goes out as sectors that each begin with the version
@@ -25,7 +25,7 @@ type ClientConn struct {
 	*Client // the loop's
 
 	conn    io.Closer
-	plain   *plainSocket // which an attendant serves; nil is a goroutine of its own
+	plain   *plainSocket // which a clientPoller serves; nil is a goroutine of its own
 	real    *sim.Real
 	in      *intake
 	needs   int          // bytes to be there before replies are looked at
@@ -56,7 +56,7 @@ type Dialer struct {
 	TLS    *tls.Config // for nbds://; nil is the system's certificates and the URI's host
 	// InProcess says that the server is in this process: then both ends are left
 	// to Go's poller, which goes from one to the other without another thread. A
-	// round trip is 20 µs that way, and 60 with an attendant.
+	// round trip is 20 µs that way, and 60 with a clientPoller.
 	InProcess bool
 	Timeouts  Timeouts
 }
@@ -128,19 +128,19 @@ func (d *Dialer) negotiate(ctx context.Context, u URI, h *ClientHandshake) (net.
 		}
 	}
 	h.Wish(wishes)
-	patience := d.Timeouts.patience()
-	conn, err := connectWithin(ctx, u, patience)
+	timeout := d.Timeouts.handshake()
+	conn, err := connectWithin(ctx, u, timeout)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	stream, rest, err := shake(ctx, conn, h, handshakeTime{patience}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
+	stream, rest, err := shake(ctx, conn, h, handshakeTime{timeout}, func(f func()) { f() }, func(c net.Conn) *tls.Conn { return tls.Client(c, config) })
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, broken(ctx, err, h.Awaited(), patience)
+		return nil, nil, broken(ctx, err, h.Awaited(), timeout)
 	}
 	return stream, rest, nil
 }
@@ -190,7 +190,7 @@ func (dialer *Dialer) DialAll(ctx context.Context, u URI, real *sim.Real, n int)
 }
 
 // Close closes all connections.
-func (d *Dialed) Close() error { return hangUp(d.Conns, closePatience) }
+func (d *Dialed) Close() error { return hangUp(d.Conns, closeTimeout) }
 
 // Abort closes all connections without a word to the server, as is right where it
 // does not answer any more.
@@ -215,30 +215,30 @@ func (d *Dialer) Ask(ctx context.Context, u URI, question Option) (ExportInfo, [
 	return h.Export(), h.Names(), nil
 }
 
-// closePatience is how long a server may take to close after DISC.
-const closePatience = time.Second
+// closeTimeout is how long a server may take to close after DISC.
+const closeTimeout = time.Second
 
 // Close tells the server that the client goes, waits a while for it to close
 // ("Terminating the transmission phase"), and closes the socket. Where it owes
 // replies that matters: nbdkit 1.32.5 aborts when it can no longer send them. What is in flight by then fails with
 // ESHUTDOWN. Not for the loop's owner.
-func (c *ClientConn) Close() error { return hangUp([]*ClientConn{c}, closePatience) }
+func (c *ClientConn) Close() error { return hangUp([]*ClientConn{c}, closeTimeout) }
 
 // Abort closes the socket without a word to the server.
 func (c *ClientConn) Abort() error { return hangUp([]*ClientConn{c}, 0) }
 
 // hangUp ends connections, for all of which a server has so long to close after
 // DISC. With none they end without DISC.
-func hangUp(conns []*ClientConn, patience time.Duration) error {
+func hangUp(conns []*ClientConn, timeout time.Duration) error {
 	for _, c := range conns {
 		c.real.Do(func() {
 			c.leaving = true
-			if c.Err() == nil && patience > 0 {
+			if c.Err() == nil && timeout > 0 {
 				c.push(Header{Op: cmdDisc}, nil, nil)
 			}
 		})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var errs []error
 	for _, c := range conns {

@@ -174,7 +174,7 @@ func replyTalk(r *rand.Rand, d Dialect) (b []byte) {
 // TestASlowLorisIsDisconnected: bytes that come one by one do not extend the
 // time that a handshake has, and hold nobody up meanwhile.
 func TestASlowLorisIsDisconnected(t *testing.T) {
-	s := newSite(t, "unix", func(s *Server) { s.patience = 100 * time.Millisecond })
+	s := newSite(t, "unix", func(s *Server) { s.handshakeTimeout = 100 * time.Millisecond })
 	loris, err := net.Dial(s.uri.Network, s.uri.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestASlowLorisIsDisconnected(t *testing.T) {
 	}
 	select {
 	case <-gone:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Error("it is still connected")
 	}
 	s.idles(t)
@@ -204,12 +204,12 @@ func TestASlowLorisIsDisconnected(t *testing.T) {
 // TestAHalfOpenConnectionIsDisconnected: one that never says a word.
 func TestAHalfOpenConnectionIsDisconnected(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
-		s := newSite(t, network, func(s *Server) { s.patience = 50 * time.Millisecond })
+		s := newSite(t, network, func(s *Server) { s.handshakeTimeout = 50 * time.Millisecond })
 		c, err := net.Dial(s.uri.Network, s.uri.Address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(patience))
+		_ = c.SetDeadline(time.Now().Add(testTimeout))
 		if n, err := io.Copy(io.Discard, c); n != greetingSize || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("read %d bytes, %v", n, err)
 		}
@@ -232,7 +232,7 @@ func TestConnectionsBeyondTheBoundAreClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	if n, _ := io.Copy(io.Discard, c); n != 0 {
 		t.Errorf("it was sent %d bytes", n)
 	}

@@ -110,7 +110,7 @@ func (r *raw) floods(h Header, n int) {
 // holds waits until n requests of k are in flight or not replied to.
 func (k *serverSocket) holds(t *testing.T, n int) {
 	t.Helper()
-	for end := time.Now().Add(patience); int(k.requests.Load()) != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); int(k.requests.Load()) != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d requests are in flight or not replied to, expected %d", k.requests.Load(), n)
 		}

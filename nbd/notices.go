@@ -45,7 +45,7 @@ func (k *serverSocket) lacksPayloadLen() {
 	}
 	k.lacks = true
 	if f := s.notices.LacksPayloadLen; f != nil && s.firstLacking(k.export) {
-		defer k.rekeep(k.unkeep()) // that may take its time
+		defer k.reacquireTimers(k.releaseTimers()) // that may take its time
 		f(k.client, k.export.Name)
 	}
 }

@@ -33,7 +33,7 @@ func (n *noted) add(format string, args ...any) {
 // take waits for the first report and returns all there are.
 func (n *noted) take(t *testing.T) []string {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		n.mu.Lock()
 		lines := n.lines
 		n.mu.Unlock()
@@ -109,7 +109,7 @@ func dialExtended(t *testing.T, u URI) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(testTimeout))
 	c := &raw{t, conn}
 	c.send(unhex(t, "00000003"+hexEH+hexOption+"00000007 0000000a 00000004"+fmt.Sprintf("%x", "disk")+"0000"))
 	c.expect(greetingSize + 2*optionReplySize + 12 + optionReplySize)
@@ -187,7 +187,7 @@ func sends(hex string) func(*testing.T, URI) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(patience))
+		_ = c.SetDeadline(time.Now().Add(testTimeout))
 		if _, err := c.Write(unhex(t, hex)); err != nil {
 			t.Fatal(err)
 		}

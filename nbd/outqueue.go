@@ -74,7 +74,7 @@ type outQueue struct {
 	failed  atomic.Bool // err is set
 	backlog atomic.Int64
 	wake    chan struct{}
-	helped  atomic.Bool // an attendant's helper writes
+	helped  atomic.Bool // a clientPoller's helper writes
 
 	writing sync.Mutex // what follows belongs to who holds it
 	batch   *slab

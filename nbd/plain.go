@@ -64,7 +64,7 @@ func (p *plainSocket) Write(f func(fd uintptr) bool) error {
 	return nil
 }
 
-// Close ends the connection in both directions; the attendant finds out and
+// Close ends the connection in both directions; the clientPoller finds out and
 // gives the socket back.
 func (p *plainSocket) Close() error {
 	p.mu.Lock()

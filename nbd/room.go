@@ -81,7 +81,7 @@ func (k *serverSocket) returned(bytes int64) { k.freed(freed{bytes: bytes}) }
 // await blocks until there is room for p. It reports false if the connection is to
 // end instead.
 func (k *serverSocket) await(p *parsed) bool {
-	defer k.rekeep(k.unkeep())
+	defer k.reacquireTimers(k.releaseTimers())
 	m, n := &k.server.memory, int64(p.charge.bytes)
 	k.queued.wake = k.wake
 	for {

@@ -38,7 +38,7 @@ type Server struct {
 	policy TLSPolicy
 	tls    *tls.Config
 
-	patience time.Duration // with a handshake
+	handshakeTimeout time.Duration
 
 	aloneAfter int           // see BlockWhenAlone; 0 is never
 	latest     *serverSocket // from which requests came last, and inRow times; the loop's
@@ -75,7 +75,7 @@ func NewServer(real *sim.Real, exports ...*Export) *Server {
 	if len(exports) > MaxExports {
 		panic(fmt.Sprintf("nbd: %d exports, at most %d", len(exports), MaxExports))
 	}
-	s := &Server{exports: slices.Clone(exports), real: real, patience: NegotiationTimeout, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
+	s := &Server{exports: slices.Clone(exports), real: real, handshakeTimeout: NegotiationTimeout, listeners: map[net.Listener]bool{}, conns: map[*serverSocket]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.memory.limit, s.memory.trim = defaultMemory, func() { go s.trim() }
 	return s
@@ -439,9 +439,9 @@ type serverSocket struct {
 	room     chan struct{} // there may be some
 	queued   queuedConn
 
-	parsed []parsed
-	turn   sim.Turn // the reader's, while it is out of Go's poller
-	keeps  bool     // the reader is the loop's keeper
+	parsed     []parsed
+	turn       sim.Turn // the reader's, while it is out of Go's poller
+	ownsTimers bool     // the reader owns the loop's timers
 }
 
 // parsed is a request that was read but not yet received.
@@ -458,7 +458,7 @@ func (k *serverSocket) serve(ctx context.Context, c net.Conn) error {
 	h := NewServerHandshake(k.server.offered(), ConnInfo{ID: k.id, Remote: c.RemoteAddr().String(), Fail: k.fail})
 	h.Offer(k.server.policy)
 	defer real.Do(h.leave) // what it has not handed over
-	stream, rest, err := shake(ctx, c, h, handshakeTime{k.server.patience}, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
+	stream, rest, err := shake(ctx, c, h, handshakeTime{k.server.handshakeTimeout}, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
 	defer func() { _ = stream.Close() }() // tells the peer, where that is TLS's way; with an error, too
 	if err != nil {
 		k.server.handshakeFailed(k, err)
@@ -526,7 +526,7 @@ func (k *serverSocket) finish() {
 // read parses as many requests as have come with one system call, before it
 // enters the loop with all of them.
 func (k *serverSocket) read() error {
-	defer k.unkeep()
+	defer k.releaseTimers()
 	for {
 		if err := k.in.need(k.info.requestSize()); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -590,14 +590,14 @@ func (k *serverSocket) data(p *parsed) error {
 	case !p.ok && n > maxSkip:
 		return violation("a payload is of reasonable length", "%d bytes", n)
 	case !p.ok:
-		defer k.rekeep(k.unkeep())
+		defer k.reacquireTimers(k.releaseTimers())
 		return k.in.discard(n)
 	case p.Op == devices.OpWrite:
 		p.buf = getBuffer(int(n))
 		if n < longData {
 			return k.in.full(p.buf.data[:n])
 		}
-		defer k.rekeep(k.unkeep()) // that may take its time
+		defer k.reacquireTimers(k.releaseTimers()) // that may take its time
 		return k.in.full(p.buf.data[:n])
 	}
 	return nil
@@ -627,13 +627,13 @@ func (k *serverSocket) receive() (disc, alone bool) {
 		k.submit(&k.parsed[i])
 	}
 	disc = k.sc.Disconnected()
-	lingers := !disc && k.in.raw != nil && !k.keeps && real.Linger()
+	spins := !disc && k.in.raw != nil && !k.ownsTimers && real.BeginSpin()
 	real.Leave()
 	if alone || crowded {
-		k.server.tellCrowd(crowded)
+		k.server.notifyContention(crowded)
 	}
-	if lingers {
-		real.Lingered(k.in.ready)
+	if spins {
+		real.SpinUntilIdle(k.in.ready)
 	}
 	return disc, alone
 }

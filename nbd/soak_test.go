@@ -66,7 +66,7 @@ func TestSoak(t *testing.T) {
 		t.Errorf("memory grows: %v, then %v", early, late)
 	}
 	_ = s.Close()
-	for end := time.Now().Add(patience); runtime.NumGoroutine() > before+10; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); runtime.NumGoroutine() > before+10; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d goroutines are left of %d before", runtime.NumGoroutine(), before)
 		}
@@ -104,7 +104,7 @@ func soakConnection(ctx context.Context, s *site, seed uint64) error {
 		if err != nil {
 			return err
 		}
-		_ = c.SetDeadline(time.Now().Add(patience))
+		_ = c.SetDeadline(time.Now().Add(testTimeout))
 		err = soakOnce(c, r)
 		_ = c.Close()
 		if err != nil {

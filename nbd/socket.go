@@ -242,7 +242,7 @@ func newIntake(c io.Reader, rest []byte) *intake {
 	in := &intake{c: c, buf: make([]byte, max(firstBuffer, len(rest))), grow: func() bool { return true }}
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil { // without it nobody lingers
+		if raw, err := s.SyscallConn(); err == nil { // without it nobody spins
 			in.raw = raw
 		}
 		in.peek, in.fill = in.look, in.fillFrom

@@ -17,12 +17,12 @@ import (
 	"nbdbench/sim"
 )
 
-// patience is how long a test waits for what must happen: far longer than it
+// testTimeout is how long a test waits for what must happen: far longer than it
 // takes, so that only a hang fails.
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
 func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -90,7 +90,7 @@ func dialRaw(t testing.TB, u URI, export ...string) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	r := &raw{t, c}
 	r.send(unhex(t, "00000003"+hexOption+"00000001"+hexMessage(name)))
 	r.expect(greetingSize + exportReplySize)
@@ -158,7 +158,7 @@ func do(t testing.TB, real *sim.Real, dev devices.Device, rs ...*devices.Request
 	for range rs {
 		select {
 		case <-w:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatal("requests hang")
 		}
 	}
@@ -294,7 +294,7 @@ func diesAfter(t *testing.T, s *site, talk []byte) {
 	defer c.Close()
 	_, _ = c.Write(talk)
 	_ = c.(*net.UnixConn).CloseWrite()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	_, err = io.Copy(io.Discard, c)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -305,7 +305,7 @@ func diesAfter(t *testing.T, s *site, talk []byte) {
 // idles waits until the server has no connection left, and holds no memory.
 func (s *site) idles(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		n := len(s.conns)
 		s.mu.Unlock()

@@ -21,8 +21,8 @@ func (t *Timeouts) of(r *devices.Request) time.Duration {
 	return t.Reply
 }
 
-// patience bounds the negotiation.
-func (t *Timeouts) patience() time.Duration {
+// handshake bounds the negotiation.
+func (t *Timeouts) handshake() time.Duration {
 	if t.Reply > 0 {
 		return min(t.Reply, NegotiationTimeout)
 	}

@@ -220,7 +220,7 @@ func begun(t *testing.T, s *site) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	if _, err := c.Write(unhex(t, "00000003"+hexOption+"00000005 00000000")); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestWhatWasInjectedBeforeTLSIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	if _, err := c.Write(unhex(t, "00000003"+hexOption+"00000005 00000000"+hexSR)); err != nil {
 		t.Fatal(err)
 	}

@@ -2,35 +2,37 @@ package sim
 
 import "math"
 
-// What Real.kept is while no keeper sleeps.
+// What Real.sleepsUntil is while no owner of the timers sleeps.
 const (
-	nobody   = int64(Never)  // there is no keeper
-	attended = math.MinInt64 // the keeper is awake and will look for what is due
+	unowned    = int64(Never)  // the pacer has the timers
+	ownerAwake = math.MinInt64 // the owner will look for what is due
 )
 
-// Keep makes the caller the keeper, who runs what is due in place of the pacer until
-// Unkeep, and reports whether there was none. It is for one who waits for requests in
-// a thread: the thread that takes a request then sleeps until its reply is due, and
-// no other is woken for that, which is half the processor time and more on time.
+// AcquireTimers makes the caller the owner of the timers, and reports whether they had
+// none. The owner runs what is due in place of the pacer, until ReleaseTimers. It is for
+// a reader that waits for requests in a thread of its own: that thread then sleeps until
+// a reply is due, and no other is woken for it, which takes half the processor time and
+// is more on time.
 //
-// A keeper that does something else for long calls Unkeep first.
-func (r *Real) Keep() bool { return r.kept.CompareAndSwap(nobody, attended) }
+// An owner that does something else for long calls ReleaseTimers first.
+func (r *Real) AcquireTimers() bool { return r.sleepsUntil.CompareAndSwap(unowned, ownerAwake) }
 
-// Kept reports whether there is a keeper.
-func (r *Real) Kept() bool { return r.kept.Load() != nobody }
+// TimersOwned reports whether the timers have an owner.
+func (r *Real) TimersOwned() bool { return r.sleepsUntil.Load() != unowned }
 
-// Unkeep hands back to the pacer.
-func (r *Real) Unkeep() {
-	r.kept.Store(nobody)
+// ReleaseTimers gives the timers back to the pacer.
+func (r *Real) ReleaseTimers() {
+	r.sleepsUntil.Store(unowned)
 	r.wake(r.armed.Load())
 }
 
-// Doze is for a keeper with nothing else to do. It runs what is due and returns 0; or
-// returns 0 because something soon will be; or else returns for how long the keeper
-// may sleep, who calls Woke when it has. A deadline before that is the pacer's.
+// NextWait is for an owner with nothing else to do. It runs what is due and returns 0,
+// or returns 0 because a deadline is near, or else returns for how long the owner may
+// sleep. The owner then calls WaitDone. A deadline that is set meanwhile and comes before
+// that is the pacer's.
 //
 // The order of the two atomics pairs with that in arm.
-func (r *Real) Doze() Duration {
+func (r *Real) NextWait() Duration {
 	for {
 		armed := r.armed.Load()
 		left := Time(armed).Sub(r.Now())
@@ -42,20 +44,20 @@ func (r *Real) Doze() Duration {
 		case left <= spinWindow:
 			return 0
 		}
-		r.kept.Store(min(armed, nobody-1)) // which is later than anything, too
+		r.sleepsUntil.Store(min(armed, unowned-1)) // which is later than anything, too
 		if r.armed.Load() >= armed {
 			return left - spinWindow
 		}
-		r.kept.Store(attended)
+		r.sleepsUntil.Store(ownerAwake)
 	}
 }
 
-// Woke is called by a keeper who has slept.
-func (r *Real) Woke() { r.kept.Store(attended) }
+// WaitDone is called by an owner that has slept.
+func (r *Real) WaitDone() { r.sleepsUntil.Store(ownerAwake) }
 
 // due is the earliest deadline, if it is the pacer's, or Never.
 func (r *Real) due() int64 {
-	if armed := r.armed.Load(); armed < r.kept.Load() {
+	if armed := r.armed.Load(); armed < r.sleepsUntil.Load() {
 		return armed
 	}
 	return int64(Never)

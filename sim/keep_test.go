@@ -5,78 +5,78 @@ import (
 	"time"
 )
 
-func TestRealHasOneKeeper(t *testing.T) {
+func TestRealHasOneTimerOwner(t *testing.T) {
 	r := newReal(t)
-	if !r.Keep() || r.Keep() {
+	if !r.AcquireTimers() || r.AcquireTimers() {
 		t.Fatal("none, or two")
 	}
-	r.Unkeep()
-	if r.Kept() || !r.Keep() {
+	r.ReleaseTimers()
+	if r.TimersOwned() || !r.AcquireTimers() {
 		t.Error("none after the first has ended")
 	}
-	if r.Doze(); !r.Kept() || r.Keep() {
+	if r.NextWait(); !r.TimersOwned() || r.AcquireTimers() {
 		t.Error("none, or two, while the first sleeps")
 	}
-	r.Unkeep()
+	r.ReleaseTimers()
 }
 
-// TestRealKeeperRunsWhatIsDue, in place of a pacer that sleeps for it already.
-func TestRealKeeperRunsWhatIsDue(t *testing.T) {
+// TestRealTimerOwnerRunsWhatIsDue, in place of a pacer that sleeps for it already.
+func TestRealTimerOwnerRunsWhatIsDue(t *testing.T) {
 	r := newReal(t)
 	h := &firings{loop: r.Loop()}
 	var timer Timer
 	r.Do(func() { r.Loop().After(&timer, time.Second, h) })
-	r.Keep()
-	defer r.Unkeep()
-	d := r.Doze()
+	r.AcquireTimers()
+	defer r.ReleaseTimers()
+	d := r.NextWait()
 	if d <= 0 || d > time.Second-spinWindow {
-		t.Errorf("a keeper may sleep for %v, and something is due in a second", d)
+		t.Errorf("the owner may sleep for %v, and something is due in a second", d)
 	}
-	r.Woke()
+	r.WaitDone()
 	time.Sleep(time.Second + 100*time.Millisecond)
 	r.mu.Lock()
 	if len(h.tags) != 0 {
 		t.Error("somebody else ran what was due")
 	}
 	r.mu.Unlock()
-	if d := r.Doze(); d != 0 || len(h.tags) != 1 {
-		t.Errorf("%d events ran and the keeper may sleep for %v, want one and 0", len(h.tags), d)
+	if d := r.NextWait(); d != 0 || len(h.tags) != 1 {
+		t.Errorf("%d events ran and the owner may sleep for %v, want one and 0", len(h.tags), d)
 	}
 }
 
-// TestRealPacerHelpsAKeeperThatSleeps with what comes before it wakes.
-func TestRealPacerHelpsAKeeperThatSleeps(t *testing.T) {
+// TestRealPacerHelpsATimerOwnerThatSleeps with what comes before it wakes.
+func TestRealPacerHelpsATimerOwnerThatSleeps(t *testing.T) {
 	r := newReal(t)
 	h := &firings{loop: r.Loop()}
 	var far, near Timer
 	r.Do(func() { r.Loop().After(&far, time.Hour, h) })
-	r.Keep()
-	defer r.Unkeep()
+	r.AcquireTimers()
+	defer r.ReleaseTimers()
 	for i := range 200 {
-		if d := r.Doze(); d < time.Minute {
-			t.Fatalf("a keeper may sleep for %v, and something is due in an hour", d)
+		if d := r.NextWait(); d < time.Minute {
+			t.Fatalf("the owner may sleep for %v, and something is due in an hour", d)
 		}
 		r.Do(func() { r.Loop().After(&near, Duration(i%7)*40*time.Microsecond, h) })
-		if err := r.RunWhile(patience(t), func() bool { return len(h.tags) <= i }); err != nil {
+		if err := r.RunWhile(testDeadline(t), func() bool { return len(h.tags) <= i }); err != nil {
 			t.Fatalf("deadline %d: %v", i, err)
 		}
-		r.Woke()
+		r.WaitDone()
 	}
 }
 
-// TestRealPacerGoesOnAfterAKeeper, however that ends.
-func TestRealPacerGoesOnAfterAKeeper(t *testing.T) {
+// TestRealPacerGoesOnAfterATimerOwner, however that ends.
+func TestRealPacerGoesOnAfterATimerOwner(t *testing.T) {
 	r := newReal(t)
 	h := &firings{loop: r.Loop()}
 	var timer Timer
 	for i := range 2000 {
-		r.Keep()
+		r.AcquireTimers()
 		r.Do(func() { r.Loop().After(&timer, Duration(i%7)*40*time.Microsecond, h) })
 		if i%2 == 0 {
-			r.Doze()
+			r.NextWait()
 		}
-		r.Unkeep()
-		if err := r.RunWhile(patience(t), func() bool { return len(h.tags) <= i }); err != nil {
+		r.ReleaseTimers()
+		if err := r.RunWhile(testDeadline(t), func() bool { return len(h.tags) <= i }); err != nil {
 			t.Fatalf("deadline %d: %v", i, err)
 		}
 	}
@@ -88,11 +88,11 @@ func TestRealIsClosedWhileItIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	var timer Timer
-	r.Keep()
+	r.AcquireTimers()
 	r.Do(func() { r.Loop().After(&timer, time.Hour, &firings{loop: r.Loop()}) })
-	r.Doze()
+	r.NextWait()
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	r.Unkeep()
+	r.ReleaseTimers()
 }

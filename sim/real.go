@@ -42,13 +42,13 @@ type Real struct {
 	base  Time
 	alarm *alarm
 
-	armed    atomic.Int64 // the earliest deadline
-	sleeping atomic.Int64 // the deadline that the pacer sleeps for; awake is 0
-	closing  atomic.Bool
-	lingers  atomic.Bool  // somebody runs what is due soon in place of the pacer
-	kept     atomic.Int64 // the deadline that a keeper sleeps for, or what stands for none
-	stopped  chan struct{}
-	late     Lateness
+	armed       atomic.Int64 // the earliest deadline
+	sleeping    atomic.Int64 // the deadline that the pacer sleeps for; awake is 0
+	closing     atomic.Bool
+	spinning    atomic.Bool  // somebody runs what is due soon in place of the pacer
+	sleepsUntil atomic.Int64 // the deadline that the timers' owner sleeps for, or what stands for none
+	stopped     chan struct{}
+	late        Lateness
 
 	mu       sync.Mutex
 	flushers []Flusher
@@ -69,7 +69,7 @@ func NewReal(loop *Loop) (*Real, error) {
 	}
 	r := &Real{loop: loop, begin: time.Now(), base: loop.Now(), alarm: a, stopped: make(chan struct{})}
 	r.armed.Store(int64(loop.Next()))
-	r.kept.Store(nobody)
+	r.sleepsUntil.Store(unowned)
 	go r.pace()
 	return r, nil
 }
@@ -181,11 +181,11 @@ func (l *Loop) catchUp(now Time) {
 func (r *Real) arm() {
 	next := int64(r.loop.Next())
 	r.armed.Store(next)
-	if next >= r.kept.Load() {
-		return // the keeper runs it
+	if next >= r.sleepsUntil.Load() {
+		return // the timers' owner runs it
 	}
-	if r.lingers.Load() && Time(next).Sub(r.Now()) <= lingerWindow {
-		return // who lingers runs it, or wakes the pacer when it stops
+	if r.spinning.Load() && Time(next).Sub(r.Now()) <= idleSpin {
+		return // who spins runs it, or wakes the pacer when it stops
 	}
 	r.wake(next)
 }
@@ -197,20 +197,20 @@ func (r *Real) wake(next int64) {
 	}
 }
 
-// lingerWindow is how near a deadline must be for who set it to wait for it
+// idleSpin is how near a deadline must be for who set it to wait for it
 // instead of the pacer: waking another thread costs 30 to 100 µs in a virtual
 // machine, as long as the wait itself.
-const lingerWindow = 100 * time.Microsecond
+const idleSpin = 100 * time.Microsecond
 
-// Linger is called by the owner who is about to leave and has time. If it
-// reports true, nobody else is lingering, and the caller must call Lingered
+// BeginSpin is called by the owner who is about to leave and has time. If it
+// reports true, nobody else spins, and the caller must call SpinUntilIdle
 // once it has left.
-func (r *Real) Linger() bool { return r.lingers.CompareAndSwap(false, true) }
+func (r *Real) BeginSpin() bool { return r.spinning.CompareAndSwap(false, true) }
 
-// Lingered spins and runs what becomes due within a short while, until nothing
+// SpinUntilIdle spins and runs what becomes due within a short while, until nothing
 // is due so soon or busy, which is asked meanwhile, reports that the caller has
 // something better to do.
-func (r *Real) Lingered(busy func() bool) {
+func (r *Real) SpinUntilIdle(busy func() bool) {
 	for {
 		left := Time(r.armed.Load()).Sub(r.Now())
 		switch {
@@ -218,12 +218,12 @@ func (r *Real) Lingered(busy func() bool) {
 			r.Enter()
 			r.Leave()
 			continue
-		case left <= lingerWindow && !busy():
+		case left <= idleSpin && !busy():
 			continue
 		}
 		break
 	}
-	r.lingers.Store(false)
+	r.spinning.Store(false)
 	r.wake(r.armed.Load())
 }
 

@@ -19,9 +19,9 @@ func newReal(t testing.TB) *Real {
 	return r
 }
 
-// patience is how long a test waits for what must happen: far longer than it
+// testDeadline is when a test stops waiting for what must happen: far longer than it
 // takes, so that only a hang fails.
-func patience(t testing.TB) context.Context {
+func testDeadline(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -49,7 +49,7 @@ func TestRealFiresInOrderOfDeadlines(t *testing.T) {
 			r.Loop().After(&timers[i], Duration(ms)*time.Millisecond, h)
 		}
 	})
-	if err := r.RunWhile(patience(t), func() bool { return len(h.tags) < 5 }); err != nil {
+	if err := r.RunWhile(testDeadline(t), func() bool { return len(h.tags) < 5 }); err != nil {
 		t.Fatal(err)
 	}
 	r.Do(func() {
@@ -87,7 +87,7 @@ func TestRealLatenessDoesNotAddUpAlongAChain(t *testing.T) {
 		begin = r.Loop().Now()
 		r.Loop().After(&timer, step, c)
 	})
-	if err := r.RunWhile(patience(t), func() bool { return c.left > 0 }); err != nil {
+	if err := r.RunWhile(testDeadline(t), func() bool { return c.left > 0 }); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := timer.When().Sub(begin), links*step; got != want {
@@ -100,7 +100,7 @@ func TestRealNeverRunsATimerEarly(t *testing.T) {
 	h := &firings{loop: r.Loop()}
 	var timer Timer
 	r.Do(func() { r.Loop().After(&timer, 2*time.Millisecond, h) })
-	if err := r.RunWhile(patience(t), func() bool { return len(h.tags) == 0 }); err != nil {
+	if err := r.RunWhile(testDeadline(t), func() bool { return len(h.tags) == 0 }); err != nil {
 		t.Fatal(err)
 	}
 	if now := r.Now(); now < timer.When() {
@@ -118,7 +118,7 @@ func TestRealEarlierDeadlineWakesThePacer(t *testing.T) {
 	for i := range 2000 {
 		delay := Duration(i%7) * 40 * time.Microsecond
 		r.Do(func() { r.Loop().After(&near, delay, h) })
-		if err := r.RunWhile(patience(t), func() bool { return len(h.tags) <= i }); err != nil {
+		if err := r.RunWhile(testDeadline(t), func() bool { return len(h.tags) <= i }); err != nil {
 			t.Fatalf("deadline %d: %v", i, err)
 		}
 	}
@@ -149,7 +149,7 @@ func TestRealManyOwners(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := r.RunWhile(patience(t), func() bool { return len(h.tags) < len(timers) }); err != nil {
+	if err := r.RunWhile(testDeadline(t), func() bool { return len(h.tags) < len(timers) }); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.IsSorted(h.at) {
@@ -275,7 +275,7 @@ type note struct{ ran chan struct{} }
 
 func (n note) Fire(*Timer) { close(n.ran) }
 
-func TestWhoLingersRunsWhatIsDueSoon(t *testing.T) {
+func TestWhoSpinsRunsWhatIsDueSoon(t *testing.T) {
 	r, err := NewReal(NewLoop())
 	if err != nil {
 		t.Fatal(err)
@@ -284,21 +284,21 @@ func TestWhoLingersRunsWhatIsDueSoon(t *testing.T) {
 	var timer Timer
 	n := note{make(chan struct{})}
 	r.Enter()
-	r.Loop().After(&timer, lingerWindow/2, n)
-	if !r.Linger() || r.Linger() {
-		t.Error("one may linger at a time")
+	r.Loop().After(&timer, idleSpin/2, n)
+	if !r.BeginSpin() || r.BeginSpin() {
+		t.Error("one may spin at a time")
 	}
 	r.Leave()
-	r.Lingered(func() bool { return false })
+	r.SpinUntilIdle(func() bool { return false })
 	select {
 	case <-n.ran:
 	default:
 		t.Error("the event has not run")
 	}
-	if !r.Linger() {
-		t.Error("nobody may linger any more")
+	if !r.BeginSpin() {
+		t.Error("nobody may spin any more")
 	}
-	r.lingers.Store(false)
+	r.spinning.Store(false)
 }
 
 func TestWhoHasOtherWorkLeavesItToThePacer(t *testing.T) {
@@ -311,11 +311,11 @@ func TestWhoHasOtherWorkLeavesItToThePacer(t *testing.T) {
 		var timer Timer
 		n := note{make(chan struct{})}
 		r.Enter()
-		r.Loop().After(&timer, lingerWindow/2, n)
-		lingers := r.Linger()
+		r.Loop().After(&timer, idleSpin/2, n)
+		spins := r.BeginSpin()
 		r.Leave()
-		if lingers {
-			r.Lingered(func() bool { return true })
+		if spins {
+			r.SpinUntilIdle(func() bool { return true })
 		}
 		<-n.ran // or the test never ends
 	}

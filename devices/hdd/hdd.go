@@ -197,16 +197,16 @@ func (d *Device) Kick() {
 	}
 }
 
-// Patience is how many host requests in a row may be served before the oldest is.
+// MaxPassed is how many host requests in a row may be served before the oldest is.
 // Without a bound, sequential readers would have the arm for themselves.
-const Patience = 64
+const MaxPassed = 64
 
 // serveNext gives the arm a host request: the oldest if it has waited for long,
 // one that runs into what the head is reading, else the scheduler's choice.
 func (d *Device) serveNext() {
 	oldest := d.Host().Peek()
 	r, joins := oldest, false
-	if d.passed < Patience {
+	if d.passed < MaxPassed {
 		if r = d.joining(); r != nil {
 			joins = true
 		} else {

@@ -15,7 +15,7 @@
 // FLUSH and FUA are served by Servers units, first come first served; the
 // coverage of a FLUSH is what is dirty when a unit starts it. With Contention c,
 // a unit's own part takes (1+c) times as long while others work. FLUSH and FUA
-// have parameters of their own, FlushBase and FUABase: either may be the dearer.
+// have parameters of their own, FlushBase and FUABase: either may take longer.
 // Sigma is the lognormal spread of both around their means.
 //
 // # The laws alone

@@ -22,8 +22,8 @@ var (
 	reads     = flag.Int("attack.reads", 300_000, "of 1 byte, by one client that never reads")
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 60 * time.Second
+// testTimeout is how long a test waits for what must happen.
+const testTimeout = 60 * time.Second
 
 // built is the program that is attacked.
 var built string
@@ -122,7 +122,7 @@ func attack(t *testing.T, p *Program, kind Kind, seed uint64) (conns []*Client) 
 func (p *Program) settles(t *testing.T, before Usage) (u Usage) {
 	t.Helper()
 	const spare = 8 // goroutines and descriptors of the control socket and Go itself
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		u = p.usage(t)
 		if u.Connections <= before.Connections && u.Held <= before.Held+(1<<20) &&
 			u.Goroutines <= before.Goroutines+spare && u.Descriptors <= before.Descriptors+spare {
@@ -186,7 +186,7 @@ func behave(t *testing.T, p *Program) *behaved {
 // proceeds waits until it was served more than before.
 func (b *behaved) proceeds(t *testing.T, before int64) {
 	t.Helper()
-	for end := time.Now().Add(patience); b.pairs.Load() == before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testTimeout); b.pairs.Load() == before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the client that behaves is not served")
 		}
@@ -242,10 +242,10 @@ func TestAClientThatNeverReads(t *testing.T) {
 func TestMemoryIsReturned(t *testing.T) {
 	p := start(t, 0, "--memory", "1GiB")
 	before := p.usage(t)
-	kind := Kind{Name: "WRITEs short of one byte", Clients: 16, Do: short(patience)}
+	kind := Kind{Name: "WRITEs short of one byte", Clients: 16, Do: short(testTimeout)}
 	conns := attack(t, p, kind, 1)
 	during := p.usage(t)
-	for end := time.Now().Add(patience); during.RSS < 400<<20 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(testTimeout); during.RSS < 400<<20 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		during = p.usage(t)
 	}
 	if during.Held < 400<<20 || during.Held > during.Limit || during.RSS < 400<<20 {
@@ -256,7 +256,7 @@ func TestMemoryIsReturned(t *testing.T) {
 	}
 	p.settles(t, before)
 	left := time.Now()
-	for end := left.Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for end := left.Add(testTimeout); ; time.Sleep(50 * time.Millisecond) {
 		now, _, err := p.resident()
 		if err != nil {
 			t.Fatal(err)
@@ -266,7 +266,7 @@ func TestMemoryIsReturned(t *testing.T) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d MiB are resident %v after they have left, %d before they came", now>>20, patience, before.RSS>>20)
+			t.Fatalf("%d MiB are resident %v after they have left, %d before they came", now>>20, testTimeout, before.RSS>>20)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func between(t *testing.T, what string, got, low, high float64) {
 	}
 }
 
-func TestFUAIsDearerThanFlushOnTheConsumerDrive(t *testing.T) {
+func TestFUACostsMoreThanFlushOnTheConsumerDrive(t *testing.T) {
 	doc := mustRun(t, plan("nvme-990pro", "sync-4k", "native emulate"))
 	between(t, "native/emulate", ratio(p50(t, doc, "nvme-990pro/sync-4k/native"), p50(t, doc, "nvme-990pro/sync-4k/emulate")), 2.1, 2.8)
 }

@@ -31,10 +31,10 @@ const (
 	// A visit goes on until it has this many commits, and so many of each job, but
 	// for no longer than so many times its duration; with fewer than the fewest it
 	// is no measurement.
-	fitEnough   = 8
-	fitEach     = 4
-	fitPatience = 8
-	fitFewest   = 4
+	fitEnough = 8
+	fitEach   = 4
+	fitSlack  = 8
+	fitFewest = 4
 	// fitRounds is how many commits of each job do not count: at first all jobs
 	// ask at once, and one FLUSH serves them all.
 	fitRounds = 3
@@ -225,7 +225,7 @@ func (b *bed) measure(ctx context.Context, r *catalog.Row, each time.Duration) (
 	}
 	depth := int(load.QueueDepth)
 	m := &fitMeter{meter: meter{skip: uint64(fitRounds * depth)}, each: each, enough: max(fitEnough, fitEach*depth)}
-	c := workloads.Config{Profile: load, Commits: m.skip + opsOf(r, &load), Duration: fitPatience * each}
+	c := workloads.Config{Profile: load, Commits: m.skip + opsOf(r, &load), Duration: fitSlack * each}
 	if err := b.run(ctx, m, c); err != nil {
 		return Point{}, err
 	}

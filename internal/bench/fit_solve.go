@@ -153,8 +153,8 @@ func (f *solver) flags() {
 	}
 }
 
-// dearer reports whether a takes longer than b, noise apart.
-func (f *solver) dearer(a, b *Point) bool {
+// slower reports whether a takes longer than b, noise apart.
+func (f *solver) slower(a, b *Point) bool {
 	if a == nil || b == nil {
 		return false
 	}
@@ -162,8 +162,8 @@ func (f *solver) dearer(a, b *Point) bool {
 	return float64(a.P50) > fitMore*float64(b.P50) && more > fitCost && float64(more) > fitPart*float64(f.points["write-1"].P50)
 }
 
-// fuaIsDear reports whether FUA takes longer than a plain write.
-func (f *solver) fuaIsDear() bool { return f.dearer(f.points["sync_4k-1"], f.points["write-1"]) }
+// fuaIsSlow reports whether FUA takes longer than a plain write.
+func (f *solver) fuaIsSlow() bool { return f.slower(f.points["sync_4k-1"], f.points["write-1"]) }
 
 // flushed are the points of FLUSH by how much was dirty, as far as they rise, and
 // the one beyond: what the cache does not hold, or has destaged meanwhile, costs
@@ -196,17 +196,17 @@ func (p *Point) dirty() units.Size { return units.Size(max(p.Jobs, 1)) * p.Size 
 // flushIsDear reports whether FLUSH takes longer if there is something dirty.
 func (f *solver) flushIsDear() bool {
 	rising, _ := f.flushed()
-	return slices.ContainsFunc(rising, func(p *Point) bool { return f.dearer(p, f.points["flush-clean"]) })
+	return slices.ContainsFunc(rising, func(p *Point) bool { return f.slower(p, f.points["flush-clean"]) })
 }
 
 // isVolatile reports whether there is a cache that something must be written
 // from.
-func (f *solver) isVolatile() bool { return f.flushIsDear() || f.fuaIsDear() }
+func (f *solver) isVolatile() bool { return f.flushIsDear() || f.fuaIsSlow() }
 
 // emulatesFUA reports whether FUA is a write and a FLUSH: as dear as both at each
-// depth, and dearer if more is dirty, where FLUSH is.
+// depth, and slower if more is dirty, where FLUSH is.
 func (f *solver) emulatesFUA() bool {
-	if !f.fuaIsDear() || f.points["write_flush-1"] == nil {
+	if !f.fuaIsSlow() || f.points["write_flush-1"] == nil {
 		return false
 	}
 	for _, d := range fitDepths {

@@ -123,7 +123,7 @@ func meanOf(ctx context.Context, p *catalog.Profile, w workloads.Profile, n uint
 	return m.sum / time.Duration(n), nil
 }
 
-// drawChart draws the rows. Bars are of the dearer of the two, logarithmic from
+// drawChart draws the rows. Bars are of the slower of the two, logarithmic from
 // the cheapest to the dearest.
 func drawChart(flush bool, rows []chartRow) string {
 	low, high := math.Inf(1), 0.0

@@ -130,7 +130,7 @@ func rawClient(t *testing.T, uri string) (raw, nbd.TransmissionFlags, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(programTimeout))
 	h := nbd.NewClientHandshake(nbd.OptGo, u.Export)
 	in := make([]byte, 4096)
 	for !h.Done() {
@@ -232,13 +232,13 @@ func newEvalPlugin(t *testing.T, p declared) *evalPlugin {
 // On a busy machine nbdkit 1.32.5 was seen to hang at its start, before it
 // listens.
 const (
-	startTries    = 5
-	startPatience = 10 * time.Second
+	startTries   = 5
+	startTimeout = 10 * time.Second
 )
 
 func beginsToListen(t *testing.T, socket string) bool {
 	t.Helper()
-	for end := time.Now().Add(startPatience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(startTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if listens(t, socket) {
 			return true
 		}

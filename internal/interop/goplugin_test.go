@@ -39,7 +39,7 @@ func (n *notes) text() string {
 // await waits until the notes end with a line.
 func (n *notes) await(t *testing.T, last string) {
 	t.Helper()
-	for end := time.Now().Add(patience); !strings.HasSuffix(n.text(), last); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(programTimeout); !strings.HasSuffix(n.text(), last); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%q does not end with %q", n.text(), last)
 		}
@@ -147,7 +147,7 @@ h.flush(); h.cache(4096, 0); h.pread(4096, 8192); h.shutdown()`
 			theirsURI, log := evalThatNotes(t, answer.name, readOnly)
 			must(t, "", libnbd, "-c", client, theirsURI)
 			var theirs string
-			for end := time.Now().Add(patience); !strings.HasSuffix(theirs, "close") && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(programTimeout); !strings.HasSuffix(theirs, "close") && time.Now().Before(end); time.Sleep(time.Millisecond) {
 				text, _ := os.ReadFile(log)
 				theirs = strings.TrimSpace(string(text))
 			}
@@ -306,7 +306,7 @@ func TestACallThatDoesNotReturnHoldsItsMemory(t *testing.T) {
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(programTimeout); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not in time", what)
 		}
@@ -371,7 +371,7 @@ func TestAServerEndsWhileAPluginOpens(t *testing.T) {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), programTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
 		t.Error(err)

@@ -240,7 +240,7 @@ func submit(t *testing.T, real *sim.Real, d devices.Device, r *devices.Request) 
 	})
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(programTimeout):
 		t.Fatalf("%v hangs", r)
 	}
 }

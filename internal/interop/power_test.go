@@ -107,7 +107,7 @@ func qemuSession(t *testing.T, uri string) *writer {
 		t.Fatal(err)
 	}
 	w := &writer{p, in, bufio.NewReader(out)}
-	hung := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	hung := time.AfterFunc(programTimeout, func() { _ = p.cmd.Process.Kill() })
 	t.Cleanup(func() { hung.Stop(); w.kill() })
 	w.prompt()
 	return w

@@ -20,9 +20,9 @@ import (
 	"nbdbench/internal/fork"
 )
 
-// patience is how long a single program may take. No test is about time: this
+// programTimeout is how long a single program may take. No test is about time: this
 // only keeps what hangs from hanging forever.
-const patience = 3 * time.Minute
+const programTimeout = 3 * time.Minute
 
 // scratch is the directory of the command under test.
 var scratch string
@@ -127,7 +127,7 @@ func (r result) String() string {
 // run runs a program in dir to its end, whatever its exit code.
 func run(t *testing.T, dir string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
 	defer cancel()
 	c := command(ctx, t, dir, args...)
 	var stdout, stderr bytes.Buffer
@@ -189,7 +189,7 @@ func start(t *testing.T, dir string, args ...string) *process {
 // line is the first line of the program's output.
 func (p *process) line() string {
 	p.t.Helper()
-	hung := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	hung := time.AfterFunc(programTimeout, func() { _ = p.cmd.Process.Kill() })
 	defer hung.Stop()
 	s, err := bufio.NewReader(p.stdout).ReadString('\n')
 	if err != nil {
@@ -203,7 +203,7 @@ func (p *process) line() string {
 func (p *process) wait() int {
 	p.t.Helper()
 	p.stopped = true
-	hung := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	hung := time.AfterFunc(programTimeout, func() { _ = p.cmd.Process.Kill() })
 	defer hung.Stop()
 	_ = p.cmd.Wait() // the exit code says it
 	return p.cmd.ProcessState.ExitCode()

@@ -133,7 +133,7 @@ func negotiation(calls []string) string {
 // ended waits until the script's connection is closed.
 func (s *scripted) ended() (calls []string) {
 	s.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(programTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		calls = append(calls, s.calls()...)
 		if n := len(calls); n > 0 && strings.HasPrefix(calls[n-1], "close") {
 			return calls

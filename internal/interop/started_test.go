@@ -260,7 +260,7 @@ func processesOf(t *testing.T, text string) (names []string) {
 func leaves(t *testing.T, what, dir string) {
 	t.Helper()
 	var processes []string
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(programTimeout); ; time.Sleep(10 * time.Millisecond) {
 		if processes = processesOf(t, dir); len(processes) == 0 || time.Now().After(end) {
 			break
 		}
@@ -304,7 +304,7 @@ func TestAServerThatWasStartedLeavesNothing(t *testing.T) {
 // is nbdkit, and the files of the run are gone as its connections are there.
 func awaitMeasured(t *testing.T, p *process, dir string) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(programTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		files, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)

@@ -19,8 +19,8 @@ import (
 	"nbdbench/internal/fork"
 )
 
-// suitePatience is how long a suite may take, all its tests together.
-const suitePatience = 20 * time.Minute
+// suiteTimeout is how long a suite may take, all its tests together.
+const suiteTimeout = 20 * time.Minute
 
 // suite is a test suite that somebody else wrote, as next.sh has built it.
 type suite struct {
@@ -136,7 +136,7 @@ func (s suite) run(t *testing.T, path string, tests []string) map[string]outcome
 		"TEST_DIR=" + filepath.Join(scratch, "images"), "SOCK_DIR=" + filepath.Join(scratch, "sockets"), "QEMU_PROG=/src/qemu-system",
 		"QEMU_IMG_PROG=/usr/bin/qemu-img", "QEMU_IO_PROG=/usr/bin/qemu-io", "QEMU_NBD_PROG=" + qemuNBD, "QSD_PROG=/usr/bin/qemu-storage-daemon",
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), suitePatience)
+	ctx, cancel := context.WithTimeout(t.Context(), suiteTimeout)
 	defer cancel()
 	c := command(ctx, t, dir, append(args, s.command(tests)...)...)
 	var out bytes.Buffer

@@ -94,7 +94,7 @@ func socketURI(path string) string { return "nbd+unix:///?socket=" + path }
 // connecting, so that the server sees no connection but the test's.
 func awaitSocket(t *testing.T, network, address string) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(programTimeout); ; time.Sleep(10 * time.Millisecond) {
 		if network == "unix" {
 			if listens(t, address) {
 				return

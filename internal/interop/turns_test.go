@@ -94,7 +94,7 @@ func TestThreadsYield(t *testing.T) {
 				l.Connections = now.connections
 				fio := start(t, t.TempDir(), fioArguments(l)...)
 				wrong := s.misscheduled(t, now.policy, turn, own.Nice)
-				for end := time.Now().Add(patience); wrong != "" && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(programTimeout); wrong != "" && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 					wrong = s.misscheduled(t, now.policy, turn, own.Nice)
 				}
 				if code := fio.wait(); code != 0 {

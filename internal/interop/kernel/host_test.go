@@ -40,8 +40,8 @@ func guestOnly(t *testing.T) {
 
 const repository = "../../.."
 
-// patience keeps a guest that hangs from hanging forever; no test is about time.
-func patience() time.Duration {
+// guestTimeout keeps a guest that hangs from hanging forever; no test is about time.
+func guestTimeout() time.Duration {
 	return 5*time.Minute + time.Duration(*guestCuts)*2*time.Minute
 }
 
@@ -59,7 +59,7 @@ func TestInAVirtualMachine(t *testing.T) {
 	case err != nil:
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience()+time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), guestTimeout()+time.Minute)
 	defer cancel()
 	dir := t.TempDir()
 	reader, writer := io.Pipe()
@@ -101,7 +101,7 @@ func newImage(t *testing.T) (*vm.Image, error) {
 	); err != nil {
 		return nil, err
 	}
-	i.Add("/init", 0o755, []byte(fmt.Sprintf(initScript, patience(), *guestRun, *guestCuts, *guestSeed)))
+	i.Add("/init", 0o755, []byte(fmt.Sprintf(initScript, guestTimeout(), *guestRun, *guestCuts, *guestSeed)))
 	dir := t.TempDir()
 	return i, errors.Join(
 		goBuild(i, dir, "/guest/test", "test", "-c", "."),

@@ -136,7 +136,7 @@ func TestGuestVsockServerWithASocketThatListens(t *testing.T) {
 	}
 }
 
-// Our client finds nbdkit by vsock: by an attendant and by Go's poller.
+// Our client finds nbdkit by vsock: by a clientPoller and by Go's poller.
 func TestGuestVsockClientWithNbdkit(t *testing.T) {
 	guestOnly(t)
 	loadModules(t, "vsock_loopback")
