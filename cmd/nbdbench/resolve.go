@@ -345,8 +345,13 @@ func (a resolveFlagsSet) String() string {
 		on   bool
 		name string
 	}{
-		{a.ReadOnly, "READ_ONLY"}, {a.Flush, "FLUSH"}, {a.FUA, "FUA"}, {a.Trim, "TRIM"}, {a.Zero, "WRITE_ZEROES"},
-		{a.FastZero, "FAST_ZERO"}, {a.MultiConn, "MULTI_CONN"},
+		{a.ReadOnly, "READ_ONLY"},
+		{a.Flush, "FLUSH"},
+		{a.FUA, "FUA"},
+		{a.Trim, "TRIM"},
+		{a.Zero, "WRITE_ZEROES"},
+		{a.FastZero, "FAST_ZERO"},
+		{a.MultiConn, "MULTI_CONN"},
 	} {
 		if x.on {
 			yes = append(yes, x.name)

@@ -227,10 +227,14 @@ func TestZeroes(t *testing.T) {
 		want   string
 	}{
 		{"native", native, ModeAbsent, devices.OK, devices.FUA | devices.NoHole, 512, "write_zeroes@0+512 flags=0x3; OK"},
-		{"unsupported, native: FUA on every part", native, ModeAbsent, devices.ENOTSUP, devices.FUA | devices.NoHole, chunk + 512,
-			fmt.Sprintf("write_zeroes@0+%d flags=0x3; write@0+%d flags=0x1; write@%d+512 flags=0x1; OK", chunk+512, chunk, chunk)},
-		{"unsupported, emulate: one flush", emulate, ModeAbsent, devices.ENOTSUP, devices.FUA, chunk + 512,
-			fmt.Sprintf("write_zeroes@0+%d; write@0+%d; write@%d+512; flush@0+0; OK", chunk+512, chunk, chunk)},
+		{
+			"unsupported, native: FUA on every part", native, ModeAbsent, devices.ENOTSUP, devices.FUA | devices.NoHole, chunk + 512,
+			fmt.Sprintf("write_zeroes@0+%d flags=0x3; write@0+%d flags=0x1; write@%d+512 flags=0x1; OK", chunk+512, chunk, chunk),
+		},
+		{
+			"unsupported, emulate: one flush", emulate, ModeAbsent, devices.ENOTSUP, devices.FUA, chunk + 512,
+			fmt.Sprintf("write_zeroes@0+%d; write@0+%d; write@%d+512; flush@0+0; OK", chunk+512, chunk, chunk),
+		},
 		{"unsupported, without FUA", native, ModeAbsent, devices.ENOTSUP, 0, 512, "write_zeroes@0+512; write@0+512; OK"},
 		{"unsupported, force", native, ModeForce, devices.ENOTSUP, 0, 512, "write_zeroes@0+512 flags=0x1; write@0+512 flags=0x1; OK"},
 		{"unsupported, discard", native, ModeDiscard, devices.ENOTSUP, devices.FUA, 512, "write_zeroes@0+512; write@0+512; OK"},

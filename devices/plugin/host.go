@@ -195,9 +195,9 @@ func (h *Host) Close(ctx context.Context) error {
 
 // The bounds of what is reported: maxReports lines in reportInterval.
 const (
-	reportInterval sim.Duration = 60e9
-	maxReports                  = 16
-	maxReport                   = 2048 // bytes of one
+	reportInterval = sim.Duration(60e9)
+	maxReports     = 16
+	maxReport      = 2048 // bytes of one
 )
 
 // reports counts them.

@@ -141,8 +141,10 @@ func TestTheDocumentSaysWhichNbdkitItWasAndWhoMadeWritesDurable(t *testing.T) {
 	if !regexp.MustCompile(`^nbdkit \d+\.\d+`).MatchString(server) || canFUA != "native" || uri != "nbd+unix:///?socket=$unixsocket" {
 		t.Errorf("the target is %q, %q, %q", server, canFUA, uri)
 	}
-	for strategy, want := range map[string]string{"native": "plugin: NATIVE", "emulate": "nbdkit: write+flush each", "none": "client: write, then flush",
-		"force": "plugin: NATIVE, every write", "discard": "nobody, though advertised", "pass": "plugin: NATIVE"} {
+	for strategy, want := range map[string]string{
+		"native": "plugin: NATIVE", "emulate": "nbdkit: write+flush each", "none": "client: write, then flush",
+		"force": "plugin: NATIVE, every write", "discard": "nobody, though advertised", "pass": "plugin: NATIVE",
+	} {
 		if who[strategy] != want {
 			t.Errorf("%s: made durable by %q, want %q", strategy, who[strategy], want)
 		}
@@ -193,8 +195,10 @@ func TestAnNbdkitThatFailsSaysWhy(t *testing.T) {
 func TestATargetCommandStartsAnyServer(t *testing.T) {
 	for name, c := range map[string]struct{ program, command, strategies string }{
 		"qemu-nbd for one client": {"qemu-nbd", `qemu-nbd --format=raw -k "$unixsocket" '` + rawFile(t) + `'`, "pass,none,none-unsafe,none-grouped"},
-		"nbdkit by $fuamode": {"nbdkit", `nbdkit -f -U "$unixsocket" --filter=fua memory 64M $(test "$fuamode" = none || echo "fuamode=$fuamode")`,
-			"native,emulate,none,force,discard,pass"},
+		"nbdkit by $fuamode": {
+			"nbdkit", `nbdkit -f -U "$unixsocket" --filter=fua memory 64M $(test "$fuamode" = none || echo "fuamode=$fuamode")`,
+			"native,emulate,none,force,discard,pass",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			needHost(t, c.program)

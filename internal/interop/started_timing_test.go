@@ -71,8 +71,10 @@ func fioTimes(t *testing.T, plugin []string, strategy string) (out timed) {
 	}
 	uri, server := nbdkit(t, args...)
 	defer server.stop()
-	text := must(t, t.TempDir(), append([]string{"fio", "--name=w", "--ioengine=nbd", "--uri=" + uri, "--rw=write", "--bs=4k", "--iodepth=1",
-		"--time_based", "--runtime=1", "--size=64m", "--percentile_list=50", "--slat_percentiles=1", "--clat_percentiles=1", "--output-format=json"}, more...)...)
+	text := must(t, t.TempDir(), append([]string{
+		"fio", "--name=w", "--ioengine=nbd", "--uri=" + uri, "--rw=write", "--bs=4k", "--iodepth=1",
+		"--time_based", "--runtime=1", "--size=64m", "--percentile_list=50", "--slat_percentiles=1", "--clat_percentiles=1", "--output-format=json",
+	}, more...)...)
 	type latency struct{ Percentile map[string]float64 }
 	var d struct {
 		Jobs []struct {

@@ -27,8 +27,10 @@ var ours = []string{"U", "P", "p", "s", "o", "unix", "pidfile", "pid-file", "por
 
 // takeWord are the options of nbdkit that take the next word, if nothing is joined
 // to them.
-var takeWord = []string{"D", "e", "g", "i", "t", "u", "debug", "export", "export-name", "exportname", "filter", "group", "ip-addr", "ipaddr",
-	"log", "mask-handshake", "selinux-label", "swap", "threads", "tls", "tls-certificates", "tls-psk", "user"}
+var takeWord = []string{
+	"D", "e", "g", "i", "t", "u", "debug", "export", "export-name", "exportname", "filter", "group", "ip-addr", "ipaddr",
+	"log", "mask-handshake", "selinux-label", "swap", "threads", "tls", "tls-certificates", "tls-psk", "user",
+}
 
 // ParseNbdkit reads nbdkit's arguments, options first: "--filter=delay file ./disk.img
 // wdelay=1ms". It refuses what is for the strategy to say, the fua filter and its

@@ -150,8 +150,10 @@ func TestACommandGetsItsVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for strategy, mode := range map[string]string{"native": "native", "emulate": "emulate", "force": "force", "discard": "discard", "pass": "pass",
-		"none": "none", "none-unsafe": "none", "none-grouped": "none", "emulate-grouped": ""} {
+	for strategy, mode := range map[string]string{
+		"native": "native", "emulate": "emulate", "force": "force", "discard": "discard", "pass": "pass",
+		"none": "none", "none-unsafe": "none", "none-grouped": "none", "emulate-grouped": "",
+	} {
 		want := []string{"unixsocket=/s", "strategy=" + strategy, "fuamode=" + mode}
 		if got := c.Server(strategy).env("/s"); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", strategy, got, want)
