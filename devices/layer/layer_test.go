@@ -389,3 +389,17 @@ func (c *collector) Done(r *devices.Request) { *c = append(*c, r) }
 func durableWrite(c devices.Completer) *devices.Request {
 	return &devices.Request{Op: devices.OpWrite, Flags: devices.FUA, Length: 4096, Completer: c}
 }
+
+// A device that emulates FUA takes the flag itself, with or without FLUSH to offer.
+func TestPassLeavesEmulatedFUAToTheDevice(t *testing.T) {
+	for _, flush := range []bool{false, true} {
+		info := withFUA
+		info.FUA, info.CanFlush = devices.FUAEmulate, flush
+		newScript(t, info, half("pass")).run(`
+write a fua
+	device 1: write fua 4096+4096 stamp=1 conn=0 txn=1
+complete 1
+	a: OK
+`)
+	}
+}

@@ -53,7 +53,7 @@ func Strategies() []Strategy {
 		{"none-unsafe", "nobody", false, 1, resolved(fua.ModeNone, needFlush), unsafeClient},
 		{"force", "device, every write", true, 1, resolved(fua.ModeForce, needNative), advertised},
 		{"discard", "nobody, though advertised", false, 1, resolved(fua.ModeDiscard, needNothing), advertised},
-		{"pass", "as the device", true, 1, resolved(fua.ModePass, needNothing), pass},
+		{"pass", "as the device", true, 1, passServer, pass},
 	}
 }
 
@@ -91,6 +91,15 @@ func resolved(mode fua.Mode, need func(devices.Device) error) Wrap {
 		}
 		return fua.NewDevice(o.Loop, inner, r), nil
 	}
+}
+
+// passServer leaves all to the device. One that emulates FUA takes the flag itself, and
+// may do so without offering FLUSH.
+func passServer(inner devices.Device, o Options) (devices.Device, error) {
+	if inner.Info().FUA == devices.FUAEmulate {
+		return inner, nil
+	}
+	return resolved(fua.ModePass, needNothing)(inner, o)
 }
 
 // advertised is a client that sends FUA, and therefore needs it advertised. It
