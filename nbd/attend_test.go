@@ -91,7 +91,7 @@ func TestClientTakesRepliesInPieces(t *testing.T) {
 
 // TestClientWritesLaterWhatTheSocketDoesNotTake: a server that does not read
 // stalls nobody, and all of it goes out once it does. The flush is by who
-// submitted, so that the clientPoller must be told of the rest.
+// submitted, so that the client poller must be woken for the rest.
 func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 	s := newSite(t, "unix")
 	var gate sync.Mutex

@@ -161,7 +161,7 @@ func TestWhatCannotBeStoredIsNotRunAndLeavesNothing(t *testing.T) {
 }
 
 // TestARunThatDoesNotFitIsStoredElsewhere: what was measured is printed, stored
-// where there is room, and its path told.
+// where there is room, and its path printed.
 func TestARunThatDoesNotFitIsStoredElsewhere(t *testing.T) {
 	full, room := t.TempDir(), t.TempDir()
 	if err := syscall.Mount("none", full, "tmpfs", 0, "size=16k"); err != nil {

@@ -48,7 +48,7 @@ type Backend struct {
 	ZeroCertain bool
 }
 
-// Mode is what nbdkit's fua filter is told to do.
+// Mode is the mode of nbdkit's fua filter.
 type Mode uint8
 
 // The modes. ModeAbsent is no filter.

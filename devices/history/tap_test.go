@@ -229,7 +229,7 @@ func BenchmarkJudge(b *testing.B) {
 	}
 }
 
-// A power cut is told, and the end of what was in progress then is not.
+// A power cut is an event, and the end of what was in progress then is not.
 func TestATapTellsOfAPowerCutAndOfNothingThatItTook(t *testing.T) {
 	loop := sim.NewLoop()
 	log := new(Log)

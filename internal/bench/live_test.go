@@ -53,7 +53,7 @@ func (b *liveRig) connect(l *live) {
 	}
 }
 
-// reply is told when a request is done.
+// reply is called when a request is done.
 type reply struct {
 	t    *testing.T
 	done bool
@@ -235,7 +235,7 @@ func TestALiveCutTearsAWriteInFlight(t *testing.T) {
 	}
 }
 
-// promised is told of the reply, before which the logs must have it.
+// promised is called before the reply, by which the logs must have it.
 type promised struct {
 	*liveRig
 	log   string
