@@ -36,7 +36,7 @@ unit: ## all packages but interop, without the race detector
 race: ## what has goroutines or locks, under the race detector
 	$(GO) test -race -short -timeout 10m ./sim ./devices/image ./nbd/...
 	$(GO) test -race -short -timeout 10m ./nbd -nbd.alone 1
-	$(GO) test -race -short -timeout 10m -run 'Function|Interrupted|Context|AFile|Cancel|Serve|CtrlC|Cores|RealTime|SIG' ./internal/bench ./cmd/nbdbench
+	$(GO) test -race -short -timeout 10m -run 'Function|Interrupted|Context|AFile|Cancel|Serve|CtrlC|Cores|RealTime|SIG' ./internal/bench ./internal/serve ./internal/calibrate ./internal/stack ./cmd/nbdbench
 
 interop: ## against nbdkit, libnbd, qemu, fio and nbd-client
 	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -timeout 10m ./internal/interop

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nbdbench/internal/bench"
+	"nbdbench/internal/serve"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
 	"nbdbench/sim"
@@ -49,7 +49,7 @@ func newAttach() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serveError(bench.Attach(c.Context(), config, c.OutOrStdout(), c.ErrOrStderr()))
+			return serveError(serve.Attach(c.Context(), config, c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
 	f := c.Flags()
@@ -68,7 +68,7 @@ func newAttach() *cobra.Command {
 }
 
 // config reads what is to be attached, and refuses what does not go with it.
-func (a *attachFlags) config(c *cobra.Command, what string) (config bench.AttachConfig, err error) {
+func (a *attachFlags) config(c *cobra.Command, what string) (config serve.AttachConfig, err error) {
 	if err := a.kernel.Validate(); err != nil {
 		return config, usage("%w", err)
 	}
@@ -77,7 +77,7 @@ func (a *attachFlags) config(c *cobra.Command, what string) (config bench.Attach
 	}
 	config.Kernel = a.kernel
 	if !strings.Contains(what, "://") {
-		s := bench.ServeConfig{Device: what, Strategy: a.strategy, Seed: sim.Seed(a.seed), Depth: a.depth, Drain: a.kernel.Timeout}
+		s := serve.Config{Device: what, Strategy: a.strategy, Seed: sim.Seed(a.seed), Depth: a.depth, Drain: a.kernel.Timeout}
 		if err := serveFlags(c, &s, a.advertise, a.size); err != nil {
 			return config, err
 		}

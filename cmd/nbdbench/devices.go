@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/catalog"
-	"nbdbench/internal/bench"
+	"nbdbench/internal/calibrate"
 )
 
 func newDevices() *cobra.Command {
@@ -41,7 +41,7 @@ func showDevice(c *cobra.Command, args []string) error {
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	chart, err := bench.FlushChart(c.Context(), p)
+	chart, err := calibrate.FlushChart(c.Context(), p)
 	switch {
 	case c.Context().Err() != nil:
 		return &exitError{exitInterrupted, err}

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/catalog"
-	"nbdbench/internal/bench"
+	"nbdbench/internal/calibrate"
 )
 
 // exitDeviation is the exit code where a model is not as it should be.
@@ -26,10 +26,10 @@ of its own under "published", and is held against those of its name besides.
 The exit code is 4 if a row is out of tolerance.`
 
 // checkFormats write a check as text.
-var checkFormats = map[string]func(w io.Writer, c *bench.Check) error{
-	"table": func(w io.Writer, c *bench.Check) error { return c.WriteText(w, tableWidth) },
-	"md":    func(w io.Writer, c *bench.Check) error { return c.Table().Markdown(w) },
-	"json":  func(w io.Writer, c *bench.Check) error { return c.WriteJSON(w) },
+var checkFormats = map[string]func(w io.Writer, c *calibrate.Check) error{
+	"table": func(w io.Writer, c *calibrate.Check) error { return c.WriteText(w, tableWidth) },
+	"md":    func(w io.Writer, c *calibrate.Check) error { return c.Table().Markdown(w) },
+	"json":  func(w io.Writer, c *calibrate.Check) error { return c.WriteJSON(w) },
 }
 
 func newDevicesCheck() *cobra.Command {
@@ -58,7 +58,7 @@ func checkDevices(c *cobra.Command, names []string, format string) error {
 		}
 		profiles = append(profiles, p)
 	}
-	check, err := bench.CheckDevices(c.Context(), profiles)
+	check, err := calibrate.CheckDevices(c.Context(), profiles)
 	switch {
 	case c.Context().Err() != nil:
 		return &exitError{exitInterrupted, err}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"nbdbench/internal/bench"
+	"nbdbench/internal/calibrate"
 )
 
 // fast is a profile whose first figure is right and whose second cannot be.
@@ -19,9 +19,9 @@ published:
   - {id: wrong, op: sync_4k, jobs: 4, value: 34095, unit: ops/s, tolerance: 0.01, source: a test}
 `
 
-func checked(t *testing.T, o outcome) *bench.Check {
+func checked(t *testing.T, o outcome) *calibrate.Check {
 	t.Helper()
-	var c bench.Check
+	var c calibrate.Check
 	if err := json.Unmarshal([]byte(o.stdout), &c); err != nil {
 		t.Fatalf("%v in %.300q; stderr %q", err, o.stdout, o.stderr)
 	}

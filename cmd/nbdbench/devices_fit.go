@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/catalog"
-	"nbdbench/internal/bench"
+	"nbdbench/internal/calibrate"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 )
 
@@ -53,15 +54,15 @@ func newDevicesFit() *cobra.Command {
 	fl.BoolVar(&f.destroy, "destroy", false, "allow overwriting the beginning of the target")
 	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
 	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
-	durationVar(fl, &f.duration, "duration", bench.FitDuration, "how long each of some 30 points is measured")
-	durationVar(fl, &f.timeout, "timeout", bench.DefaultTimeout, "for each reply over NBD; FLUSH has ten times as long")
+	durationVar(fl, &f.duration, "duration", calibrate.FitDuration, "how long each of some 30 points is measured")
+	durationVar(fl, &f.timeout, "timeout", stack.DefaultTimeout, "for each reply over NBD; FLUSH has ten times as long")
 	targetTLS(fl, &f.tls)
 	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
 	return c
 }
 
 func (f *fitFlags) run(c *cobra.Command, target string) error {
-	t, err := bench.ParseFitTarget(target)
+	t, err := calibrate.ParseFitTarget(target)
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
@@ -89,11 +90,11 @@ func (f *fitFlags) run(c *cobra.Command, target string) error {
 	if f.date {
 		when = time.Now().UTC().Format(time.DateOnly)
 	}
-	p, err := bench.Fit(m, f.name, when)
+	p, err := calibrate.Fit(m, f.name, when)
 	if err != nil {
 		return err
 	}
-	text, err := bench.EncodeFit(p)
+	text, err := calibrate.EncodeFit(p)
 	if err != nil {
 		return err
 	}
@@ -134,10 +135,10 @@ func (f *fitFlags) check() error {
 		return usage("--name: expected a name without blanks and slashes, got %q", f.name)
 	case slices.Contains(catalog.List(), f.name):
 		return usage("--name: expected one that no profile has, got %q", f.name)
-	case f.duration <= 0 || f.duration > bench.MaxFitDuration:
-		return usage("--duration: expected more than 0 and at most %v, got %v", bench.MaxFitDuration, f.duration)
-	case f.timeout <= 0 || f.timeout > bench.MaxTimeout:
-		return usage("--timeout: expected more than 0 and at most %v, got %v", bench.MaxTimeout, f.timeout)
+	case f.duration <= 0 || f.duration > calibrate.MaxFitDuration:
+		return usage("--duration: expected more than 0 and at most %v, got %v", calibrate.MaxFitDuration, f.duration)
+	case f.timeout <= 0 || f.timeout > stack.MaxTimeout:
+		return usage("--timeout: expected more than 0 and at most %v, got %v", stack.MaxTimeout, f.timeout)
 	}
 	if f.output != "" {
 		if _, err := os.Lstat(f.output); err == nil {

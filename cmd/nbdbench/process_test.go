@@ -28,8 +28,8 @@ type served struct {
 	stderr bytes.Buffer
 }
 
-// serve starts the server and waits for its URI.
-func serve(t *testing.T, args ...string) *served {
+// startServe starts the server and waits for its URI.
+func startServe(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := &served{Cmd: program(t, append([]string{"serve"}, args...)...)}
 	pipe, err := s.StdoutPipe()
@@ -78,7 +78,7 @@ func exitCode(t *testing.T, err error) int {
 
 func TestServeSaysItsURIFirstAndEndsWith0WhenTold(t *testing.T) {
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		s := serve(t, "ram", "--size", "1MiB")
+		s := startServe(t, "ram", "--size", "1MiB")
 		if !strings.HasPrefix(s.uri, "nbd+unix:///?socket=") {
 			t.Errorf("the first line is %q, want the URI of a Unix socket", s.uri)
 		}
@@ -163,7 +163,7 @@ func TestServeThatDoesNotBeginLeavesNoImage(t *testing.T) {
 }
 
 func TestServeHasDevicesOfOneBlock(t *testing.T) {
-	s := serve(t, "ram", "--size", "512")
+	s := startServe(t, "ram", "--size", "512")
 	u, err := nbd.ParseURI(s.uri)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestServeHasDevicesOfOneBlock(t *testing.T) {
 }
 
 func TestServeListensOnAPortOfItsChoice(t *testing.T) {
-	s := serve(t, "ram", "--listen", "nbd://127.0.0.1:0/disk")
+	s := startServe(t, "ram", "--listen", "nbd://127.0.0.1:0/disk")
 	if !strings.HasPrefix(s.uri, "nbd://127.0.0.1:") || strings.Contains(s.uri, ":0/") || !strings.HasSuffix(s.uri, "/disk") {
 		t.Errorf("the first line is %q", s.uri)
 	}
@@ -195,7 +195,7 @@ func TestServeWarnsOncePlaintextIsOpenToOthers(t *testing.T) {
 		"nbd://localhost:0": 0,
 		"":                  0,
 	} {
-		s := serve(t, "ram", "--size", "1MiB", "--listen", listen)
+		s := startServe(t, "ram", "--size", "1MiB", "--listen", listen)
 		if code, _ := s.stop(t, syscall.SIGTERM); code != exitOK {
 			t.Errorf("%s: exit %d", listen, code)
 		}
@@ -207,7 +207,7 @@ func TestServeWarnsOncePlaintextIsOpenToOthers(t *testing.T) {
 
 // TestADrainThatTakesTooLongNamesTheClient on stderr, with what it holds.
 func TestADrainThatTakesTooLongNamesTheClient(t *testing.T) {
-	s := serve(t, "ram", "--size", "1MiB", "--delay", "1h", "--drain", "100ms")
+	s := startServe(t, "ram", "--size", "1MiB", "--delay", "1h", "--drain", "100ms")
 	u, err := nbd.ParseURI(s.uri)
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func TestADrainThatTakesTooLongNamesTheClient(t *testing.T) {
 }
 
 func TestATargetIsOverwrittenOnlyIfToldTo(t *testing.T) {
-	s := serve(t, "ram", "--size", "64MiB")
+	s := startServe(t, "ram", "--size", "64MiB")
 	args := []string{"run", "--target", s.uri, "--workload", "sync-4k", "--runs", "1", "--warmup", "0", "--commits", "30", "--no-save", "--format", "json"}
 	o := invoke(args...)
 	if o.code != exitUsage || o.stdout != "" || !strings.Contains(o.stderr, "this would overwrite the export \"\" of 64MiB") || !strings.Contains(o.stderr, "--destroy") {

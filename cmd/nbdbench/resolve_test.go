@@ -175,7 +175,7 @@ func TestResolveOfALiveServer(t *testing.T) {
 		"native": {true, "a WRITE with FUA, or a WRITE and, after its reply, a FLUSH on any connection"},
 		"none":   {false, "a WRITE and, after its reply, a FLUSH on any connection"},
 	} {
-		s := serve(t, "nvme-990pro", "--size", "1MiB", "--strategy", strategy)
+		s := startServe(t, "nvme-990pro", "--size", "1MiB", "--strategy", strategy)
 		r := resolved(t, s.uri)
 		if a := r.Advertised; a.FUA != want.fua || !a.Flush || !a.Trim || !a.Zero || !a.MultiConn || a.ReadOnly {
 			t.Errorf("%s advertises %+v", strategy, a)

@@ -17,6 +17,7 @@ import (
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/bench"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/text"
 	"nbdbench/nbd/kernel"
 	"nbdbench/results"
@@ -100,7 +101,7 @@ func codeOf(err error) int {
 		return exitUsage
 	case errors.As(err, &missing):
 		return exitCapability
-	case errors.Is(err, bench.ErrInvalid):
+	case errors.Is(err, stack.ErrInvalid):
 		return exitInvalid
 	}
 	return exitFailure

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"nbdbench/internal/bench"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
 	"nbdbench/results"
@@ -119,7 +120,7 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.decide, "decide", d.Decide, "the one metric that decides verdicts: commit.mean, commit.p50, commit.p90 or commit.p99")
 	fl.DurationVar(&f.maxTime, "max-time", 0, "bound on the whole run, on this machine's clock (default in real time 10m)")
 	fl.BoolVar(&f.raw, "raw", false, "store every commit, in commits.csv.gz")
-	fl.DurationVar(&f.timeout, "timeout", bench.DefaultTimeout, "for each reply of a target; FLUSH has ten times as long")
+	fl.DurationVar(&f.timeout, "timeout", stack.DefaultTimeout, "for each reply of a target; FLUSH has ten times as long")
 	fl.Float64Var(&f.allowErrors, "allow-errors", 0, "share of commits that may fail, from 0 to 1, before a cell is invalid")
 	fl.BoolVar(&f.sensitivity, "sensitivity", false, "run again with other values of what the devices' profiles call an estimate, and say which change a verdict; in virtual time, minutes")
 	fl.IntVar(&f.runs, "runs", d.Runs, "runs of each cell, each with a seed of its own")

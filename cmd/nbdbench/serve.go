@@ -12,7 +12,7 @@ import (
 
 	"nbdbench/devices/fault"
 	"nbdbench/devices/layer"
-	"nbdbench/internal/bench"
+	"nbdbench/internal/serve"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
 	"nbdbench/sim"
@@ -107,7 +107,7 @@ func newServe() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve DEVICE [KEY=VALUE...]", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: serveArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			config := bench.ServeConfig{
+			config := serve.Config{
 				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
 				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
@@ -165,7 +165,7 @@ const (
 )
 
 // serveLive serves with logs, and with SIGUSR1 as the power switch.
-func serveLive(c *cobra.Command, config *bench.ServeConfig, faults string, paths *filePaths) (err error) {
+func serveLive(c *cobra.Command, config *serve.Config, faults string, paths *filePaths) (err error) {
 	if config.Fault, err = fault.Parse(faults); err != nil {
 		return usage("--fault: %w", err)
 	}
@@ -182,11 +182,11 @@ func serveLive(c *cobra.Command, config *bench.ServeConfig, faults string, paths
 	defer close(cuts)
 	defer signal.Stop(cuts)
 	config.Cuts = cuts
-	return serveError(bench.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
+	return serveError(serve.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
 }
 
 // serveFlags reads the flags that have a form of their own.
-func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size string) error {
+func serveFlags(c *cobra.Command, config *serve.Config, advertise, size string) error {
 	if c.Flags().Changed("advertise") {
 		a, err := layer.ParseAdvertised(advertise)
 		if err != nil {
@@ -210,7 +210,7 @@ func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size str
 		}
 	}
 	if _, ok := layer.Lookup(config.Strategy); !ok {
-		return usage("--strategy: expected one of %v, got %q", bench.StrategyNames(), config.Strategy)
+		return usage("--strategy: expected one of %v, got %q", layer.Names(), config.Strategy)
 	}
 	if config.Delay < 0 || config.Depth < 0 {
 		return usage("--delay and --depth: expected nothing below 0")
@@ -219,7 +219,7 @@ func serveFlags(c *cobra.Command, config *bench.ServeConfig, advertise, size str
 }
 
 // memoryFlag reads --memory.
-func memoryFlag(config *bench.ServeConfig, memory string) error {
+func memoryFlag(config *serve.Config, memory string) error {
 	if memory == "" {
 		return nil
 	}
@@ -238,13 +238,13 @@ func memoryFlag(config *bench.ServeConfig, memory string) error {
 var tlsPolicies = map[string]nbd.TLSPolicy{"off": nbd.NoTLS, "allow": nbd.MayTLS, "require": nbd.ForcedTLS}
 
 // exportFlags reads the flags of further exports and of TLS.
-func exportFlags(config *bench.ServeConfig, exports []string, secure string) error {
+func exportFlags(config *serve.Config, exports []string, secure string) error {
 	for _, e := range exports {
 		name, device, ok := strings.Cut(e, "=")
 		if !ok || name == "" || device == "" {
 			return usage("--export: expected NAME=DEVICE, got %q", e)
 		}
-		config.More = append(config.More, bench.NamedDevice{Name: name, Device: device})
+		config.More = append(config.More, serve.NamedDevice{Name: name, Device: device})
 	}
 	if secure == "" {
 		if secure = "off"; config.TLS.Cert != "" {
@@ -275,7 +275,7 @@ func exportFlags(config *bench.ServeConfig, exports []string, secure string) err
 
 // serveError makes what the user chose wrongly usage errors.
 func serveError(err error) error {
-	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, bench.ErrImage) || errors.Is(err, bench.ErrPlugin) {
+	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, serve.ErrImage) || errors.Is(err, serve.ErrPlugin) {
 		return &exitError{exitUsage, err}
 	}
 	return err

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"nbdbench/devices/history"
-	"nbdbench/internal/bench"
+	"nbdbench/internal/serve"
 )
 
 // filePaths are the files of the first export. Those of another one have its name
@@ -35,7 +35,7 @@ type fileSet struct {
 }
 
 // all opens the logs of all exports and says which their images are.
-func (s *fileSet) all(config *bench.ServeConfig, p *filePaths) (err error) {
+func (s *fileSet) all(config *serve.Config, p *filePaths) (err error) {
 	if config.Files, err = s.files(p); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *fileSet) all(config *bench.ServeConfig, p *filePaths) (err error) {
 }
 
 // files are those of one export.
-func (s *fileSet) files(p *filePaths) (f bench.Files, err error) {
+func (s *fileSet) files(p *filePaths) (f serve.Files, err error) {
 	if f.Image = p.image; f.Image != "" {
 		if err := s.take("--image", f.Image); err != nil {
 			return f, err

@@ -80,7 +80,7 @@ func holds(t *testing.T, path string, block int, b byte) bool {
 func TestEachExportHasFilesOfItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
-	s := serve(t, "ram", "--size", "1MiB", "--export", "wal=ram", "--export", "a/../b=nvme-990pro",
+	s := startServe(t, "ram", "--size", "1MiB", "--export", "wal=ram", "--export", "a/../b=nvme-990pro",
 		"--image", path("disk"), "--log", path("log"), "--log-writes", path("dm"))
 	exports := map[string]string{"": "", "wal": ".wal", "a/../b": ".a%2F..%2Fb"}
 	for name := range exports {
@@ -140,7 +140,7 @@ func TestSIGTERMWritesBackWhatWasOnlyAcknowledged(t *testing.T) {
 		"power-cut": {0, fmt.Sprintf("power cut 1 of export \"\" (seed 9): %d bytes", blocks*4096)},
 	} {
 		image := filepath.Join(t.TempDir(), "image")
-		s := serve(t, device, "--size", "1MiB", "--image", image, "--stop", stop)
+		s := startServe(t, device, "--size", "1MiB", "--image", image, "--stop", stop)
 		k := talkTo(t, s, "")
 		for n := range uint64(blocks) {
 			if e := k.write(n, 7, 0); e != devices.OK {
@@ -179,7 +179,7 @@ func TestWhatAFullDiskDoesNotTakeIsNotAcknowledged(t *testing.T) {
 	for _, flag := range []string{"--log", "--log-writes", "--image"} {
 		t.Run(flag, func(t *testing.T) {
 			file := filepath.Join(smallDisk(t), "file")
-			s := serve(t, "ram", "--size", "1MiB", flag, file)
+			s := startServe(t, "ram", "--size", "1MiB", flag, file)
 			k := talkTo(t, s, "")
 			acked, refused := 0, 0
 			for n := range uint64(2000) {

@@ -8,7 +8,7 @@ import (
 	"nbdbench/devices/plugin/lossy"
 	"nbdbench/devices/plugin/memory"
 	"nbdbench/devices/plugin/sh"
-	"nbdbench/internal/bench"
+	"nbdbench/internal/serve"
 )
 
 // The plugins of this program.
@@ -22,7 +22,7 @@ func init() {
 var notForPlugins = []string{"image", "image-sync", "size", "fault", "log", "log-writes"}
 
 // pluginFlags reads the flags of plugins, and refuses those that do not go with one.
-func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error {
+func pluginFlags(c *cobra.Command, config *serve.Config, mode string) error {
 	if c.Flags().Changed("fuamode") {
 		m, err := fua.ParseMode(mode)
 		switch {
@@ -34,7 +34,7 @@ func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error
 		config.FUAMode = m
 	}
 	for _, device := range config.DeviceNames() {
-		if !bench.IsPlugin(device) {
+		if !serve.IsPlugin(device) {
 			continue
 		}
 		for _, flag := range notForPlugins {
@@ -45,7 +45,7 @@ func pluginFlags(c *cobra.Command, config *bench.ServeConfig, mode string) error
 		if config.PowerCut {
 			return usage("--stop: expected flush with the plugin %s, got %s", device, stopPowerCut)
 		}
-		if err := bench.CheckPlugin(device); err != nil {
+		if err := serve.CheckPlugin(device); err != nil {
 			return usage("%w", err)
 		}
 	}

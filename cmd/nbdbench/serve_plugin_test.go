@@ -39,7 +39,7 @@ func TestServeRefusesWhatDoesNotGoWithAPlugin(t *testing.T) {
 // what the plugin was called is counted.
 func TestServeAPlugin(t *testing.T) {
 	control := filepath.Join(t.TempDir(), "control")
-	s := serve(t, "go:memory?size=1MiB&can_fua=emulate", "--export", "disk=ram", "--control", control)
+	s := startServe(t, "go:memory?size=1MiB&can_fua=emulate", "--export", "disk=ram", "--control", control)
 	k := talkTo(t, s, "")
 	if e := k.write(1, 'x', devices.FUA); e != devices.OK {
 		t.Error(e)
@@ -84,7 +84,7 @@ func TestServeAPlugin(t *testing.T) {
 // TestFUAModeOfASimulatedDevice is nbdkit's: native over a device without FUA of its
 // own is refused.
 func TestFUAModeOfASimulatedDevice(t *testing.T) {
-	s := serve(t, "ram", "--fuamode", "none")
+	s := startServe(t, "ram", "--fuamode", "none")
 	if f := talkTo(t, s, "").conn.Info().FUA; f != devices.FUANone {
 		t.Errorf("fuamode none: FUA %v", f)
 	}
@@ -97,7 +97,7 @@ func TestFUAModeOfASimulatedDevice(t *testing.T) {
 // TestAdvertiseOverAPlugin: a FUA that the plugin does not have is accepted and does
 // nothing, and one that is not advertised is refused before it gets there.
 func TestAdvertiseOverAPlugin(t *testing.T) {
-	s := serve(t, "go:memory?can_fua=none", "--advertise", "fua")
+	s := startServe(t, "go:memory?can_fua=none", "--advertise", "fua")
 	k := talkTo(t, s, "")
 	if info := k.conn.Info(); info.FUA == devices.FUANone || info.CanFlush {
 		t.Errorf("%+v", info)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/layer"
 	"nbdbench/internal/bench"
 	"nbdbench/nbd/kernel"
 	"nbdbench/results"
@@ -62,7 +63,7 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"run --device ram,ram":                                                          `devices[1]: expected each once, got "ram" again`,
 		"run --device ./nosuch.yaml":                                                    "nosuch.yaml: expected a profile",
 		"run --workload nosuch":                                                         `workloads[0]: workload "nosuch": expected one of ` + strings.Join(workloads.List(), ", "),
-		"run --strategy native,nosuch":                                                  "strategies[1]: expected one of " + strings.Join(bench.StrategyNames(), ", "),
+		"run --strategy native,nosuch":                                                  "strategies[1]: expected one of " + strings.Join(layer.Names(), ", "),
 		"run a.yaml b.yaml":                                                             "accepts at most 1 arg(s), received 2",
 		"run ./nosuch.yaml":                                                             "nosuch.yaml: expected a plan",
 		"run --target nosuch --destroy":                                                 `target: expected an NBD URI such as nbd://localhost:10809, got "nosuch"`,

@@ -57,6 +57,14 @@ func Strategies() []Strategy {
 	}
 }
 
+// Names are the names of all strategies, in the same order.
+func Names() (names []string) {
+	for _, s := range Strategies() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // Lookup finds a strategy by its name.
 func Lookup(name string) (Strategy, bool) {
 	for _, s := range Strategies() {

@@ -13,6 +13,7 @@ import (
 
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/stack"
 	"nbdbench/results"
 	"nbdbench/workloads"
 )
@@ -122,7 +123,7 @@ func TestGroupingBeatsOneFlushEachWhereFlushIsDear(t *testing.T) {
 }
 
 func TestBreakdownSumsToTheMean(t *testing.T) {
-	p := plan("nvme-990pro hdd-7200 nvme-pm963", "sync-4k wal-noisy ext4-journal", strings.Join(StrategyNames(), " "))
+	p := plan("nvme-990pro hdd-7200 nvme-pm963", "sync-4k wal-noisy ext4-journal", strings.Join(layer.Names(), " "))
 	p.Commits, p.Runs, p.QueueDepth, p.Link = 60, 2, 4, links["unix"]
 	for _, c := range mustRun(t, p).Cells {
 		b := c.BreakdownNS
@@ -141,7 +142,7 @@ func TestBreakdownSumsToTheMean(t *testing.T) {
 // TestWhatAPowerCutLoses cuts the power a thousand times in all. The strategies
 // that promise durability must not lose a commit on any device.
 func TestWhatAPowerCutLoses(t *testing.T) {
-	p := plan("nvme-990pro hdd-7200 nvme-pm963 ram", "sync-4k wal-noisy ext4-journal", strings.Join(StrategyNames(), " "))
+	p := plan("nvme-990pro hdd-7200 nvme-pm963 ram", "sync-4k wal-noisy ext4-journal", strings.Join(layer.Names(), " "))
 	p.Cuts, p.Runs, p.Commits, p.Link = 12, 1, 150, links["unix"]
 	volatile := map[string]bool{"nvme-990pro": true, "hdd-7200": true}
 	cuts := int64(0)
@@ -231,7 +232,7 @@ func TestAPlanInterruptedBeforeItBeginsIsPartial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o := runReal(ctx, &p, &cells[0], task{}); !errors.Is(o.err, errNotRun) {
+	if o := runReal(ctx, &p, &cells[0], task{}); !errors.Is(o.err, stack.ErrNotRun) {
 		t.Errorf("a run that cannot connect any more: %v", o.err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"nbdbench/internal/stack"
 	"nbdbench/results"
 	"nbdbench/sim"
 )
@@ -76,7 +77,7 @@ func newCollection(p *Plan, cells []Cell, runs int, progress Progress) *collecti
 // take keeps an outcome in its place, whatever the order in which runs end.
 func (c *collection) take(o outcome) {
 	for len(c.kept[o.cell]) <= o.run {
-		c.kept[o.cell] = append(c.kept[o.cell], outcome{err: errNotRun})
+		c.kept[o.cell] = append(c.kept[o.cell], outcome{err: stack.ErrNotRun})
 	}
 	c.kept[o.cell][o.run] = o
 	c.done++
@@ -103,7 +104,7 @@ func (c *collection) enough() bool {
 // broken reports whether a run of the cell must not be used: more of them would
 // change nothing.
 func (c *collection) broken(cell int) bool {
-	return slices.ContainsFunc(c.kept[cell], func(o outcome) bool { return errors.Is(o.err, ErrInvalid) })
+	return slices.ContainsFunc(c.kept[cell], func(o outcome) bool { return errors.Is(o.err, stack.ErrInvalid) })
 }
 
 // runBlocks carries out the tasks, block after block in real time, and all at

@@ -3,7 +3,6 @@ package bench
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/input"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
@@ -212,8 +212,8 @@ func (p *Plan) validateBounds() error {
 		return conf.At("warmup", "expected at most %v, got %v", MaxWarmup, time.Duration(p.Warmup))
 	case p.MaxTime < 0 || p.MaxTime > MaxDuration:
 		return conf.At("max_time", "expected at least 0 and at most %v, got %v", MaxDuration, p.MaxTime)
-	case p.Timeout < 0 || p.Timeout > MaxTimeout:
-		return conf.At("timeout", "expected more than 0 and at most %v, got %v", MaxTimeout, p.Timeout)
+	case p.Timeout < 0 || p.Timeout > stack.MaxTimeout:
+		return conf.At("timeout", "expected more than 0 and at most %v, got %v", stack.MaxTimeout, p.Timeout)
 	case !(p.AllowErrors >= 0 && p.AllowErrors <= 1):
 		return conf.At("allow_errors", "expected a share from 0 to 1, got %v", p.AllowErrors)
 	case p.Jobs < 0 || p.Jobs > MaxJobs:
@@ -230,7 +230,7 @@ func isURI(s string) bool {
 func (p *Plan) validateNames() error {
 	for i, s := range p.Strategies {
 		if _, ok := layer.Lookup(s); !ok {
-			return conf.At(fmt.Sprintf("strategies[%d]", i), "expected one of %s, got %q", strings.Join(StrategyNames(), ", "), s)
+			return conf.At(fmt.Sprintf("strategies[%d]", i), "expected one of %s, got %q", strings.Join(layer.Names(), ", "), s)
 		}
 	}
 	for path, names := range map[string][]string{"devices": p.Devices, "strategies": p.Strategies} {
@@ -248,15 +248,6 @@ func (p *Plan) validateNames() error {
 		return conf.At("arrival", "expected closed, constant or poisson, got %q", p.Arrival)
 	}
 	return nil
-}
-
-// StrategyNames are all strategies there are.
-func StrategyNames() []string {
-	var names []string
-	for _, s := range layer.Strategies() {
-		names = append(names, s.Name)
-	}
-	return names
 }
 
 // Cell is one element of the matrix.
@@ -385,6 +376,3 @@ func (p *Plan) JSON() (json.RawMessage, error) {
 // seedOf is the seed of run n: the same for every cell, so that what strategies
 // and devices meet is the same.
 func (p *Plan) seedOf(run int) sim.Seed { return sim.Seed(p.Seed).Sub("run", uint64(run)) }
-
-// ErrInvalid is for measurements that must not be used.
-var ErrInvalid = errors.New("measurement invalid")

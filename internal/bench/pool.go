@@ -3,10 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 
 	"nbdbench/devices"
+	"nbdbench/internal/pool"
+	"nbdbench/internal/stack"
 	"nbdbench/results"
 )
 
@@ -15,65 +16,27 @@ import (
 // has one task at a time: runs would disturb each other.
 func work(ctx context.Context, p *Plan, cells []Cell, tasks []task, take func(outcome)) {
 	jobs := p.Jobs
-	if jobs <= 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
 	if p.Clock == "real" {
 		jobs = 1
 	}
-	queue, outcomes := make(chan task), make(chan outcome)
-	var workers sync.WaitGroup
-	for range min(jobs, len(tasks)) {
-		workers.Add(1)
-		go func() {
-			defer workers.Done()
-			for t := range queue {
-				outcomes <- one(ctx, p, &cells[t.cell], t)
-			}
-		}()
-	}
-	go func() {
-		for _, t := range tasks {
-			queue <- t
-		}
-		close(queue)
-		workers.Wait()
-		close(outcomes)
-	}()
-	for o := range outcomes {
+	var one sync.Mutex
+	pool.Each(jobs, len(tasks), func(i int) {
+		o := perform(ctx, p, &cells[tasks[i].cell], tasks[i])
+		one.Lock()
+		defer one.Unlock()
 		take(o)
-	}
+	})
 }
 
-// each calls f with 0 to n-1, as many at once as there are cores.
-func each(n int, f func(i int)) {
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) {
-		workers.Add(1)
-		go func() {
-			defer workers.Done()
-			for i := range next {
-				f(i)
-			}
-		}()
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
-}
-
-// one runs a task, unless the plan has been stopped.
-func one(ctx context.Context, p *Plan, c *Cell, t task) outcome {
+// perform runs a task, unless the plan has been stopped.
+func perform(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 	if ctx.Err() != nil {
-		return outcome{task: t, err: errNotRun}
+		return outcome{task: t, err: stack.ErrNotRun}
 	}
 	if p.Clock == "real" {
 		o := runReal(ctx, p, c, t)
 		if ctx.Err() != nil && errors.Is(o.err, context.Canceled) { // stopped before it was under way
-			o.err = errNotRun
+			o.err = stack.ErrNotRun
 		}
 		return o
 	}

@@ -16,6 +16,7 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/layer"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 	"nbdbench/results"
 	"nbdbench/sim"
@@ -148,7 +149,7 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	}
 	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
 	if err != nil {
-		o.err = errors.Join(unreached(ctx, err, p.kept.target == nil), real.Close())
+		o.err = errors.Join(stack.Unreached(ctx, err, p.kept.target == nil), real.Close())
 		return
 	}
 	if s == nil {
@@ -181,11 +182,11 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		o.err = err
 		return
 	}
-	if o.err = asksTooMuch(&c.Workload, top.Info()); o.err != nil {
+	if o.err = stack.CanRun(&c.Workload, top.Info()); o.err != nil {
 		return
 	}
 	if o.err = calm(ctx, real, d); o.err != nil {
-		real.Do(func() { o.err = cmp.Or(causeOf(d), o.err) })
+		real.Do(func() { o.err = cmp.Or(stack.Cause(d), o.err) })
 		return
 	}
 	w := realWindow{loop: loop, recorder: recorder, opens: reading{socket: s}, closes: reading{socket: s}}
@@ -202,15 +203,15 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		w.opens.at(loop, w.start)
 		runner.Start()
 	})
-	end := watch{real: real, runner: runner, device: d, bound: bound(p, c)}
-	o.err = end.wait(ctx)
-	o.abandoned = end.abandoned
+	end := stack.Watch{Real: real, Runner: runner, Device: d, Bound: bound(p, c)}
+	o.err = end.Wait(ctx)
+	o.abandoned = end.Abandoned
 	real.Do(func() { o.conclude(ctx, p, seed, &w, runner, d) })
 }
 
 // conclude takes what the run showed.
 func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realWindow, runner *workloads.Runner, d devices.Device) {
-	if e := faultOf(d, runner, p.AllowErrors); e != nil {
+	if e := stack.Fault(d, runner, p.AllowErrors); e != nil {
 		o.err = e
 	}
 	end := w.loop.Now()
@@ -302,11 +303,11 @@ func calm(ctx context.Context, real *sim.Real, d devices.Device) error {
 	err := real.RunWhile(limited, func() bool { return !r.over })
 	switch {
 	case ctx.Err() != nil:
-		return errNotRun
+		return stack.ErrNotRun
 	case err != nil:
-		return fmt.Errorf("%w: the flush before a run was not answered within %v", ErrInvalid, calmTimeout)
+		return fmt.Errorf("%w: the flush before a run was not answered within %v", stack.ErrInvalid, calmTimeout)
 	case r.errno != devices.OK:
-		return fmt.Errorf("%w: the flush before a run failed: %w", ErrInvalid, r.errno)
+		return fmt.Errorf("%w: the flush before a run failed: %w", stack.ErrInvalid, r.errno)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 
 	"nbdbench/devices/layer"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd/kernel"
 	"nbdbench/results"
 	"nbdbench/sim"
@@ -88,7 +89,7 @@ func measureCells(ctx context.Context, p *Plan, cells []Cell, doc *results.Run, 
 	for i := range cells {
 		cell := results.NewCell(cellConfig(&q, &cells[i]))
 		for len(c.kept[i]) < planned {
-			c.kept[i] = append(c.kept[i], outcome{err: errNotRun})
+			c.kept[i] = append(c.kept[i], outcome{err: stack.ErrNotRun})
 		}
 		giveRuns(cell, c.kept[i])
 		doc.Add(cell)
@@ -159,11 +160,8 @@ func linkName(p *Plan) string {
 // isCellError reports whether err is the fate of a cell, which the document
 // tells, and not of the plan.
 func isCellError(err error) bool {
-	return errors.Is(err, layer.ErrUnsupported) || errors.Is(err, ErrInvalid) || errors.Is(err, errNotRun)
+	return errors.Is(err, layer.ErrUnsupported) || errors.Is(err, stack.ErrInvalid) || errors.Is(err, stack.ErrNotRun)
 }
-
-// errNotRun is for tasks that were not begun because the plan was stopped.
-var errNotRun = errors.New("interrupted")
 
 // giveRuns gives a cell its runs.
 func giveRuns(c *results.Cell, outcomes []outcome) {
@@ -173,7 +171,7 @@ func giveRuns(c *results.Cell, outcomes []outcome) {
 		case errors.Is(o.err, layer.ErrUnsupported):
 			c.Unsupported(o.err.Error())
 			return
-		case errors.Is(o.err, ErrInvalid):
+		case errors.Is(o.err, stack.ErrInvalid):
 			c.Invalid(o.err.Error())
 			return
 		case o.err != nil:
@@ -210,8 +208,8 @@ func runVirtual(p *Plan, c *Cell, t task, stop func() bool) outcome {
 		w.cutter.finish()
 	}
 	o.result, o.err = w.result(seed, partial)
-	if failed := failuresOf(w.runner.Stats(), p.AllowErrors); o.err == nil && failed != nil {
-		o.err = fmt.Errorf("%w: %w", ErrInvalid, failed)
+	if failed := stack.Failures(w.runner.Stats(), p.AllowErrors); o.err == nil && failed != nil {
+		o.err = fmt.Errorf("%w: %w", stack.ErrInvalid, failed)
 	}
 	o.export = advertised(w.export.Info())
 	return o

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/internal/pool"
+	"nbdbench/internal/stack"
 	"nbdbench/results"
 	"nbdbench/sim"
 )
@@ -63,7 +65,7 @@ func (p *Plan) vary(ctx context.Context, cells []Cell, kept [][]outcome, doc *re
 	q := p.atPoint()
 	var mu sync.Mutex
 	done := 0
-	each(len(all), func(i int) {
+	pool.Each(0, len(all), func(i int) {
 		all[i].run(ctx, &q)
 		mu.Lock()
 		defer mu.Unlock()
@@ -244,7 +246,7 @@ func (x *point) run(ctx context.Context, p *Plan) {
 		var outcomes []outcome
 		for run := range p.Runs {
 			if stop() {
-				x.err = errNotRun
+				x.err = stack.ErrNotRun
 				return
 			}
 			o := runVirtual(p, &cells[i], task{i, run}, stop)
@@ -259,7 +261,7 @@ func (x *point) run(ctx context.Context, p *Plan) {
 		doc.Add(c)
 	}
 	if stop() {
-		x.err = errNotRun
+		x.err = stack.ErrNotRun
 		return
 	}
 	doc.Finish()

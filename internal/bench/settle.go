@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/internal/stack"
+	"nbdbench/internal/units"
 	"nbdbench/sim"
 	"nbdbench/workloads"
 )
@@ -132,7 +134,7 @@ func (s *pilot) run(stop func() bool) error {
 		end := s.sample(stop)
 		switch {
 		case end == interrupted:
-			return errNotRun
+			return stack.ErrNotRun
 		case end == timeless:
 			s.found.Settled, s.found.Commits = true, s.w.runner.Stats().Commits
 			return nil
@@ -177,7 +179,7 @@ func (s *pilot) advance(until sim.Time, stop func() bool) why {
 	for loop.Next() <= until {
 		loop.Step()
 		s.events++
-		if s.events%interruptEvery == 0 && stop() {
+		if s.events%stack.InterruptEvery == 0 && stop() {
 			return interrupted
 		}
 		if s.events%boundsEvery == 0 {
@@ -252,7 +254,7 @@ func (s *pilot) trend() bool {
 			return true
 		}
 		if v.cycling(g.Scale) {
-			s.found.Reason = fmt.Sprintf("%s went up and down between %s and %s%s within %v", g.Name, part(v.low, g), part(v.high, g), of(g), rough(2*v.quarter))
+			s.found.Reason = fmt.Sprintf("%s went up and down between %s and %s%s within %v", g.Name, part(v.low, g), part(v.high, g), of(g), units.Rough(2*v.quarter))
 			return true
 		}
 	}
@@ -405,7 +407,7 @@ func changed(what, from, to string, up bool, within sim.Duration) string {
 	if up {
 		verb = "rose"
 	}
-	return fmt.Sprintf("%s %s from %s to %s within %v", what, verb, from, to, rough(within))
+	return fmt.Sprintf("%s %s from %s to %s within %v", what, verb, from, to, units.Rough(within))
 }
 
 // part is a gauge's value as a part of its scale.
@@ -453,12 +455,4 @@ func roundUp(d sim.Duration) sim.Duration {
 		}
 	}
 	return MaxWarmup
-}
-
-// rough rounds to two significant digits.
-func rough(d sim.Duration) sim.Duration {
-	unit := sim.Duration(1)
-	for ; d >= 100*unit; unit *= 10 {
-	}
-	return d.Round(unit)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"nbdbench/internal/stack"
 	"nbdbench/sim"
 )
 
@@ -176,7 +177,7 @@ func TestAStoppedPilotSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := settle(&p, &cells[0], func() bool { return true }); !errors.Is(err, errNotRun) || s.Settled {
+	if s, err := settle(&p, &cells[0], func() bool { return true }); !errors.Is(err, stack.ErrNotRun) || s.Settled {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/input"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/target"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
@@ -193,11 +194,11 @@ func unstarted(ctx context.Context, err error, first bool) error {
 	var missing *target.Missing
 	switch {
 	case ctx.Err() != nil:
-		return errNotRun
+		return stack.ErrNotRun
 	case errors.As(err, &missing):
 		return lacking(missing)
 	case !first:
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", stack.ErrInvalid, err)
 	}
 	return err
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"nbdbench/internal/units"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 	"nbdbench/results"
 )
@@ -82,19 +82,8 @@ func (p *Plan) UseDuration(d time.Duration) {
 	}
 }
 
-// askTimeout bounds asking a target what it is.
-const askTimeout = 5 * time.Second
-
 // dialer connects to a target as the plan says.
-func (p *Plan) dialer(u nbd.URI) (nbd.Dialer, error) { return dialer(u, &p.TLS, p.Timeout) }
-
-func dialer(u nbd.URI, files *nbd.TLSFiles, timeout time.Duration) (d nbd.Dialer, err error) {
-	d.Timeouts = timeouts(timeout)
-	if u.TLS {
-		d.TLS, err = files.Client(u)
-	}
-	return d, err
-}
+func (p *Plan) dialer(u nbd.URI) (nbd.Dialer, error) { return stack.Dialer(u, &p.TLS, p.Timeout) }
 
 // WouldOverwrite says what a run against the plan's target would do to it; empty if
 // the plan has none.
@@ -115,16 +104,5 @@ func (p *Plan) WouldOverwrite(ctx context.Context) string {
 	if err != nil {
 		return fmt.Sprintf("--target: %v", err)
 	}
-	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", export(ctx, d, u), u)
-}
-
-// export names the export that u means, with its size if the server tells it.
-func export(ctx context.Context, d nbd.Dialer, u nbd.URI) string {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	what := fmt.Sprintf("the export %q", u.Export)
-	if info, _, err := d.Ask(ctx, u, nbd.OptInfo); err == nil && info.Size > 0 { // nbd-server says 0 until GO
-		what = fmt.Sprintf("%s of %v", what, units.Size(info.Size))
-	}
-	return what
+	return fmt.Sprintf("--target: this would overwrite %s at %v; give --destroy to allow it", stack.ExportName(ctx, d, u), u)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"nbdbench/internal/pool"
 	"nbdbench/internal/units"
 	"nbdbench/results"
 	"nbdbench/sim"
@@ -57,7 +58,7 @@ func settleCells(ctx context.Context, p *Plan, cells []Cell) error {
 	}
 	found := make([]settling, len(cells))
 	errs := make([]error, len(cells))
-	each(len(cells), func(i int) {
+	pool.Each(0, len(cells), func(i int) {
 		found[i], errs[i] = settle(p, &cells[i], func() bool { return ctx.Err() != nil })
 	})
 	for i := range cells {

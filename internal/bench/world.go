@@ -2,12 +2,11 @@ package bench
 
 import (
 	"fmt"
-	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/history"
-	"nbdbench/devices/layer"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 	"nbdbench/results"
 	"nbdbench/sim"
@@ -46,50 +45,33 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (*world, e
 	if w.model, err = c.Profile.Open(w.loop, catalog.Options{Seed: seed}); err != nil {
 		return nil, err
 	}
-	options := layer.Options{Loop: w.loop}
-	served, err := c.Strategy.Server(w.model, options)
-	if err != nil {
-		return nil, err
-	}
 	if p.Cuts > 0 {
 		w.cutter = newCutter(w, p, c, seed)
 		sinks = append(sinks, w.cutter.wire)
 	}
-	if len(sinks) > 0 {
-		served = history.NewTap(served, w.loop, sinks...)
-	}
-	client, wires, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: served}, int(p.Connections), p.Link.one(), p.Link.one())
-	if err != nil {
-		return nil, err
-	}
-	w.export, w.clients = wires[0].Client.Export(), client
 	w.window.from = sim.Time(c.Warmup)
 	w.recorder = results.NewRecorder(results.RecorderConfig{Start: w.window.from, Raw: p.Raw, Open: c.Workload.Open()})
-	top, err := c.Strategy.Client(newObserve(client, w.loop, w.recorder), options)
+	s, err := stack.Connect(w.model, stack.Config{
+		Loop: w.loop, Strategy: c.Strategy, Connections: int(p.Connections), Up: p.Link.one(), Down: p.Link.one(),
+		Served: func(d devices.Device) devices.Device {
+			if len(sinks) == 0 {
+				return d
+			}
+			return history.NewTap(d, w.loop, sinks...)
+		},
+		OnWire: func(d devices.Device) devices.Device { return newObserve(d, w.loop, w.recorder) },
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := asksTooMuch(&c.Workload, top.Info()); err != nil {
+	w.export, w.clients = s.Wires[0].Client.Export(), s.Client
+	if err := stack.CanRun(&c.Workload, s.Top.Info()); err != nil {
 		return nil, err
 	}
 	config := runnerConfig(p, c, seed, w.observers())
 	config.Ends = w.ends
-	w.runner, err = workloads.NewRunner(w.loop, top, config)
+	w.runner, err = workloads.NewRunner(w.loop, s.Top, config)
 	return w, err
-}
-
-// asksTooMuch says, as a *layer.Unsupported, what the workload asks for that the
-// client's device cannot do: under pass nothing stands in for FUA.
-func asksTooMuch(w *workloads.Profile, client devices.Info) error {
-	for _, s := range slices.Concat(w.Transaction, w.Between) {
-		switch {
-		case s.Durable && client.FUA == devices.FUANone:
-			return &layer.Unsupported{Reason: "the export does not advertise FUA"}
-		case s.Op == workloads.ActionFlush && !client.CanFlush:
-			return &layer.Unsupported{Reason: "the export does not advertise FLUSH"}
-		}
-	}
-	return nil
 }
 
 func (w *world) observers() workloads.Observer {
@@ -118,10 +100,6 @@ func (commitsOnly) Submit(*devices.Request)    {}
 func (commitsOnly) Op(*devices.Request)        {}
 func (c commitsOnly) Commit(k *devices.Commit) { c.r.Commit(k) }
 
-// interruptEvery is how many events a run goes on before it looks whether it
-// has been stopped.
-const interruptEvery = 1 << 14
-
 // run runs the world to its end, or until stop reports true.
 func (w *world) run(stop func() bool) (partial bool) {
 	if w.window.from > 0 {
@@ -131,7 +109,7 @@ func (w *world) run(stop func() bool) (partial bool) {
 	}
 	w.runner.Start()
 	for n := 1; !w.over() && w.loop.Step(); n++ {
-		if n%interruptEvery == 0 && stop() {
+		if n%stack.InterruptEvery == 0 && stop() {
 			return true
 		}
 	}
@@ -186,7 +164,7 @@ func (c windowCloses) Fire(*sim.Timer) {
 // result is what the run showed.
 func (w *world) result(seed sim.Seed, partial bool) (*results.RunResult, error) {
 	if err := w.runner.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", stack.ErrInvalid, err)
 	}
 	end, after := w.window.end, w.window.after
 	if !w.window.closed {

@@ -2,8 +2,9 @@ package crash
 
 import (
 	"context"
-	"runtime"
 	"sync"
+
+	"nbdbench/internal/pool"
 )
 
 // Progress is told how many cells are done: one call for each.
@@ -17,37 +18,17 @@ func Run(ctx context.Context, c Config, progress Progress) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs := c.Jobs
-	if jobs <= 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
 	results, errs := make([]*CellResult, len(cells)), make([]error, len(cells))
-	queue, done := make(chan int), make(chan int)
-	var workers sync.WaitGroup
-	for range min(jobs, len(cells)) {
-		workers.Add(1)
-		go func() {
-			defer workers.Done()
-			for i := range queue {
-				results[i], errs[i] = cells[i].check(func() bool { return ctx.Err() != nil })
-				done <- i
-			}
-		}()
-	}
-	go func() {
-		for i := range cells {
-			queue <- i
+	var one sync.Mutex
+	done := 0
+	pool.Each(c.Jobs, len(cells), func(i int) {
+		results[i], errs[i] = cells[i].check(func() bool { return ctx.Err() != nil })
+		one.Lock()
+		defer one.Unlock()
+		if done++; progress != nil {
+			progress(done, len(cells), cells[i].ID())
 		}
-		close(queue)
-		workers.Wait()
-		close(done)
-	}()
-	n := 0
-	for i := range done {
-		if n++; progress != nil {
-			progress(n, len(cells), cells[i].ID())
-		}
-	}
+	})
 	for i, err := range errs {
 		if err != nil {
 			return nil, &CellError{cells[i].ID(), err}

@@ -3,7 +3,6 @@ package crash
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
@@ -11,6 +10,7 @@ import (
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/devices/plugin"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -136,19 +136,18 @@ func newWorld(s scenario) (*world, error) {
 	if err := w.open(nil, sim.Seed(s.seed)); err != nil {
 		return nil, err
 	}
-	top, err := w.stack()
+	top, err := w.connect()
 	if err != nil {
 		return nil, err
 	}
-	if err := asksTooMuch(&s.cell.Load, top.Info()); err != nil {
+	if err := stack.CanRun(&s.cell.Load, top.Info()); err != nil {
 		return nil, err
 	}
 	return w, w.start(top)
 }
 
-// stack puts server, wire and client on the model, and the judges between them.
-func (w *world) stack() (top devices.Device, err error) {
-	options := layer.Options{Loop: w.loop}
+// connect puts server, wire and client on the model, and the judges between them.
+func (w *world) connect() (top devices.Device, err error) {
 	if w.below == nil {
 		w.info = w.model.Info()
 		w.contract = history.NewLegal(w.info)
@@ -156,9 +155,21 @@ func (w *world) stack() (top devices.Device, err error) {
 	}
 	w.device.Device = w.model
 	w.powered = &supply{Device: w.below}
-	if w.wired.Device, err = w.cell.Place.Server(w.powered, options); err != nil {
+	s, err := stack.Connect(w.powered, stack.Config{
+		Loop: w.loop, Strategy: w.cell.Place, Served: w.judged, Connections: int(w.connections),
+		Up: sim.NewLink(latency, bandwidth), Down: sim.NewLink(latency, bandwidth),
+	})
+	if err != nil {
 		return nil, err
 	}
+	w.wires = s.Wires
+	return s.Top, nil
+}
+
+// judged puts the judges of the wire on what the server serves. They stay the same
+// when the power returns.
+func (w *world) judged(served devices.Device) devices.Device {
+	w.wired.Device = served
 	if w.above == nil {
 		advertised := w.wired.Info()
 		w.wire = history.NewJudge(advertised)
@@ -166,13 +177,7 @@ func (w *world) stack() (top devices.Device, err error) {
 		w.expected = history.NewLegal(advertised)
 		w.above = history.NewTap(&w.wired, w.loop, w.wire, w.expected, &w.log)
 	}
-	up, down := sim.NewLink(latency, bandwidth), sim.NewLink(latency, bandwidth)
-	client, wires, err := nbd.ConnectAll(w.loop, &nbd.Export{Device: w.above}, int(w.connections), up, down)
-	if err != nil {
-		return nil, err
-	}
-	w.wires = wires
-	return w.cell.Place.Client(client, options)
+	return w.above
 }
 
 // restart cuts the power, as the history has it, and gives it back: with another
@@ -189,7 +194,7 @@ func (w *world) restart() {
 	}
 	err := w.open(left, seed)
 	if err == nil {
-		w.app.mask.Device, err = w.stack()
+		w.app.mask.Device, err = w.connect()
 	}
 	w.failed = errors.Join(w.failed, err)
 }
@@ -250,20 +255,6 @@ func (w *world) start(top devices.Device) error {
 	}
 	w.runner = runner
 	runner.Start()
-	return nil
-}
-
-// asksTooMuch says, as a *layer.Unsupported, what the workload asks for that the
-// client's device cannot do: under pass nothing stands in for FUA.
-func asksTooMuch(w *workloads.Profile, client devices.Info) error {
-	for _, s := range slices.Concat(w.Transaction, w.Between) {
-		switch {
-		case s.Durable && client.FUA == devices.FUANone:
-			return &layer.Unsupported{Reason: "the export does not advertise FUA"}
-		case s.Op == workloads.ActionFlush && !client.CanFlush:
-			return &layer.Unsupported{Reason: "the export does not advertise FLUSH"}
-		}
-	}
 	return nil
 }
 

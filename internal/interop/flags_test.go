@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"nbdbench/internal/bench"
+	"nbdbench/devices/layer"
 )
 
 // export is what nbdinfo says of an export.
@@ -71,7 +71,7 @@ func TestEachStrategyAdvertisesItsFlags(t *testing.T) {
 		"none": nvme.with(noFUA), "none-grouped": nvme.with(noFUA), "none-unsafe": nvme.with(noFUA),
 		"force": nvme, "discard": nvme, "pass": nvme,
 	}
-	for _, strategy := range bench.StrategyNames() {
+	for _, strategy := range layer.Names() {
 		t.Run(strategy, func(t *testing.T) {
 			t.Parallel()
 			want, ok := want[strategy]

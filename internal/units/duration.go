@@ -35,3 +35,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalText is ParseDuration.
 func (d *Duration) UnmarshalText(text []byte) error { return assign(d, string(text), ParseDuration) }
+
+// Rough rounds d to two significant digits.
+func Rough(d time.Duration) time.Duration {
+	unit := time.Duration(1)
+	for ; d >= 100*unit; unit *= 10 {
+	}
+	return d.Round(unit)
+}

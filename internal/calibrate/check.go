@@ -1,4 +1,4 @@
-package bench
+package calibrate
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/layer"
+	"nbdbench/internal/pool"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -110,7 +112,7 @@ func CheckDevices(ctx context.Context, profiles []*catalog.Profile) (*Check, err
 			asked = append(asked, question{p: p, row: rows[i]})
 		}
 	}
-	each(len(asked), func(i int) {
+	pool.Each(0, len(asked), func(i int) {
 		q := &asked[i]
 		q.simulated, q.err = measureRow(ctx, q.p, &q.row)
 	})
@@ -179,7 +181,7 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 	if err != nil {
 		return 0, err
 	}
-	if err := asksTooMuch(&load, dev.Info()); err != nil {
+	if err := stack.CanRun(&load, dev.Info()); err != nil {
 		return 0, err
 	}
 	m := &meter{skip: uint64(load.QueueDepth) + filled/uint64(max(r.Size, 4*units.KiB)), bytes: float64(max(r.Size, 4*units.KiB))}
@@ -193,7 +195,7 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 	}
 	runner.Start()
 	for n := 1; !runner.Finished() && loop.Step(); n++ {
-		if n%interruptEvery == 0 && ctx.Err() != nil {
+		if n%stack.InterruptEvery == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
 	}

@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 // simulated device that we serve ourselves.
 type AttachConfig struct {
 	URI    nbd.URI
-	Serve  *ServeConfig // in place of URI
+	Serve  *Config // in place of URI
 	Kernel kernel.Config
 }
 

@@ -1,4 +1,4 @@
-package bench
+package stack
 
 import (
 	"context"
@@ -21,82 +21,82 @@ const (
 	interruptDrain = 400 * time.Millisecond
 )
 
-// watch is the wait for the end of a workload.
-type watch struct {
-	real   *sim.Real
-	runner *workloads.Runner
-	device devices.Device
-	bound  time.Duration // of warm-up and window; 0 is none but the replies'
-	// abandoned says that requests were in flight when the wait ended.
-	abandoned bool
+// Watch is the wait for the end of a workload.
+type Watch struct {
+	Real   *sim.Real
+	Runner *workloads.Runner
+	Device devices.Device
+	Bound  time.Duration // of warm-up and window; 0 is none but the replies'
+	// Abandoned says that requests were in flight when the wait ended.
+	Abandoned bool
 }
 
-func (w *watch) running() bool { return !w.runner.Finished() }
+func (w *Watch) running() bool { return !w.Runner.Finished() }
 
-// wait returns when the workload is over, or too late for its bound, which is the
+// Wait returns when the workload is over, or too late for its bound, which is the
 // error. When ctx ends it waits a moment for what is in flight.
-func (w *watch) wait(ctx context.Context) error {
-	first := w.bound
+func (w *Watch) Wait(ctx context.Context) error {
+	first := w.Bound
 	if first > 0 {
 		first = max(first, firstReply)
 	}
 	err := w.within(ctx, first)
 	if err == nil && w.answered() && w.unfinished() {
-		err = w.within(ctx, max(overrun, w.bound))
+		err = w.within(ctx, max(overrun, w.Bound))
 	}
 	switch {
 	case ctx.Err() != nil:
-		w.real.Do(w.runner.Stop)
+		w.Real.Do(w.Runner.Stop)
 		_ = w.within(context.WithoutCancel(ctx), interruptDrain)
-		w.abandoned = w.unfinished()
+		w.Abandoned = w.unfinished()
 		return nil
 	case err != nil || !w.unfinished():
 		return err
 	}
-	w.abandoned = true
-	w.real.Do(func() {
-		w.runner.Stop()
+	w.Abandoned = true
+	w.Real.Do(func() {
+		w.Runner.Stop()
 		err = fmt.Errorf("%w: %v after its beginning the run still had %d transactions in flight, %d having ended: no reply to %s",
-			ErrInvalid, w.real.Loop().Now().Sub(0).Round(time.Millisecond), w.runner.Busy(), w.ended(), w.oldest())
+			ErrInvalid, w.Real.Loop().Now().Sub(0).Round(time.Millisecond), w.Runner.Busy(), w.ended(), w.oldest())
 	})
 	return err
 }
 
 // within waits for the workload, for so long at most unless d is 0, or until ctx
 // ends. Neither is an error.
-func (w *watch) within(ctx context.Context, d time.Duration) error {
+func (w *Watch) within(ctx context.Context, d time.Duration) error {
 	if d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	if err := w.real.RunWhile(ctx, w.running); err != nil && ctx.Err() == nil {
+	if err := w.Real.RunWhile(ctx, w.running); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil
 }
 
 // unfinished is running, for who does not own the loop.
-func (w *watch) unfinished() (r bool) {
-	w.real.Do(func() { r = w.running() })
+func (w *Watch) unfinished() (r bool) {
+	w.Real.Do(func() { r = w.running() })
 	return r
 }
 
 // ended counts the transactions that have.
-func (w *watch) ended() uint64 {
-	s := w.runner.Stats()
-	return s.Begun + s.Between - uint64(w.runner.Busy())
+func (w *Watch) ended() uint64 {
+	s := w.Runner.Stats()
+	return s.Begun + s.Between - uint64(w.Runner.Busy())
 }
 
 // answered reports whether any transaction has ended, or none has begun.
-func (w *watch) answered() (ok bool) {
-	w.real.Do(func() { ok = w.ended() > 0 || w.runner.Busy() == 0 })
+func (w *Watch) answered() (ok bool) {
+	w.Real.Do(func() { ok = w.ended() > 0 || w.Runner.Busy() == 0 })
 	return ok
 }
 
 // oldest is the command that has awaited its reply the longest.
-func (w *watch) oldest() string {
-	if c, ok := w.device.(causer); ok {
+func (w *Watch) oldest() string {
+	if c, ok := w.Device.(causer); ok {
 		return c.Oldest()
 	}
 	return "what the kernel sent"

@@ -1,4 +1,4 @@
-package bench
+package calibrate
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 )
 
@@ -62,7 +63,7 @@ func Fit(m *Measurement, name, when string) (*catalog.Profile, error) {
 	}
 	for _, id := range []string{"read-1", "write-1"} {
 		if f.points[id] == nil {
-			return nil, fmt.Errorf("%w: %s was not measured, which the model needs", ErrInvalid, id)
+			return nil, fmt.Errorf("%w: %s was not measured, which the model needs", stack.ErrInvalid, id)
 		}
 	}
 	f.describe(name)
@@ -560,7 +561,7 @@ func EncodeFit(p *catalog.Profile) ([]byte, error) {
 		return nil, err
 	}
 	if _, err := catalog.Parse(p.Name+".yaml", text); err != nil {
-		return nil, fmt.Errorf("%w: what was measured gives no profile: %v", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: what was measured gives no profile: %v", stack.ErrInvalid, err)
 	}
 	return text, nil
 }

@@ -1,4 +1,4 @@
-package bench
+package calibrate
 
 import (
 	"cmp"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/internal/bench"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
 	"nbdbench/sim"
@@ -80,18 +82,18 @@ func (t *FitTarget) String() string {
 func (t *FitTarget) WouldOverwrite(ctx context.Context) string {
 	what := fmt.Sprintf("%v, %s of %v", t, t.kind, units.Size(t.size))
 	if t.uri != nil {
-		d, err := dialer(*t.uri, &t.TLS, t.Timeout)
+		d, err := stack.Dialer(*t.uri, &t.TLS, t.Timeout)
 		if err != nil {
 			return err.Error()
 		}
-		what = fmt.Sprintf("%s at %v", export(ctx, d, *t.uri), t)
+		what = fmt.Sprintf("%s at %v", stack.ExportName(ctx, d, *t.uri), t)
 	}
 	return fmt.Sprintf("this would overwrite the beginning of %s; give --destroy to allow it", what)
 }
 
 // Measure measures the target, each point for that long, and overwrites its
 // beginning. When ctx ends, so does it, with ctx's error.
-func (t *FitTarget) Measure(ctx context.Context, each time.Duration, progress Progress) (m *Measurement, err error) {
+func (t *FitTarget) Measure(ctx context.Context, each time.Duration, progress bench.Progress) (m *Measurement, err error) {
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		return nil, err
@@ -105,32 +107,32 @@ func (t *FitTarget) Measure(ctx context.Context, each time.Duration, progress Pr
 		}
 		return m, errors.Join(measureReal(ctx, real, f, m, each, progress), f.close())
 	}
-	trip, err := RoundTrip(ctx)
+	trip, err := bench.RoundTrip(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d, err := dialer(*t.uri, &t.TLS, t.Timeout)
+	d, err := stack.Dialer(*t.uri, &t.TLS, t.Timeout)
 	if err != nil {
 		return nil, err
 	}
 	c, err := d.Dial(ctx, *t.uri, real)
 	if err != nil {
-		return nil, cmp.Or(ctx.Err(), unreached(ctx, err, true))
+		return nil, cmp.Or(ctx.Err(), stack.Unreached(ctx, err, true))
 	}
-	m.Notes = append(m.Notes, fmt.Sprintf("Measured over one connection, on a host of which a socket's own round trip took %v; it is within all times.", rough(trip)))
+	m.Notes = append(m.Notes, fmt.Sprintf("Measured over one connection, on a host of which a socket's own round trip took %v; it is within all times.", units.Rough(trip)))
 	if err = measureReal(ctx, real, c, m, each, progress); err == nil {
 		return m, c.Close()
 	}
 	real.Do(func() {
 		if cause := c.Cause(); cause != nil && ctx.Err() == nil {
-			err = fmt.Errorf("%w: %w", ErrInvalid, cause)
+			err = fmt.Errorf("%w: %w", stack.ErrInvalid, cause)
 		}
 	})
 	return nil, errors.Join(err, c.Abort())
 }
 
 // measureReal measures dev, which is on real's loop.
-func measureReal(ctx context.Context, real *sim.Real, dev devices.Device, m *Measurement, each time.Duration, progress Progress) error {
+func measureReal(ctx context.Context, real *sim.Real, dev devices.Device, m *Measurement, each time.Duration, progress bench.Progress) error {
 	var info devices.Info
 	real.Do(func() { info = dev.Info() })
 	switch {

@@ -1,4 +1,4 @@
-package bench
+package calibrate
 
 import (
 	"cmp"
@@ -10,6 +10,8 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/internal/bench"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -132,7 +134,7 @@ type bed struct {
 
 // measureAll measures all points of the device. progress is told how many are
 // done.
-func (b *bed) measureAll(ctx context.Context, m *Measurement, each time.Duration, progress Progress) error {
+func (b *bed) measureAll(ctx context.Context, m *Measurement, each time.Duration, progress bench.Progress) error {
 	m.Info = b.dev.Info()
 	b.dev = within(b.dev, fitArea)
 	rows := fitRows(b.dev.Info())
@@ -249,7 +251,7 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 	} else {
 		runner.Start()
 		for n := 1; !runner.Finished() && b.loop.Step() && err == nil; n++ {
-			if n%interruptEvery == 0 {
+			if n%stack.InterruptEvery == 0 {
 				err = ctx.Err()
 			}
 		}
@@ -258,7 +260,7 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 	case err != nil || ctx.Err() != nil:
 		return errors.Join(err, ctx.Err())
 	case runner.Err() != nil || m.failed != devices.OK:
-		return fmt.Errorf("%w: %w", ErrInvalid, cmp.Or(runner.Err(), error(m.failed)))
+		return fmt.Errorf("%w: %w", stack.ErrInvalid, cmp.Or(runner.Err(), error(m.failed)))
 	}
 	return nil
 }
@@ -267,8 +269,8 @@ func (b *bed) run(ctx context.Context, m *fitMeter, c workloads.Config) error {
 // what is in flight. A reply over NBD has its bound; a file has none, because what
 // it does in the kernel cannot be taken back.
 func (b *bed) wait(ctx context.Context, r *workloads.Runner) error {
-	w := watch{real: b.real, runner: r, device: b.dev}
-	return w.wait(ctx)
+	w := stack.Watch{Real: b.real, Runner: r, Device: b.dev}
+	return w.Wait(ctx)
 }
 
 // fitMeter measures a point and ends it when it has enough.

@@ -1,4 +1,4 @@
-package bench
+package calibrate
 
 import (
 	"bytes"
@@ -16,8 +16,11 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/layer"
+	"nbdbench/internal/bench"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/sim"
+	"nbdbench/workloads"
 )
 
 // measured is the procedure on a simulated device, in virtual time.
@@ -207,9 +210,28 @@ func TestARunOnTheFittedProfileGivesWhatTheDeviceGives(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	doc := mustRun(t, plan("nvme-990pro "+path, "sync-4k wal-noisy", "native emulate none none-unsafe"))
+	plan := bench.Default()
+	plan.Devices, plan.Strategies = []string{"nvme-990pro", path}, []string{"native", "emulate", "none", "none-unsafe"}
+	plan.Workloads = []workloads.Ref{{Name: "sync-4k"}, {Name: "wal-noisy"}}
+	plan.Link = must(bench.ParseLink("none"))
+	plan.Runs, plan.Commits, plan.Cuts, plan.Warmup = 2, 400, 0, 0
+	doc, err := bench.Run(context.Background(), &plan, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	median := func(id string) float64 {
+		for _, c := range doc.Cells {
+			if c.ID == id {
+				return float64(*c.Commit.P50)
+			}
+		}
+		t.Fatalf("no cell %s", id)
+		return 0
+	}
 	for _, cell := range []string{"sync-4k/native", "sync-4k/none", "sync-4k/none-unsafe", "wal-noisy/native", "wal-noisy/emulate"} {
-		between(t, cell+", fitted/real", ratio(p50(t, doc, "fitted/"+cell), p50(t, doc, "nvme-990pro/"+cell)), 0.9, 1.1)
+		if r := median("fitted/"+cell) / median("nvme-990pro/"+cell); r < 0.9 || r > 1.1 {
+			t.Errorf("%s: fitted/real is %.3f, want 0.9 to 1.1", cell, r)
+		}
 	}
 }
 
@@ -250,7 +272,7 @@ func TestWithoutReadsOrWritesThereIsNoFit(t *testing.T) {
 		t.Errorf("of a device that takes no time: %v", err)
 	}
 	m.Points = m.Points[1:]
-	if _, err := Fit(m, "fitted", ""); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "read-1 was not measured") {
+	if _, err := Fit(m, "fitted", ""); !errors.Is(err, stack.ErrInvalid) || !strings.Contains(err.Error(), "read-1 was not measured") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/fault"
+	"nbdbench/devices/layer"
 	"nbdbench/sim"
 )
 
@@ -183,12 +184,12 @@ func replayedLog(t *rapid.T, path string, size int) []byte {
 }
 
 // sessionConfig draws a device, a strategy and their faults.
-func sessionConfig(t *rapid.T, dir string) *ServeConfig {
-	c := &ServeConfig{
+func sessionConfig(t *rapid.T, dir string) *Config {
+	c := &Config{
 		Device: rapid.SampledFrom([]string{
 			"ram", "nvme-990pro", "hdd-7200", "nvme-pm963", "raid-bbu", "lying", "plp-failed", "hdd-7200-wt", "ebs-gp3", "emmc-sd",
 		}).Draw(t, "device"),
-		Strategy: rapid.SampledFrom(StrategyNames()).Draw(t, "strategy"),
+		Strategy: rapid.SampledFrom(layer.Names()).Draw(t, "strategy"),
 		Size:     sessionSize, Seed: sim.Seed(rapid.Uint64().Draw(t, "seed")),
 	}
 	plan := rapid.SampledFrom([]string{"", "", "", "eio-write:every=4", "eio-flush:every=2"}).Draw(t, "fault")

@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ import (
 // opened on; what it sends after a cut is refused.
 type live struct {
 	name    string
-	config  *ServeConfig
+	config  *Config
 	profile *catalog.Profile
 	loop    *sim.Loop
 	media   devices.Media // survives
@@ -63,7 +63,7 @@ func (g *gate) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 func (l *live) takesTime() bool { return l.config.Delay > 0 || l.profile.Kind != "ram" }
 
 // newLive makes a device of the configuration on media.
-func newLive(c *ServeConfig, name string, loop *sim.Loop, media devices.Media) (*live, error) {
+func newLive(c *Config, name string, loop *sim.Loop, media devices.Media) (*live, error) {
 	profile, err := catalog.Load(c.Device)
 	if err != nil {
 		return nil, err

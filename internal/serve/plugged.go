@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func IsPlugin(device string) bool { return plugin.IsDevice(device) || sh.IsDevic
 
 // openPlugin makes the plugin of a device's name, which unload ends. A script gets the
 // words besides the arguments in its name.
-func (c *ServeConfig) openPlugin(ctx context.Context, device string, words []string) (p plugin.Plugin, unload func() error, err error) {
+func (c *Config) openPlugin(ctx context.Context, device string, words []string) (p plugin.Plugin, unload func() error, err error) {
 	if !sh.IsDevice(device) {
 		p, err = plugin.Lookup(device)
 		return p, func() error { return nil }, err
@@ -48,12 +48,12 @@ type plugged struct {
 }
 
 // Devices are all of them, the first under this name.
-func (c *ServeConfig) devices(first string) []NamedDevice {
+func (c *Config) devices(first string) []NamedDevice {
 	return append([]NamedDevice{{first, c.Device, c.Files}}, c.More...)
 }
 
 // plugins are the devices that are plugins, to be ended by unloadAll.
-func (c *ServeConfig) plugins(ctx context.Context, first string, real *sim.Real, say func(string)) (out []plugged, err error) {
+func (c *Config) plugins(ctx context.Context, first string, real *sim.Real, say func(string)) (out []plugged, err error) {
 	words := c.Words
 	for _, m := range c.devices(first) {
 		if !IsPlugin(m.Device) {
@@ -82,7 +82,7 @@ func unloadAll(plugins []plugged) error {
 }
 
 // exports are those of all devices, in the order in which they were named.
-func (c *ServeConfig) exports(loop *sim.Loop, first string, lives []*live, plugins []plugged) (out []*nbd.Export) {
+func (c *Config) exports(loop *sim.Loop, first string, lives []*live, plugins []plugged) (out []*nbd.Export) {
 	for _, m := range c.devices(first) {
 		if IsPlugin(m.Device) {
 			out = append(out, c.plug(loop, plugins[0]))
@@ -97,7 +97,7 @@ func (c *ServeConfig) exports(loop *sim.Loop, first string, lives []*live, plugi
 
 // plug is a plugin's export, with what is served of it: the strategy's half and the
 // delay of each connection, and what is advertised of it against its own answers.
-func (c *ServeConfig) plug(loop *sim.Loop, p plugged) *nbd.Export {
+func (c *Config) plug(loop *sim.Loop, p plugged) *nbd.Export {
 	e := nbd.HostExport(p.name, p.device+", "+c.Strategy, p.host)
 	e.ReadOnly = c.ReadOnly
 	connect := e.Connect
@@ -189,7 +189,7 @@ func (p plugged) uncut() error {
 }
 
 // DeviceNames are the names of all devices that are served.
-func (c *ServeConfig) DeviceNames() (out []string) {
+func (c *Config) DeviceNames() (out []string) {
 	for _, m := range c.devices("") {
 		out = append(out, m.Device)
 	}

@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ func (w *watchedLog) Sync() error {
 }
 
 // liveOf is a device with the files of the configuration.
-func liveOf(t *testing.T, c *ServeConfig) *live {
+func liveOf(t *testing.T, c *Config) *live {
 	t.Helper()
 	c.Strategy, c.Size = "pass", 1<<20
 	l, err := newLive(c, "", sim.NewLoop(), nil)
@@ -75,7 +75,7 @@ func TestALogIsOnTheDiskBeforeAPromise(t *testing.T) {
 		}
 		defer f.Close()
 		w := &watchedLog{File: f}
-		c := &ServeConfig{Device: "ram", ImageSync: true}
+		c := &Config{Device: "ram", ImageSync: true}
 		if flag == "log" {
 			c.Log = w
 		} else {
@@ -119,7 +119,7 @@ func TestEachReplyToAWriteIsInTheLogBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	l := liveOf(t, &ServeConfig{Device: "nvme-990pro", Files: Files{Log: f}})
+	l := liveOf(t, &Config{Device: "nvme-990pro", Files: Files{Log: f}})
 	for n := range 10 {
 		if e := asked(l, aWrite(0)); e != devices.OK {
 			t.Fatal(e)
@@ -137,7 +137,7 @@ func TestEachReplyToAWriteIsInTheLogBefore(t *testing.T) {
 
 // A range that the host failed to store cannot be read; others can.
 func TestAReadOfWhatWasNotStoredFails(t *testing.T) {
-	l := liveOf(t, &ServeConfig{Device: "ram", Files: Files{Image: filepath.Join(t.TempDir(), "image")}})
+	l := liveOf(t, &Config{Device: "ram", Files: Files{Image: filepath.Join(t.TempDir(), "image")}})
 	if e := asked(l, aWrite(0)); e != devices.OK {
 		t.Fatal(e)
 	}
@@ -171,7 +171,7 @@ func TestARequestAllocatesNothing(t *testing.T) {
 	}
 	defer null.Close()
 	for name, files := range map[string]Files{"none": {}, "--log": {Log: null}} {
-		l := liveOf(t, &ServeConfig{Device: "ram", Files: files})
+		l := liveOf(t, &Config{Device: "ram", Files: files})
 		r, d := aWrite(devices.FUA), &answer{}
 		c := &client{l, l.gate}
 		if n := testing.AllocsPerRun(1000, func() {

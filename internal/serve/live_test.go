@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func newLiveRig(t *testing.T, device string) *liveRig { return newLoggedRig(t, d
 func newLoggedRig(t *testing.T, device string, log, writes *os.File) *liveRig {
 	t.Helper()
 	b := &liveRig{t: t, loop: sim.NewLoop()}
-	c := &ServeConfig{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1}
+	c := &Config{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1}
 	if log != nil {
 		c.Log, c.LogWrites = log, writes
 	}

@@ -1,4 +1,4 @@
-package bench
+package serve
 
 import (
 	"cmp"
@@ -26,8 +26,8 @@ import (
 	"nbdbench/sim"
 )
 
-// ServeConfig is one simulated device served to any NBD client.
-type ServeConfig struct {
+// Config is one simulated device served to any NBD client.
+type Config struct {
 	Device    string // a profile's name or path
 	Strategy  string // its server half goes around the device
 	Listen    string // an NBD URI; empty is a Unix socket of its own
@@ -78,7 +78,7 @@ type Files struct {
 }
 
 // Validate says whether the exports' names can be told apart.
-func (c *ServeConfig) Validate() error {
+func (c *Config) Validate() error {
 	u, _ := nbd.ParseURI(c.Listen) // who listens says what is wrong with it
 	names := map[string]bool{u.Export: true}
 	for _, m := range c.More {
@@ -104,7 +104,7 @@ type NamedDevice struct {
 // served. With sockets that the process was started with, who did so knows the URI,
 // and may have stdout for something else: then it goes to talk. It is an error if an
 // image or a log does not have what it should.
-func Serve(ctx context.Context, c ServeConfig, ready, talk io.Writer) (err error) {
+func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	loop := sim.NewLoop()
 	at, err := c.listen()
 	if err != nil {
@@ -236,7 +236,7 @@ func printable(s string) string {
 }
 
 // warnOfPlaintext says so if other machines can connect without TLS.
-func (c *ServeConfig) warnOfPlaintext(ls []net.Listener, talk io.Writer) {
+func (c *Config) warnOfPlaintext(ls []net.Listener, talk io.Writer) {
 	if c.Secure == nbd.ForcedTLS {
 		return
 	}
@@ -258,7 +258,7 @@ func closeAll(ls []net.Listener) error {
 
 // lives are the first device under this name and the others under theirs, each with
 // its own files.
-func (c *ServeConfig) lives(loop *sim.Loop, first string, talk io.Writer) (out []*live, err error) {
+func (c *Config) lives(loop *sim.Loop, first string, talk io.Writer) (out []*live, err error) {
 	for i, m := range c.devices(first) {
 		if IsPlugin(m.Device) {
 			continue
@@ -293,7 +293,7 @@ func closeLives(lives []*live) error {
 	return errors.Join(errs...)
 }
 
-func (c *ServeConfig) secure(server *nbd.Server) error {
+func (c *Config) secure(server *nbd.Server) error {
 	if c.Secure == nbd.NoTLS {
 		return nil
 	}
@@ -305,7 +305,7 @@ func (c *ServeConfig) secure(server *nbd.Server) error {
 }
 
 // control opens what else than clients there is: the control socket and signals.
-func (c *ServeConfig) control(con *console) (end func(), err error) {
+func (c *Config) control(con *console) (end func(), err error) {
 	if c.Cuts != nil {
 		go con.watch(c.Cuts)
 	}
@@ -321,10 +321,10 @@ func (c *ServeConfig) control(con *console) (end func(), err error) {
 }
 
 // dress puts on the model of that name what is served of it.
-func (c *ServeConfig) dress(loop *sim.Loop, name string, model devices.Device) (devices.Device, error) {
+func (c *Config) dress(loop *sim.Loop, name string, model devices.Device) (devices.Device, error) {
 	strategy, ok := layer.Lookup(c.Strategy)
 	if !ok {
-		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, StrategyNames())
+		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, layer.Names())
 	}
 	if c.FUAMode != fua.ModeAbsent {
 		r, err := fua.Resolve(backendOf(model.Info()), c.FUAMode, c.ReadOnly)
@@ -356,7 +356,7 @@ type listening struct {
 
 // listen opens the socket that the URI names, or takes those that the process
 // was started with.
-func (c *ServeConfig) listen() (listening, error) {
+func (c *Config) listen() (listening, error) {
 	at := listening{cleanup: func() {}}
 	u := nbd.URI{Network: "unix"}
 	if c.Listen != "" {

@@ -1,4 +1,4 @@
-package bench
+package calibrate
 
 import (
 	"bytes"
@@ -250,29 +250,4 @@ func TestDigitsRoundsToSignificantOnes(t *testing.T) {
 			t.Errorf("digits(%g, %d) = %g, want %g", c.x, c.n, got, c.want)
 		}
 	}
-}
-
-// The controls: with its capacitors gone, and known to be, a drive loses what it
-// kept before.
-func TestADriveThatKnowsOfItsFailedCapacitorsLosesWhatWasNotFlushed(t *testing.T) {
-	p := plan("nvme-pm963 plp-degraded emmc-sd hdd-7200-wt nvme-p4800x", "sync-4k", "none none-unsafe")
-	p.Cuts = 10
-	doc := mustRun(t, p)
-	for _, device := range p.Devices {
-		volatile := device == "plp-degraded" || device == "emmc-sd"
-		for _, strategy := range p.Strategies {
-			d := cellOf(t, doc, device+"/sync-4k/"+strategy).Durability
-			loses := volatile && strategy == "none-unsafe"
-			if d.Violations != 0 || (d.CommitsAtRisk > 0) != loses || (d.CommitsLost > 0) != loses {
-				t.Errorf("%s, %s: lost %d and %d at risk of %d commits, %d violations; want losses: %v", device, strategy, d.CommitsLost, d.CommitsAtRisk, d.CommitsAcked, d.Violations, loses)
-			}
-		}
-	}
-}
-
-// FUA on the drive of the kernel's commit is cheaper than a write and a FLUSH,
-// by as much as was measured: 370/420.
-func TestFUAIsCheaperThanFlushOnTheDeviceOfTheKernelsCommit(t *testing.T) {
-	doc := mustRun(t, plan("fua-disk", "sync-4k", "native emulate"))
-	between(t, "native/emulate", ratio(mean(t, doc, "fua-disk/sync-4k/native"), mean(t, doc, "fua-disk/sync-4k/emulate")), 0.87, 0.89)
 }
