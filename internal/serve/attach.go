@@ -62,7 +62,7 @@ func Attach(ctx context.Context, c AttachConfig, ready, talk io.Writer) error {
 	return errors.Join(err, <-served)
 }
 
-// attach attaches u, and stays where the device would not live without us.
+// attach attaches u, and stays where the device must not outlast us.
 func (c *AttachConfig) attach(ctx context.Context, u nbd.URI, ready, talk io.Writer, stay bool) error {
 	a, err := kernel.Attach(ctx, u, c.Kernel)
 	if err != nil {

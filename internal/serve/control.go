@@ -27,7 +27,7 @@ type console struct {
 	talk   io.Writer
 
 	mu    sync.Mutex // one command at a time
-	lives []*live    // and then the clones
+	served []*device    // and then the clones
 	own   int        // how many are no clones
 	// plugins are served too; nobody cuts their power here.
 	plugins []plugged
@@ -172,7 +172,7 @@ func (c *console) command(words []string) (any, error) {
 	case q.clone != "":
 		return c.clone(l, q)
 	}
-	out, err := c.cut([]*live{l}, q)
+	out, err := c.cut([]*device{l}, q)
 	return out[0], err
 }
 
@@ -215,7 +215,7 @@ func parseCut(words []string) (q cutCommand, err error) {
 }
 
 // of is what q asks of l: without a seed the next one of l's own.
-func (q *cutCommand) of(l *live) (seed sim.Seed, image string) {
+func (q *cutCommand) of(l *device) (seed sim.Seed, image string) {
 	seed, image = l.nextSeed(), q.image
 	if q.seed != nil {
 		seed = *q.seed
@@ -230,17 +230,17 @@ func (q *cutCommand) of(l *live) (seed sim.Seed, image string) {
 }
 
 // named is the export of a name; without one, the only one that is no clone.
-func (c *console) named(name *string) (*live, error) {
+func (c *console) named(name *string) (*device, error) {
 	if name == nil && c.own == 1 && len(c.plugins) == 0 {
-		return c.lives[0], nil
+		return c.served[0], nil
 	}
 	for _, p := range c.plugins {
 		if name == nil && c.own == 0 || name != nil && p.name == *name {
 			return nil, p.uncut()
 		}
 	}
-	names := make([]string, len(c.lives))
-	for i, l := range c.lives {
+	names := make([]string, len(c.served))
+	for i, l := range c.served {
 		if names[i] = strconv.Quote(l.name); name != nil && l.name == *name {
 			return l, nil
 		}
@@ -253,24 +253,24 @@ func (c *console) named(name *string) (*live, error) {
 }
 
 // cut cuts the power of these exports at one instant. c.mu is held.
-func (c *console) cut(lives []*live, q cutCommand) (out []lostPower, err error) {
-	names := make([]string, len(lives))
-	for i, l := range lives {
+func (c *console) cut(served []*device, q cutCommand) (out []lostPower, err error) {
+	names := make([]string, len(served))
+	for i, l := range served {
 		names[i] = l.name
 	}
 	c.server.Cut(names, func() {
-		for _, l := range lives {
+		for _, l := range served {
 			lost, failed := l.cut(q.of(l))
 			out, err = append(out, lost), errors.Join(err, failed)
 		}
 	})
 	for _, o := range out {
-		c.tell(o)
+		c.report(o)
 	}
 	return out, err
 }
 
-func (c *console) tell(o lostPower) {
+func (c *console) report(o lostPower) {
 	fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d, image %s): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.Image, o.ExposedBytes)
 }
 
@@ -282,15 +282,15 @@ func (c *console) end(powerCut bool) {
 	c.ended = true
 	var out []lostPower
 	c.real.Do(func() {
-		for _, l := range c.lives[:c.own] {
+		for _, l := range c.served[:c.own] {
 			out = append(out, l.end(powerCut))
 		}
 	})
 	for i, o := range out {
-		image := c.lives[i].config.Image
+		image := c.served[i].config.Image
 		switch {
 		case powerCut:
-			c.tell(o)
+			c.report(o)
 		case o.ExposedBytes > 0 && image == "":
 			fmt.Fprintf(c.talk, "export %q: %d bytes were acknowledged and not durable\n", o.Export, o.ExposedBytes)
 		case o.ExposedBytes > 0:
@@ -300,8 +300,8 @@ func (c *console) end(powerCut bool) {
 }
 
 // clone adds an export with what a cut of l would leave. c.mu is held.
-func (c *console) clone(l *live, q cutCommand) (out lostPower, err error) {
-	var other *live
+func (c *console) clone(l *device, q cutCommand) (out lostPower, err error) {
+	var other *device
 	c.real.Do(func() {
 		seed, image := q.of(l)
 		other, out, err = l.clone(q.clone, seed, image)
@@ -310,7 +310,7 @@ func (c *console) clone(l *live, q cutCommand) (out lostPower, err error) {
 		err = c.server.AddExport(other.export())
 	}
 	if err == nil {
-		c.lives = append(c.lives, other)
+		c.served = append(c.served, other)
 	}
 	return out, err
 }
@@ -319,7 +319,7 @@ func (c *console) stats() (s controlStats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.real.Do(func() {
-		for _, l := range c.lives {
+		for _, l := range c.served {
 			s.Exports = append(s.Exports, exportStats{l.name, l.cuts, l.model.Cut(0).ExposedBytes(), l.model.Stats()})
 		}
 	})
@@ -339,7 +339,7 @@ func (c *console) watch(signals <-chan os.Signal) {
 		var err error
 		c.mu.Lock()
 		if !c.ended {
-			_, err = c.cut(c.lives, cutCommand{})
+			_, err = c.cut(c.served, cutCommand{})
 		}
 		for _, p := range c.plugins {
 			err = errors.Join(err, p.uncut())

@@ -48,14 +48,14 @@ type plugged struct {
 }
 
 // Devices are all of them, the first under this name.
-func (c *Config) devices(first string) []NamedDevice {
+func (c *Config) named(first string) []NamedDevice {
 	return append([]NamedDevice{{first, c.Device, c.Files}}, c.More...)
 }
 
 // plugins are the devices that are plugins, to be ended by unloadAll.
 func (c *Config) plugins(ctx context.Context, first string, real *sim.Real, say func(string)) (out []plugged, err error) {
 	words := c.Words
-	for _, m := range c.devices(first) {
+	for _, m := range c.named(first) {
 		if !IsPlugin(m.Device) {
 			continue
 		}
@@ -82,14 +82,14 @@ func unloadAll(plugins []plugged) error {
 }
 
 // exports are those of all devices, in the order in which they were named.
-func (c *Config) exports(loop *sim.Loop, first string, lives []*live, plugins []plugged) (out []*nbd.Export) {
-	for _, m := range c.devices(first) {
+func (c *Config) exports(loop *sim.Loop, first string, served []*device, plugins []plugged) (out []*nbd.Export) {
+	for _, m := range c.named(first) {
 		if IsPlugin(m.Device) {
 			out = append(out, c.plug(loop, plugins[0]))
 			plugins = plugins[1:]
 		} else {
-			out = append(out, lives[0].export())
-			lives = lives[1:]
+			out = append(out, served[0].export())
+			served = served[1:]
 		}
 	}
 	return out
@@ -108,7 +108,7 @@ func (c *Config) plug(loop *sim.Loop, p plugged) *nbd.Export {
 		}
 		inner := *c
 		inner.Advertise, inner.FUAMode = nil, fua.ModeAbsent // the export and the host have them
-		if s.Device, err = inner.dress(loop, p.device, s.Device); err != nil {
+		if s.Device, err = inner.applyStrategy(loop, p.device, s.Device); err != nil {
 			p.host.Release(s.Close)
 			return nbd.Session{}, err
 		}
@@ -190,7 +190,7 @@ func (p plugged) uncut() error {
 
 // DeviceNames are the names of all devices that are served.
 func (c *Config) DeviceNames() (out []string) {
-	for _, m := range c.devices("") {
+	for _, m := range c.named("") {
 		out = append(out, m.Device)
 	}
 	return out

@@ -114,8 +114,8 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	if at.activated {
 		ready = talk
 	}
-	lives, err := c.lives(loop, at.uris[0].Export, talk)
-	defer func() { err = errors.Join(err, closeLives(lives)) }()
+	served, err := c.drives(loop, at.uris[0].Export, talk)
+	defer func() { err = errors.Join(err, closeDevices(served)) }()
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets))
 	}
@@ -128,26 +128,26 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	server := nbd.NewServer(real, c.exports(loop, at.uris[0].Export, lives, plugins)...)
+	server := nbd.NewServer(real, c.exports(loop, at.uris[0].Export, served, plugins)...)
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
-	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(lives, (*live).takesTime), server.WhenCrowded)
+	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(served, (*device).takesTime), server.WhenCrowded)
 	server.BlockWhenAlone()
 	server.Notify(noticesTo(talk))
 	server.LimitMemory(cmp.Or(c.Memory, DefaultMemory()))
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	con := &console{real: real, server: server, talk: talk, lives: lives, own: len(lives), plugins: plugins}
+	con := &console{real: real, server: server, talk: talk, served: served, own: len(served), plugins: plugins}
 	closeControl, err := c.control(con)
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
 	defer closeControl()
-	served := make(chan error, len(at.sockets))
+	ended := make(chan error, len(at.sockets))
 	for _, l := range at.sockets {
-		go func() { served <- server.Serve(l) }()
+		go func() { ended <- server.Serve(l) }()
 	}
 	c.warnOfPlaintext(at.sockets, talk)
 	for _, uri := range at.uris {
@@ -156,7 +156,7 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 		}
 	}
 	select {
-	case err = <-served:
+	case err = <-ended:
 	case <-ctx.Done():
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 		defer cancel()
@@ -256,10 +256,10 @@ func closeAll(ls []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// lives are the first device under this name and the others under theirs, each with
+// served are the first device under this name and the others under theirs, each with
 // its own files.
-func (c *Config) lives(loop *sim.Loop, first string, talk io.Writer) (out []*live, err error) {
-	for i, m := range c.devices(first) {
+func (c *Config) drives(loop *sim.Loop, first string, talk io.Writer) (out []*device, err error) {
+	for i, m := range c.named(first) {
 		if IsPlugin(m.Device) {
 			continue
 		}
@@ -268,7 +268,7 @@ func (c *Config) lives(loop *sim.Loop, first string, talk io.Writer) (out []*liv
 		if i > 0 {
 			one.Seed = sim.Seed(c.Seed.Stream("export." + m.Name)) // drives of their own
 		}
-		l, err := newLive(&one, m.Name, loop, nil)
+		l, err := newDevice(&one, m.Name, loop, nil)
 		if err != nil {
 			for _, l := range out {
 				err = errors.Join(err, l.discard())
@@ -285,9 +285,9 @@ func (c *Config) lives(loop *sim.Loop, first string, talk io.Writer) (out []*liv
 	return out, nil
 }
 
-func closeLives(lives []*live) error {
+func closeDevices(served []*device) error {
 	var errs []error
-	for _, l := range lives {
+	for _, l := range served {
 		errs = append(errs, l.close())
 	}
 	return errors.Join(errs...)
@@ -320,8 +320,8 @@ func (c *Config) control(con *console) (end func(), err error) {
 	return func() { _ = l.Close() }, nil
 }
 
-// dress puts on the model of that name what is served of it.
-func (c *Config) dress(loop *sim.Loop, name string, model devices.Device) (devices.Device, error) {
+// applyStrategy puts on the model of that name what is served of it.
+func (c *Config) applyStrategy(loop *sim.Loop, name string, model devices.Device) (devices.Device, error) {
 	strategy, ok := layer.Lookup(c.Strategy)
 	if !ok {
 		return nil, fmt.Errorf("strategy %q: expected one of %v", c.Strategy, layer.Names())

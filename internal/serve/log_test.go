@@ -39,11 +39,11 @@ func (o *logged) Done(*devices.Request) {
 	}
 }
 
-// loggedSession drives a live export and keeps what was asked.
+// loggedSession drives a served device and keeps what was asked.
 type loggedSession struct {
 	t       *rapid.T
 	loop    *sim.Loop
-	l       *live
+	l       *device
 	ops     []*logged
 	busy    int
 	now     int
@@ -89,7 +89,7 @@ func (s *loggedSession) submit() {
 	s.ops = append(s.ops, o)
 	s.busy++
 	o.Begin(s.loop.Now())
-	(&client{s.l, s.l.gate}).Submit(&o.Request)
+	(&client{s.l, s.l.fence}).Submit(&o.Request)
 }
 
 // place gives a command its range: mostly short and in a few KiB, so that many
@@ -230,7 +230,7 @@ func TestTheLogOfASessionReplaysToItsImage(t *testing.T) {
 		defer f.Close()
 		c.LogWrites = f
 		s := &loggedSession{t: t, loop: sim.NewLoop(), aligned: rapid.Bool().Draw(t, "sectors")}
-		if s.l, err = newLive(c, "", s.loop, nil); err != nil {
+		if s.l, err = newDevice(c, "", s.loop, nil); err != nil {
 			t.Skip(err)
 		}
 		if err := s.l.record(); err != nil {

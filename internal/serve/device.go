@@ -16,10 +16,10 @@ import (
 	"nbdbench/sim"
 )
 
-// live is a served device whose power can be cut: the drive of the moment and
+// device is a served device whose power can be cut: the drive of the moment and
 // the medium that outlives it. A connection belongs to the drive that it was
 // opened on; what it sends after a cut is refused.
-type live struct {
+type device struct {
 	name    string
 	config  *Config
 	profile *catalog.Profile
@@ -29,41 +29,41 @@ type live struct {
 
 	model fault.Device
 	top   devices.Device // the model under the strategy's half
-	gate  *gate
+	fence  *fencedMedia
 	cuts  uint64
 	tap   *history.Tap // nil without a journal
-	log   *session
+	log   *wireLog
 	dm    *history.DMWriter // nil without a log of writes
-	free  *attended
+	free  *passing
 
 	talk     io.Writer // for what an operator must know
 	reported bool      // an error of the host
 }
 
-// gate is a Media that a drive writes to until its power is cut: what its timers
+// fencedMedia is a Media that a drive writes to until its power is cut: what its timers
 // do afterwards has no effect.
-type gate struct {
+type fencedMedia struct {
 	devices.Media
 	shut bool
 }
 
-// Write writes unless the gate is shut.
-func (g *gate) Write(off, n uint64, c devices.Content) {
+// Write writes unless the power has been cut.
+func (g *fencedMedia) Write(off, n uint64, c devices.Content) {
 	if !g.shut {
 		g.Media.Write(off, n, c)
 	}
 }
 
-// Status is that of the medium behind the gate.
-func (g *gate) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
+// Status is that of the medium.
+func (g *fencedMedia) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 	return devices.StatusOf(g.Media, off, n)
 }
 
 // takesTime reports whether a reply waits for an instant.
-func (l *live) takesTime() bool { return l.config.Delay > 0 || l.profile.Kind != "ram" }
+func (l *device) takesTime() bool { return l.config.Delay > 0 || l.profile.Kind != "ram" }
 
-// newLive makes a device of the configuration on media.
-func newLive(c *Config, name string, loop *sim.Loop, media devices.Media) (*live, error) {
+// newDevice makes a device of the configuration on media.
+func newDevice(c *Config, name string, loop *sim.Loop, media devices.Media) (*device, error) {
 	profile, err := catalog.Load(c.Device)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func newLive(c *Config, name string, loop *sim.Loop, media devices.Media) (*live
 	if profile, err = resized(profile, c.Size); err != nil {
 		return nil, err
 	}
-	l := &live{name: name, config: c, profile: profile, loop: loop, media: media, talk: io.Discard}
+	l := &device{name: name, config: c, profile: profile, loop: loop, media: media, talk: io.Discard}
 	if l.media == nil {
 		if err := l.openMedia(); err != nil {
 			return nil, err
@@ -100,7 +100,7 @@ func resized(p *catalog.Profile, size uint64) (*catalog.Profile, error) {
 
 // discard closes the image of a device that was not made, without leaving one
 // that was not there before.
-func (l *live) discard() error {
+func (l *device) discard() error {
 	if l.file == nil {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (l *live) discard() error {
 }
 
 // openMedia opens the medium: a file if the configuration has one.
-func (l *live) openMedia() (err error) {
+func (l *device) openMedia() (err error) {
 	if l.config.Image == "" {
 		l.media = devices.NewMedia(devices.RealBytes)
 		return nil
@@ -124,9 +124,9 @@ func (l *live) openMedia() (err error) {
 var ErrImage = errors.New("--image")
 
 // power makes the drive of the moment, with an empty cache.
-func (l *live) power() error {
+func (l *device) power() error {
 	c := l.config
-	g := &gate{Media: l.media}
+	g := &fencedMedia{Media: l.media}
 	seed := sim.Seed(c.Seed).Sub("power", l.cuts)
 	if l.cuts == 0 {
 		seed = c.Seed
@@ -139,20 +139,20 @@ func (l *live) power() error {
 	if err != nil {
 		return &layer.Unsupported{Reason: "--fault: " + err.Error()}
 	}
-	top, err := c.dress(l.loop, l.profile.Name, wrapped)
+	top, err := c.applyStrategy(l.loop, l.profile.Name, wrapped)
 	if err != nil {
 		return err
 	}
-	l.model, l.top, l.gate = wrapped, top, g
+	l.model, l.top, l.fence = wrapped, top, g
 	return nil
 }
 
 // record opens the logs that the configuration asks for.
-func (l *live) record() error {
+func (l *device) record() error {
 	c := l.config
 	if c.Log != nil {
-		l.log = &session{encoder: history.NewEncoder(c.Log)}
-		l.tap = history.NewTap(now{l}, l.loop, l.log)
+		l.log = &wireLog{encoder: history.NewEncoder(c.Log)}
+		l.tap = history.NewTap(currentDrive{l}, l.loop, l.log)
 		if c.ImageSync {
 			l.log.encoder.SyncWith(syncOf(c.Log))
 		}
@@ -181,31 +181,31 @@ func syncOf(f history.LogFile) func() error {
 }
 
 // newest is what a READ would answer at this moment. What is past the end is zeros.
-func (l *live) newest(off uint64, b []byte) {
+func (l *device) newest(off uint64, b []byte) {
 	clear(b)
 	if size := l.model.Info().Size; off < size {
 		l.model.Cut(0).Newest(off, b[:min(uint64(len(b)), size-off)])
 	}
 }
 
-// now is whatever drive has power at the moment.
-type now struct{ l *live }
+// currentDrive is whatever drive has power at the moment.
+type currentDrive struct{ l *device }
 
-func (n now) Info() devices.Info        { return n.l.top.Info() }
-func (n now) Submit(r *devices.Request) { n.l.attend(r) }
+func (n currentDrive) Info() devices.Info        { return n.l.top.Info() }
+func (n currentDrive) Submit(r *devices.Request) { n.l.submit(r) }
 
 // export is what clients connect to.
-func (l *live) export() *nbd.Export {
+func (l *device) export() *nbd.Export {
 	return &nbd.Export{
 		Name: l.name, Description: l.config.Device + ", " + l.config.Strategy, ReadOnly: l.config.ReadOnly,
-		Open: func(nbd.ConnInfo) (devices.Device, error) { return &client{l, l.gate}, nil },
+		Open: func(nbd.ConnInfo) (devices.Device, error) { return &client{l, l.fence}, nil },
 	}
 }
 
 // client is the device of one connection.
 type client struct {
-	l    *live
-	gate *gate // of the drive that it was opened on
+	l    *device
+	fence *fencedMedia // of the drive that it was opened on
 }
 
 // Info is the drive's.
@@ -214,25 +214,25 @@ func (s *client) Info() devices.Info { return s.l.top.Info() }
 // Submit forwards r, or refuses it if the power has been cut since.
 func (s *client) Submit(r *devices.Request) {
 	switch {
-	case s.gate.shut:
+	case s.fence.shut:
 		s.l.refuse(r, devices.ESHUTDOWN)
 	case s.l.broken() && (r.Op.Modifies() || r.Op == devices.OpFlush):
-		s.l.tell()
+		s.l.report()
 		s.l.refuse(r, devices.EIO)
 	case s.l.tap != nil:
 		s.l.tap.Submit(r)
 	default:
-		s.l.attend(r)
+		s.l.submit(r)
 	}
 }
 
 // broken reports whether there is such an error as failed says.
-func (l *live) broken() bool {
+func (l *device) broken() bool {
 	return l.file != nil && l.file.Err() != nil || l.log != nil && l.log.Err() != nil || l.dm != nil && l.dm.Err() != nil
 }
 
-// tell says once that l is broken.
-func (l *live) tell() {
+// report says once that l is broken.
+func (l *device) report() {
 	if !l.reported {
 		l.reported = true
 		fmt.Fprintf(l.talk, "export %q: %v: writes get EIO from now on\n", l.name, l.failed())
@@ -241,7 +241,7 @@ func (l *live) tell() {
 
 // failed is the error of the host after which nothing can be stored or recorded any
 // more.
-func (l *live) failed() error {
+func (l *device) failed() error {
 	switch {
 	case l.file != nil && l.file.Err() != nil:
 		return fmt.Errorf("--image: %w", l.file.Err())
@@ -254,7 +254,7 @@ func (l *live) failed() error {
 }
 
 // refuse ends a request with an error, without the device.
-func (l *live) refuse(r *devices.Request, e devices.Errno) {
+func (l *device) refuse(r *devices.Request, e devices.Errno) {
 	r.Timer.Owner = r
 	l.loop.After(&r.Timer, 0, refusal(e))
 }
@@ -264,28 +264,28 @@ type refusal devices.Errno
 
 func (e refusal) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.Errno(e)) }
 
-// attended is a request on its way through the drive.
-type attended struct {
-	l         *live
-	gate      *gate // of the drive that it is in
+// passing is a request on its way through the drive.
+type passing struct {
+	l         *device
+	fence      *fencedMedia // of the drive that it is in
 	completer devices.Completer
-	next      *attended
+	next      *passing
 }
 
-// attend numbers what is written, and has an error of the host fail a request
+// submit numbers what is written, and has an error of the host fail a request
 // that would else have been a promise.
-func (l *live) attend(r *devices.Request) {
+func (l *device) submit(r *devices.Request) {
 	if r.Op.Modifies() && l.log != nil {
 		r.Stamp = l.log.stamp
 	}
 	a := l.free
 	if a == nil {
-		a = &attended{l: l}
+		a = &passing{l: l}
 	} else {
 		l.free = a.next
 	}
 	a.completer, r.Completer = r.Completer, a
-	a.gate = l.gate
+	a.fence = l.fence
 	if l.dm != nil {
 		l.dm.Begin(r)
 	}
@@ -293,14 +293,14 @@ func (l *live) attend(r *devices.Request) {
 }
 
 // Done gives r its completer back.
-func (a *attended) Done(r *devices.Request) {
+func (a *passing) Done(r *devices.Request) {
 	l := a.l
 	r.Completer, a.completer = a.completer, nil
 	a.next, l.free = l.free, a
-	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK && l.spoilt(r) {
+	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK && l.inDoubt(r) {
 		r.Errno = devices.EIO
 	}
-	if l.dm != nil && !a.gate.shut {
+	if l.dm != nil && !a.fence.shut {
 		l.dm.End(r, r.Bytes)
 		if promises(r) && l.dm.Commit() != nil {
 			r.Errno = devices.EIO
@@ -309,10 +309,10 @@ func (a *attended) Done(r *devices.Request) {
 	r.Completer.Done(r)
 }
 
-// spoilt reports whether r, which is done, cannot have gone well after an error of
+// inDoubt reports whether r, which is done, cannot have gone well after an error of
 // the image: what was to be stored is not known to be, and some cannot be read.
-func (l *live) spoilt(r *devices.Request) bool {
-	l.tell()
+func (l *device) inDoubt(r *devices.Request) bool {
+	l.report()
 	return r.Op.Modifies() || r.Op == devices.OpFlush || r.Op == devices.OpRead && l.file.Lost(r.Offset, r.Length)
 }
 
@@ -322,14 +322,14 @@ func promises(r *devices.Request) bool {
 	return r.Errno == devices.OK && (r.Op == devices.OpFlush || r.Durable())
 }
 
-// session writes down what is said to clients, and gives each write its version.
-type session struct {
+// wireLog records what is said to clients, and gives each write its version.
+type wireLog struct {
 	encoder *history.Encoder
 	stamp   devices.Stamp
 }
 
 // Observe writes an event. What was written is in the file before the reply.
-func (s *session) Observe(e *history.Event) {
+func (s *wireLog) Observe(e *history.Event) {
 	writes := e.Op.Modifies()
 	if e.Kind == history.Submit && writes && s.stamp < history.MaxStamp {
 		s.stamp++
@@ -345,7 +345,7 @@ func (s *session) Observe(e *history.Event) {
 }
 
 // Err is the first error of the file.
-func (s *session) Err() error { return s.encoder.Err() }
+func (s *wireLog) Err() error { return s.encoder.Err() }
 
 // lostPower is what a cut did.
 type lostPower struct {
@@ -367,7 +367,7 @@ const (
 var images = []string{imageDevice, imageWorst, imageRandom}
 
 // cutAs says what a cut now leaves. In the loop.
-func (l *live) cutAs(name string, seed sim.Seed, image string) (*devices.Cut, lostPower) {
+func (l *device) cutAs(name string, seed sim.Seed, image string) (*devices.Cut, lostPower) {
 	l.cuts++
 	k := l.model.Cut(seed)
 	switch image {
@@ -380,15 +380,15 @@ func (l *live) cutAs(name string, seed sim.Seed, image string) (*devices.Cut, lo
 }
 
 // cut cuts the power and gives it back. In the loop.
-func (l *live) cut(seed sim.Seed, image string) (lostPower, error) {
+func (l *device) cut(seed sim.Seed, image string) (lostPower, error) {
 	k, out := l.cutAs(l.name, seed, image)
 	l.lose(k)
 	return out, l.power()
 }
 
 // lose does to the medium what a power cut does, and has it in the logs.
-func (l *live) lose(k *devices.Cut) {
-	l.gate.shut = true
+func (l *device) lose(k *devices.Cut) {
+	l.fence.shut = true
 	k.Land(l.media)
 	if l.dm != nil {
 		left := l.left()
@@ -402,21 +402,21 @@ func (l *live) lose(k *devices.Cut) {
 }
 
 // left is what the medium has.
-func (l *live) left() history.Left {
+func (l *device) left() history.Left {
 	return history.Left{Media: l.media, Size: l.model.Info().Size}
 }
 
 // end ends the export, as its drive would at an orderly shutdown: without its
 // delays all that was acknowledged is made durable; or as a power cut does. It
 // returns how much was acknowledged and not durable. In the loop.
-func (l *live) end(powerCut bool) lostPower {
+func (l *device) end(powerCut bool) lostPower {
 	k, out := l.cutAs(l.name, l.nextSeed(), imageDevice)
 	if powerCut {
 		l.lose(k)
 		return out
 	}
 	k.Save(l.media)
-	l.gate.shut = true
+	l.fence.shut = true
 	if l.tap != nil {
 		l.tap.Abandon()
 	}
@@ -424,7 +424,7 @@ func (l *live) end(powerCut bool) lostPower {
 }
 
 // close closes the logs and the image, and returns what went wrong with them.
-func (l *live) close() error {
+func (l *device) close() error {
 	var errs []error
 	note := func(flag string, err error) {
 		if err != nil {
@@ -444,10 +444,10 @@ func (l *live) close() error {
 }
 
 // nextSeed is the seed of the next cut.
-func (l *live) nextSeed() sim.Seed { return sim.Seed(l.config.Seed).Sub("live cut", l.cuts) }
+func (l *device) nextSeed() sim.Seed { return sim.Seed(l.config.Seed).Sub("live cut", l.cuts) }
 
 // clone is another device, on what a cut now would leave. In the loop.
-func (l *live) clone(name string, seed sim.Seed, which string) (*live, lostPower, error) {
+func (l *device) clone(name string, seed sim.Seed, which string) (*device, lostPower, error) {
 	if l.file != nil {
 		if used, err := l.file.Used(); err != nil || used > image.MaxClone {
 			return nil, lostPower{}, errors.Join(err, fmt.Errorf("the image has %d bytes of data, expected at most %d: a clone is kept in memory", used, uint64(image.MaxClone)))
@@ -456,6 +456,6 @@ func (l *live) clone(name string, seed sim.Seed, which string) (*live, lostPower
 	k, out := l.cutAs(name, seed, which)
 	c := *l.config
 	c.Image, c.Log, c.LogWrites = "", nil, nil
-	other, err := newLive(&c, name, l.loop, k.Media())
+	other, err := newDevice(&c, name, l.loop, k.Media())
 	return other, out, err
 }

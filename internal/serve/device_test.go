@@ -13,39 +13,39 @@ import (
 	"nbdbench/sim"
 )
 
-// liveRig is a served device on a loop in virtual time, and one client of it.
-type liveRig struct {
+// deviceRig is a served device on a loop in virtual time, and one client of it.
+type deviceRig struct {
 	t      *testing.T
 	loop   *sim.Loop
-	live   *live
+	device   *device
 	client devices.Device
 }
 
-const liveBlock = 4096
+const rigBlock = 4096
 
-func newLiveRig(t *testing.T, device string) *liveRig { return newLoggedRig(t, device, nil, nil) }
+func newDeviceRig(t *testing.T, device string) *deviceRig { return newLoggedRig(t, device, nil, nil) }
 
 // newLoggedRig is a rig whose export writes logs to these files, if any.
-func newLoggedRig(t *testing.T, device string, log, writes *os.File) *liveRig {
+func newLoggedRig(t *testing.T, device string, log, writes *os.File) *deviceRig {
 	t.Helper()
-	b := &liveRig{t: t, loop: sim.NewLoop()}
+	b := &deviceRig{t: t, loop: sim.NewLoop()}
 	c := &Config{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1}
 	if log != nil {
 		c.Log, c.LogWrites = log, writes
 	}
 	var err error
-	if b.live, err = newLive(c, "", b.loop, nil); err != nil {
+	if b.device, err = newDevice(c, "", b.loop, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.live.record(); err != nil {
+	if err := b.device.record(); err != nil {
 		t.Fatal(err)
 	}
-	b.connect(b.live)
+	b.connect(b.device)
 	return b
 }
 
 // connect opens l as a client does that connects now.
-func (b *liveRig) connect(l *live) {
+func (b *deviceRig) connect(l *device) {
 	b.t.Helper()
 	var err error
 	if b.client, err = l.export().Open(nbd.ConnInfo{}); err != nil {
@@ -66,7 +66,7 @@ func (a *reply) Done(r *devices.Request) {
 }
 
 // begin submits a request and returns at once.
-func (b *liveRig) begin(r *devices.Request) *reply {
+func (b *deviceRig) begin(r *devices.Request) *reply {
 	a := &reply{t: b.t}
 	r.Completer = a
 	r.Begin(b.loop.Now())
@@ -75,7 +75,7 @@ func (b *liveRig) begin(r *devices.Request) *reply {
 }
 
 // do submits a request and waits for its reply.
-func (b *liveRig) do(r *devices.Request) *devices.Request {
+func (b *deviceRig) do(r *devices.Request) *devices.Request {
 	a := b.begin(r)
 	b.loop.RunWhile(func() bool { return !a.done })
 	return r
@@ -83,8 +83,8 @@ func (b *liveRig) do(r *devices.Request) *devices.Request {
 
 // pattern is a write of n blocks from block on, all of one byte.
 func pattern(c byte, block, n uint64, flags devices.Flags) *devices.Request {
-	r := &devices.Request{Op: devices.OpWrite, Flags: flags, Offset: block * liveBlock, Length: n * liveBlock}
-	r.Bytes = bytes.Repeat([]byte{c}, int(n*liveBlock))
+	r := &devices.Request{Op: devices.OpWrite, Flags: flags, Offset: block * rigBlock, Length: n * rigBlock}
+	r.Bytes = bytes.Repeat([]byte{c}, int(n*rigBlock))
 	return r
 }
 
@@ -92,52 +92,52 @@ func aFlush() *devices.Request { return &devices.Request{Op: devices.OpFlush} }
 
 // blocks is what a new client of l reads of the first n blocks: one byte of each,
 // of which the rest is the same.
-func (b *liveRig) blocks(l *live, n int) []byte {
+func (b *deviceRig) blocks(l *device, n int) []byte {
 	b.t.Helper()
 	before := b.client
 	b.connect(l)
-	r := &devices.Request{Op: devices.OpRead, Length: uint64(n) * liveBlock}
-	r.Bytes = make([]byte, n*liveBlock)
+	r := &devices.Request{Op: devices.OpRead, Length: uint64(n) * rigBlock}
+	r.Bytes = make([]byte, n*rigBlock)
 	b.do(r)
 	b.client = before
 	out := make([]byte, n)
 	for i := range out {
-		block := r.Bytes[i*liveBlock : (i+1)*liveBlock]
-		if out[i] = block[0]; !bytes.Equal(block, bytes.Repeat(block[:1], liveBlock)) {
+		block := r.Bytes[i*rigBlock : (i+1)*rigBlock]
+		if out[i] = block[0]; !bytes.Equal(block, bytes.Repeat(block[:1], rigBlock)) {
 			b.t.Fatalf("block %d is torn", i)
 		}
 	}
 	return out
 }
 
-func (b *liveRig) cut(seed sim.Seed, image string) {
+func (b *deviceRig) cut(seed sim.Seed, image string) {
 	b.t.Helper()
-	if _, err := b.live.cut(seed, image); err != nil {
+	if _, err := b.device.cut(seed, image); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b *liveRig) clone(seed sim.Seed, image string) *live {
+func (b *deviceRig) clone(seed sim.Seed, image string) *device {
 	b.t.Helper()
-	l, _, err := b.live.clone("clone", seed, image)
+	l, _, err := b.device.clone("clone", seed, image)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return l
 }
 
-func TestALiveCutLosesWhatIsInAVolatileCacheAndNothingElse(t *testing.T) {
+func TestACutLosesWhatIsInAVolatileCacheAndNothingElse(t *testing.T) {
 	for _, device := range []string{"hdd-7200", "nvme-990pro", "nvme-pm963", "raid-bbu", "hdd-7200-wt"} {
-		b := newLiveRig(t, device)
+		b := newDeviceRig(t, device)
 		b.do(pattern(1, 0, 2, 0))
 		b.do(aFlush())
 		b.do(pattern(2, 1, 2, 0))
 		b.cut(1, imageDevice)
 		want := []byte{1, 2, 2}
-		if b.live.model.Info().Cache == devices.CacheVolatile {
+		if b.device.model.Info().Cache == devices.CacheVolatile {
 			want = []byte{1, 1, 0}
 		}
-		if got := b.blocks(b.live, 3); !bytes.Equal(got, want) {
+		if got := b.blocks(b.device, 3); !bytes.Equal(got, want) {
 			t.Errorf("%s: blocks %v after the cut, expected %v", device, got, want)
 		}
 		if r := b.do(pattern(3, 0, 1, 0)); r.Errno != devices.ESHUTDOWN {
@@ -149,14 +149,14 @@ func TestALiveCutLosesWhatIsInAVolatileCacheAndNothingElse(t *testing.T) {
 // A drive that has lost its power writes no more, though its timers still run.
 func TestNothingReachesTheMediumAfterACut(t *testing.T) {
 	for _, device := range []string{"hdd-7200", "nvme-990pro", "nvme-980", "hdd-7200-wt", "raid-bbu"} {
-		b := newLiveRig(t, device)
+		b := newDeviceRig(t, device)
 		b.begin(pattern(1, 0, 4, devices.FUA))
 		b.begin(pattern(2, 4, 4, 0))
 		b.begin(aFlush())
 		b.cut(1, imageWorst)
 		for b.loop.Step() {
 		}
-		if got := b.blocks(b.live, 8); !bytes.Equal(got, make([]byte, 8)) {
+		if got := b.blocks(b.device, 8); !bytes.Equal(got, make([]byte, 8)) {
 			t.Errorf("%s: blocks %v, expected zeros: nothing was there when the power went", device, got)
 		}
 	}
@@ -164,7 +164,7 @@ func TestNothingReachesTheMediumAfterACut(t *testing.T) {
 
 func TestACloneAndItsOriginalDoNotShareAMedium(t *testing.T) {
 	for _, device := range []string{"nvme-990pro", "nvme-pm963", "raid-bbu", "ram"} {
-		b := newLiveRig(t, device)
+		b := newDeviceRig(t, device)
 		b.do(pattern(1, 0, 3, devices.FUA))
 		clone := b.clone(1, imageDevice)
 		b.do(pattern(2, 0, 1, devices.FUA))
@@ -173,7 +173,7 @@ func TestACloneAndItsOriginalDoNotShareAMedium(t *testing.T) {
 		if got := b.blocks(clone, 3); !bytes.Equal(got, []byte{1, 3, 1}) {
 			t.Errorf("%s: the clone has blocks %v", device, got)
 		}
-		if got := b.blocks(b.live, 3); !bytes.Equal(got, []byte{2, 1, 1}) {
+		if got := b.blocks(b.device, 3); !bytes.Equal(got, []byte{2, 1, 1}) {
 			t.Errorf("%s: the original has blocks %v", device, got)
 		}
 	}
@@ -187,7 +187,7 @@ func TestClonesOfSeveralSeedsAreSeveralLegalImages(t *testing.T) {
 		if err := os.WriteFile(path, []byte("extends: "+device+"\nname: idle\ncache: {idle_destage: 0s}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b := newLiveRig(t, path)
+		b := newDeviceRig(t, path)
 		b.do(pattern(1, 0, 32, 0))
 		b.do(aFlush())
 		b.do(pattern(2, 0, 16, 0))
@@ -218,14 +218,14 @@ func TestClonesOfSeveralSeedsAreSeveralLegalImages(t *testing.T) {
 
 // A page that is written when the power goes may be torn on any drive: a test for
 // torn pages on one that never is would pass for nothing.
-func TestALiveCutTearsAWriteInFlight(t *testing.T) {
+func TestACutTearsAWriteInFlight(t *testing.T) {
 	for _, device := range []string{"hdd-7200-wt", "nvme-pm963", "raid-bbu", "nvme-p4800x", "ebs-gp3"} {
 		torn := 0
 		for seed := range sim.Seed(8) {
-			b := newLiveRig(t, device)
+			b := newDeviceRig(t, device)
 			b.begin(pattern(2, 0, 16, 0))
 			b.cut(seed, imageDevice)
-			if got := b.blocks(b.live, 16); bytes.Contains(got, []byte{0}) && bytes.Contains(got, []byte{2}) {
+			if got := b.blocks(b.device, 16); bytes.Contains(got, []byte{0}) && bytes.Contains(got, []byte{2}) {
 				torn++
 			}
 		}
@@ -237,7 +237,7 @@ func TestALiveCutTearsAWriteInFlight(t *testing.T) {
 
 // promised is called before the reply, by which the logs must have it.
 type promised struct {
-	*liveRig
+	*deviceRig
 	log   string
 	dm    string
 	bytes []byte // that the log of writes must have by then
@@ -278,7 +278,7 @@ func TestTheLogsHaveAPromiseBeforeTheClientHasTheReply(t *testing.T) {
 			defer files[i].Close()
 		}
 		b := newLoggedRig(t, "nvme-990pro", files[0], files[1])
-		p := &promised{liveRig: b, log: files[0].Name(), dm: files[1].Name(), bytes: bytes.Repeat([]byte{7}, liveBlock)}
+		p := &promised{deviceRig: b, log: files[0].Name(), dm: files[1].Name(), bytes: bytes.Repeat([]byte{7}, rigBlock)}
 		last := pattern(7, 0, 1, flags)
 		if flags == 0 {
 			b.do(last)
@@ -298,24 +298,24 @@ func TestTheLogsHaveAPromiseBeforeTheClientHasTheReply(t *testing.T) {
 // What is said to the control socket: with a seed a clone is one of the images
 // that the contract leaves, otherwise a cut is what this drive leaves.
 func TestWhichImageACutCommandAsksFor(t *testing.T) {
-	b := newLiveRig(t, "ram")
+	b := newDeviceRig(t, "ram")
 	for _, c := range []struct {
 		words []string
 		seed  sim.Seed
 		image string
 	}{
-		{nil, b.live.nextSeed(), imageDevice},
+		{nil, b.device.nextSeed(), imageDevice},
 		{[]string{"--seed", "7"}, 7, imageDevice},
-		{[]string{"--clone", "x"}, b.live.nextSeed(), imageDevice},
+		{[]string{"--clone", "x"}, b.device.nextSeed(), imageDevice},
 		{[]string{"--clone", "x", "--seed", "7"}, 7, imageRandom},
 		{[]string{"--clone", "x", "--seed", "7", "--image", "worst"}, 7, imageWorst},
-		{[]string{"--image", "random"}, b.live.nextSeed(), imageRandom},
+		{[]string{"--image", "random"}, b.device.nextSeed(), imageRandom},
 	} {
 		q, err := parseCut(c.words)
 		if err != nil {
 			t.Fatalf("%v: %v", c.words, err)
 		}
-		if seed, image := q.of(b.live); seed != c.seed || image != c.image {
+		if seed, image := q.of(b.device); seed != c.seed || image != c.image {
 			t.Errorf("%v: seed %d, image %s, expected %d, %s", c.words, seed, image, c.seed, c.image)
 		}
 	}

@@ -31,10 +31,10 @@ func (w *watchedLog) Sync() error {
 }
 
 // liveOf is a device with the files of the configuration.
-func liveOf(t *testing.T, c *Config) *live {
+func deviceOf(t *testing.T, c *Config) *device {
 	t.Helper()
 	c.Strategy, c.Size = "pass", 1<<20
-	l, err := newLive(c, "", sim.NewLoop(), nil)
+	l, err := newDevice(c, "", sim.NewLoop(), nil)
 	if err == nil {
 		err = l.record()
 	}
@@ -51,10 +51,10 @@ type answer struct{ done bool }
 func (d *answer) Done(*devices.Request) { d.done = true }
 
 // asked submits r and runs until its reply.
-func asked(l *live, r *devices.Request) devices.Errno {
+func asked(l *device, r *devices.Request) devices.Errno {
 	var d answer
 	r.Completer = &d
-	(&client{l, l.gate}).Submit(r)
+	(&client{l, l.fence}).Submit(r)
 	l.loop.RunWhile(func() bool { return !d.done })
 	return r.Errno
 }
@@ -81,7 +81,7 @@ func TestALogIsOnTheDiskBeforeAPromise(t *testing.T) {
 		} else {
 			c.LogWrites = w
 		}
-		l := liveOf(t, c)
+		l := deviceOf(t, c)
 		for _, r := range []*devices.Request{aWrite(0), aWrite(devices.FUA), aWrite(0), {Op: devices.OpFlush}} {
 			before := w.synced
 			if e := asked(l, r); e != devices.OK {
@@ -119,7 +119,7 @@ func TestEachReplyToAWriteIsInTheLogBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	l := liveOf(t, &Config{Device: "nvme-990pro", Files: Files{Log: f}})
+	l := deviceOf(t, &Config{Device: "nvme-990pro", Files: Files{Log: f}})
 	for n := range 10 {
 		if e := asked(l, aWrite(0)); e != devices.OK {
 			t.Fatal(e)
@@ -137,7 +137,7 @@ func TestEachReplyToAWriteIsInTheLogBefore(t *testing.T) {
 
 // A range that the host failed to store cannot be read; others can.
 func TestAReadOfWhatWasNotStoredFails(t *testing.T) {
-	l := liveOf(t, &Config{Device: "ram", Files: Files{Image: filepath.Join(t.TempDir(), "image")}})
+	l := deviceOf(t, &Config{Device: "ram", Files: Files{Image: filepath.Join(t.TempDir(), "image")}})
 	if e := asked(l, aWrite(0)); e != devices.OK {
 		t.Fatal(e)
 	}
@@ -171,9 +171,9 @@ func TestARequestAllocatesNothing(t *testing.T) {
 	}
 	defer null.Close()
 	for name, files := range map[string]Files{"none": {}, "--log": {Log: null}} {
-		l := liveOf(t, &Config{Device: "ram", Files: files})
+		l := deviceOf(t, &Config{Device: "ram", Files: files})
 		r, d := aWrite(devices.FUA), &answer{}
-		c := &client{l, l.gate}
+		c := &client{l, l.fence}
 		if n := testing.AllocsPerRun(1000, func() {
 			r.Completer = d
 			c.Submit(r)
