@@ -67,7 +67,7 @@ pgo: ## renew the profile that go build optimises the program by
 
 swarm: ## a long run of the whole stack against the oracle
 	$(GO) test ./internal/simtest -timeout 2h -simtest.runs 200000
-	$(GO) test ./devices -timeout 2h -run InRandomHistories -rapid.checks 2000000
+	$(GO) test ./devices/drive -timeout 2h -run InRandomHistories -rapid.checks 2000000
 	$(GO) test ./internal/crash -timeout 4h -run NoDurableStrategyBreaksAPromise -crash.cuts 1000000
 
 # At the end of a target's time Go up to 1.26 may fail it with "context deadline

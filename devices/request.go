@@ -144,9 +144,12 @@ type Request struct {
 	Seq       uint64    // for whoever holds it
 	Loan      *Loan     // the device still uses Bytes, though it is done
 
-	mark    sim.Time
-	flight  *Flight // while it is in flight past a cache
-	arrival uint64  // while a Drive holds it: its place in the order of arrival
+	// The device that serves the request keeps these with it; nobody else looks at
+	// them.
+	Held    any    // what carries its data to the medium
+	Arrival uint64 // its position in the order of arrival
+
+	mark sim.Time // up to where its time is charged
 }
 
 // Reset makes r ready for another use, keeping only its timer's identity. The

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -63,7 +64,7 @@ func TestFailedCapacitorsLoseTheNewestThatWasPromisedAndNothingElse(t *testing.T
 		t.Fatal(err)
 	}
 	h := &host{loop: sim.NewLoop()}
-	if h.device, err = p.Open(h.loop, Options{Mode: devices.RealBytes, Seed: 1}); err != nil {
+	if h.device, err = p.Open(h.loop, Options{Mode: drive.RealBytes, Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.device.Info().Cache; got != devices.CacheProtected {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/empirical"
 	"nbdbench/devices/hdd"
 	"nbdbench/devices/ssd"
@@ -33,10 +34,10 @@ var ErrUnknown = errors.New("unknown device")
 // power can be cut.
 type Device interface {
 	devices.Device
-	devices.Gauged
+	drive.Gauged
 	Stats() devices.Stats
 	// Cut returns what a power cut at this moment would leave, chosen by seed.
-	Cut(seed sim.Seed) *devices.Cut
+	Cut(seed sim.Seed) *drive.Cut
 }
 
 // List returns the embedded profiles' names, sorted.
@@ -152,11 +153,11 @@ func read(name, dir string) (file string, data []byte, err error) {
 
 // Options are what a device's opener decides.
 type Options struct {
-	Mode devices.Mode // how content is kept
-	Size uint64       // bytes; 0 is the profile's own
-	Seed sim.Seed     // of the spread of its times
+	Mode drive.Mode // how content is kept
+	Size uint64     // bytes; 0 is the profile's own
+	Seed sim.Seed   // of the spread of its times
 	// Media, where set, is what is durable, in place of an empty medium of Mode.
-	Media devices.Media
+	Media drive.Media
 }
 
 // Open makes the device of the profile on loop.
@@ -167,11 +168,11 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 	}
 	media := o.Media
 	if media == nil {
-		media = devices.NewMedia(o.Mode)
+		media = drive.NewMedia(o.Mode)
 	}
 	switch q.Kind {
 	case "ram":
-		return devices.NewRAM(loop, q.Info(), media), nil
+		return drive.NewRAM(loop, q.Info(), media), nil
 	case "cloud":
 		return volume.NewCloud(loop, q.Cloud.config(), q.Info(), media, o.Seed), nil
 	case "raid":
@@ -181,11 +182,11 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 }
 
 // openDrive makes the device of an hdd, ssd or empirical profile over media.
-func (p *Profile) openDrive(loop *sim.Loop, media devices.Media, seed sim.Seed) (Device, error) {
-	c := devices.DriveConfig{
+func (p *Profile) openDrive(loop *sim.Loop, media drive.Media, seed sim.Seed) (Device, error) {
+	c := drive.Config{
 		Info: p.Info(), Media: media,
 		Capacity: uint64(p.Cache.Capacity), HighWater: uint64(p.Cache.HighWater), LowWater: uint64(p.Cache.LowWater),
-		IdleDestage: p.Cache.IdleDestage, Lies: devices.Lies(p.Lies),
+		IdleDestage: p.Cache.IdleDestage, Lies: drive.Lies(p.Lies),
 	}
 	if p.Kind == "hdd" {
 		return hdd.New(loop, p.hddConfig(), c), nil

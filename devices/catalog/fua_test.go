@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -55,7 +56,7 @@ func afterFUA(t *testing.T, p *Profile, op devices.Op, flags devices.Flags, cach
 	const block = 4096
 	h := &host{loop: sim.NewLoop()}
 	var err error
-	if h.device, err = p.Open(h.loop, Options{Mode: devices.RealBytes, Seed: 1}); err != nil {
+	if h.device, err = p.Open(h.loop, Options{Mode: drive.RealBytes, Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	old := &devices.Request{Op: devices.OpWrite, Offset: block, Length: block}

@@ -5,6 +5,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -75,7 +76,7 @@ func TestGaugesOfEveryProfileKeepTheirBounds(t *testing.T) {
 		}
 		c := &client{t: t, dev: dev, loop: loop, draw: sim.Seed(1).Stream("gauges")}
 		first := dev.Gauges(nil)
-		now := make([]devices.Gauge, 0, len(first))
+		now := make([]drive.Gauge, 0, len(first))
 		moved := make([]bool, len(first))
 		for range 60 {
 			c.serve(100)

@@ -6,7 +6,7 @@ import (
 )
 
 // Lies are the promises that the device acknowledges and does not keep, as
-// devices.Lies. What it advertises says nothing of them.
+// drive.Lies. What it advertises says nothing of them.
 type Lies struct {
 	Flush     bool `yaml:"flush"`
 	FUA       bool `yaml:"fua"`

@@ -21,8 +21,8 @@ func file(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// drive is a whole profile; each line can be replaced.
-const drive = `name: mine
+// whole is a profile with every key; each line can be replaced.
+const whole = `name: mine
 kind: ssd
 size: 1GiB
 logical_block: 512
@@ -59,10 +59,10 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"twice", "kind: ssd", "kind: ssd\nkind: ram", ":3:1: expected each key once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if !strings.Contains(drive, c.old) {
+			if !strings.Contains(whole, c.old) {
 				t.Fatalf("%q is not in the profile", c.old)
 			}
-			path := file(t, t.TempDir(), "mine.yaml", strings.Replace(drive, c.old, c.new, 1))
+			path := file(t, t.TempDir(), "mine.yaml", strings.Replace(whole, c.old, c.new, 1))
 			_, err := catalog.Load(path)
 			var e *conf.Error
 			if !errors.As(err, &e) {
@@ -76,7 +76,7 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 }
 
 func TestAWholeProfileLoads(t *testing.T) {
-	p, err := catalog.Load(file(t, t.TempDir(), "mine.yaml", drive))
+	p, err := catalog.Load(file(t, t.TempDir(), "mine.yaml", whole))
 	if err != nil || p.Name != "mine" || p.SSD.Servers != 2 {
 		t.Errorf("%+v: %v", p, err)
 	}
@@ -123,7 +123,7 @@ func TestAProfileExtendsAFileBesideIt(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	file(t, dir, "base.yaml", drive)
+	file(t, dir, "base.yaml", whole)
 	file(t, dir, "sub/mid.yaml", "extends: ../base.yaml\nname: mid\nsize: 2GiB\n")
 	p, err := catalog.Load(file(t, dir, "top.yaml", "extends: sub/mid.yaml\nname: top\n"))
 	if err != nil || p.Name != "top" || p.Size != 2<<30 || p.SSD.Servers != 2 {
@@ -133,7 +133,7 @@ func TestAProfileExtendsAFileBesideIt(t *testing.T) {
 
 func TestABadParentNamesBothFiles(t *testing.T) {
 	dir := t.TempDir()
-	base := file(t, dir, "base.yaml", drive+"colour: red\n")
+	base := file(t, dir, "base.yaml", whole+"colour: red\n")
 	top := file(t, dir, "top.yaml", "name: top\nextends: base.yaml\n")
 	_, err := catalog.Load(top)
 	if err == nil || !strings.Contains(err.Error(), base+":9:1:") || !strings.Contains(err.Error(), top+":2:10:") {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -22,7 +23,7 @@ func TestEveryProfileLoadsAndOpensInBothModes(t *testing.T) {
 		if p.Name != name || p.Title == "" || p.About == "" || p.Confidence == "" {
 			t.Errorf("%s: name %q, title %q, about %q, confidence %q", name, p.Name, p.Title, p.About, p.Confidence)
 		}
-		for _, mode := range []devices.Mode{devices.Versions, devices.RealBytes} {
+		for _, mode := range []drive.Mode{drive.Versions, drive.RealBytes} {
 			d, err := Open(name, sim.NewLoop(), Options{Mode: mode, Seed: 1})
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -99,7 +100,7 @@ func TestASizeOfAnyNumberOfBlocks(t *testing.T) {
 func usesTheEnd(t *testing.T, p *Profile, block uint64) {
 	t.Helper()
 	loop := sim.NewLoop()
-	d, err := p.Open(loop, Options{Mode: devices.RealBytes, Seed: 1})
+	d, err := p.Open(loop, Options{Mode: drive.RealBytes, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -49,7 +50,7 @@ func torn(t *testing.T, p *Profile, flags devices.Flags) (mixed, images int) {
 }
 
 // newSectors counts the sectors of version 2, by the cut and by its medium.
-func newSectors(t *testing.T, k *devices.Cut) (fresh int) {
+func newSectors(t *testing.T, k *drive.Cut) (fresh int) {
 	t.Helper()
 	m := k.Media()
 	for i := range uint64(tornLength / devices.Sector) {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/volume"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
@@ -88,7 +88,7 @@ func (r *RAID) validate() error {
 
 // openRAID opens the disk, of which only the time counts, and the controller
 // before it.
-func (p *Profile) openRAID(loop *sim.Loop, media devices.Media, o Options) (Device, error) {
+func (p *Profile) openRAID(loop *sim.Loop, media drive.Media, o Options) (Device, error) {
 	disk, err := p.RAID.disk()
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@
 //	latency  the bucket that holds a rank drawn evenly, and the place in it
 //
 // What is durable when follows the same rules as in every drive: the cache, FLUSH
-// and FUA are those of devices.Drive. A FLUSH covers what was acknowledged when it
+// and FUA are those of drive.Drive. A FLUSH covers what was acknowledged when it
 // came. Background destage takes the time of one FLUSH for all between the two
 // marks, or of one write where there is no FLUSH; it takes no slot, because what
 // it costs the host is in the latencies already.

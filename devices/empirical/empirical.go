@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -72,7 +73,7 @@ func (c *Config) Validate(info devices.Info) error {
 
 // Device is a drive with measured latencies.
 type Device struct {
-	*devices.Drive
+	*drive.Drive
 	cfg  Config
 	loop *sim.Loop
 	draw sim.Stream
@@ -90,7 +91,7 @@ type job struct {
 	d      *Device
 	timer  sim.Timer
 	req    *devices.Request // nil for a destage
-	flight *devices.Flight
+	flight *drive.Flight
 	done   sim.Time
 	next   *job // while idle
 }
@@ -102,12 +103,12 @@ const (
 )
 
 // New returns a drive on loop; seed feeds the draws. cfg must be valid.
-func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig, seed sim.Seed) *Device {
+func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device {
 	d := &Device{
 		cfg: cfg, loop: loop, draw: seed.Stream("empirical"), free: make([]sim.Time, cfg.Parallel),
-		step: max(drive.HighWater-drive.LowWater, devices.Sector),
+		step: max(common.HighWater-common.LowWater, devices.Sector),
 	}
-	d.Drive = devices.NewDrive(loop, drive, d)
+	d.Drive = drive.New(loop, common, d)
 	return d
 }
 
@@ -170,7 +171,7 @@ func (d *Device) Ack(_ sim.Time, r *devices.Request) sim.Time {
 func (d *Device) Kick() {
 	for r := d.NextHost(); r != nil; r = d.NextHost() {
 		o := operation(r)
-		if !devices.ForWrite(r) {
+		if !drive.ForWrite(r) {
 			o = Read // of the blocks that a short write needs, too
 		}
 		d.serve(r, d.sample(o, r))
@@ -230,7 +231,7 @@ func (j *job) begin() {
 }
 
 // end completes r, or the destage, and what waited for its flight.
-func (d *Device) end(r *devices.Request, f *devices.Flight) {
+func (d *Device) end(r *devices.Request, f *drive.Flight) {
 	if f != nil {
 		d.Land(f)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/empirical"
 	"nbdbench/devices/history"
 	"nbdbench/sim"
@@ -52,17 +53,17 @@ type rig struct {
 	done int
 }
 
-func newRig(t testing.TB, cfg empirical.Config, lies devices.Lies) *rig {
+func newRig(t testing.TB, cfg empirical.Config, lies drive.Lies) *rig {
 	t.Helper()
 	if err := cfg.Validate(info); err != nil {
 		t.Fatal(err)
 	}
 	loop := sim.NewLoop()
-	drive := devices.DriveConfig{
-		Info: info, Media: devices.NewMedia(devices.Versions), Lies: lies,
+	common := drive.Config{
+		Info: info, Media: drive.NewMedia(drive.Versions), Lies: lies,
 		Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20,
 	}
-	return &rig{t: t, loop: loop, dev: empirical.New(loop, cfg, drive, 1)}
+	return &rig{t: t, loop: loop, dev: empirical.New(loop, cfg, common, 1)}
 }
 
 func (g *rig) Done(r *devices.Request) {
@@ -105,7 +106,7 @@ func TestEachOperationTakesWhatWasMeasuredOfIt(t *testing.T) {
 		{devices.Request{Op: devices.OpTrim, Length: 4096, Flags: devices.FUA}, 500 * us},
 		{devices.Request{Op: devices.OpWriteZeroes, Length: 4096}, 40 * us},
 	} {
-		if got := newRig(t, steady(t, 0), devices.Lies{}).together(&c.r)[0]; got != c.want {
+		if got := newRig(t, steady(t, 0), drive.Lies{}).together(&c.r)[0]; got != c.want {
 			t.Errorf("%v took %v, want %v", &c.r, got, c.want)
 		}
 	}
@@ -123,11 +124,11 @@ func TestParallelBoundsWhatIsServedAtOnce(t *testing.T) {
 		1: {10 * us, 20 * us, 30 * us, 40 * us, 50 * us},
 		2: {10 * us, 10 * us, 20 * us, 20 * us, 30 * us},
 	} {
-		if got := newRig(t, steady(t, parallel), devices.Lies{}).together(writes()...); !slices.Equal(got, want) {
+		if got := newRig(t, steady(t, parallel), drive.Lies{}).together(writes()...); !slices.Equal(got, want) {
 			t.Errorf("parallel %d: took %v, want %v", parallel, got, want)
 		}
 	}
-	g := newRig(t, steady(t, 1), devices.Lies{}) // one slot for all operations
+	g := newRig(t, steady(t, 1), drive.Lies{}) // one slot for all operations
 	if got, want := g.together(&devices.Request{Op: devices.OpFlush}, write(0, 0), write(0, devices.FUA)),
 		[]time.Duration{2000 * us, 2010 * us, 2510 * us}; !slices.Equal(got, want) {
 		t.Errorf("took %v, want %v", got, want)
@@ -135,7 +136,7 @@ func TestParallelBoundsWhatIsServedAtOnce(t *testing.T) {
 }
 
 func TestFlushMakesDurableWhatWasAcknowledgedAndNothingElse(t *testing.T) {
-	g := newRig(t, steady(t, 0), devices.Lies{})
+	g := newRig(t, steady(t, 0), drive.Lies{})
 	exposed := func() uint64 { return g.dev.Cut(1).ExposedBytes() }
 	g.together(write(0, 0), write(8192, 0))
 	if exposed() != 8192 {
@@ -178,7 +179,7 @@ func TestADrawBelongsToTheStepOfATransaction(t *testing.T) {
 	c := steady(t, 0)
 	c.Latency[empirical.Write] = table(t, empirical.Bucket{From: 1, To: 1 << 30, Count: 1000})
 	took := func(txn uint64, step uint32, before int) time.Duration {
-		g := newRig(t, c, devices.Lies{})
+		g := newRig(t, c, drive.Lies{})
 		for range before {
 			g.together(write(0, 0))
 		}
@@ -221,7 +222,7 @@ func TestBadTablesAreRefused(t *testing.T) {
 }
 
 func TestARoundAllocatesNothing(t *testing.T) {
-	g := newRig(t, steady(t, 4), devices.Lies{})
+	g := newRig(t, steady(t, 4), drive.Lies{})
 	rs := []*devices.Request{write(0, 0), write(4096, devices.FUA), {Op: devices.OpFlush}, {Op: devices.OpRead, Length: 4096}}
 	requests := make([]devices.Request, len(rs))
 	round := func() {
@@ -272,7 +273,7 @@ func (p *play) below(n int) int {
 	return int(p.draw.Below(uint64(n), p.drawn, 0))
 }
 
-func newPlay(t testing.TB, seed int, lies devices.Lies) *play {
+func newPlay(t testing.TB, seed int, lies drive.Lies) *play {
 	p := &play{draw: sim.Seed(seed).Stream("play"), loop: sim.NewLoop()}
 	i := info
 	i.Size, i.LogicalBlock, i.AtomicUnit = littleSectors*devices.Sector, 512<<(3*p.below(2)), uint32(devices.Sector<<p.below(4))
@@ -280,9 +281,9 @@ func newPlay(t testing.TB, seed int, lies devices.Lies) *play {
 	for o := range c.Latency {
 		c.Latency[o] = table(t, empirical.Bucket{From: 0, To: int64(p.below(int(300*us)) + 1), Count: 50})
 	}
-	drive := devices.DriveConfig{Info: i, Media: devices.NewMedia(devices.Versions), Capacity: littleCache, HighWater: uint64(p.below(littleCache)), Lies: lies}
-	drive.LowWater, drive.IdleDestage = drive.HighWater/2, time.Duration(p.below(2))*100*us
-	p.dev = empirical.New(p.loop, c, drive, sim.Seed(seed))
+	common := drive.Config{Info: i, Media: drive.NewMedia(drive.Versions), Capacity: littleCache, HighWater: uint64(p.below(littleCache)), Lies: lies}
+	common.LowWater, common.IdleDestage = common.HighWater/2, time.Duration(p.below(2))*100*us
+	p.dev = empirical.New(p.loop, c, common, sim.Seed(seed))
 	p.judge = history.NewJudge(i)
 	p.top = history.NewTap(p.dev, p.loop, p.judge)
 	return p
@@ -368,7 +369,7 @@ func (p *play) cut() {
 	}
 }
 
-func histories(t *testing.T, n int, lies devices.Lies) (broken int, first error) {
+func histories(t *testing.T, n int, lies drive.Lies) (broken int, first error) {
 	if testing.Short() {
 		n /= 10
 	}
@@ -384,14 +385,14 @@ func histories(t *testing.T, n int, lies devices.Lies) (broken int, first error)
 }
 
 func TestFlushAndFUAHoldInRandomHistories(t *testing.T) {
-	if broken, first := histories(t, 4000, devices.Lies{}); broken > 0 {
+	if broken, first := histories(t, 4000, drive.Lies{}); broken > 0 {
 		t.Errorf("%d histories: %v", broken, first)
 	}
 }
 
 // The same histories of a drive that lies: the judge would have seen it.
 func TestALieOfEitherKindIsSeenInRandomHistories(t *testing.T) {
-	for _, lies := range []devices.Lies{{Flush: true}, {FUA: true}} {
+	for _, lies := range []drive.Lies{{Flush: true}, {FUA: true}} {
 		broken, first := histories(t, 300, lies)
 		if broken < 3 || !strings.Contains(fmt.Sprint(first), "cut: ") {
 			t.Errorf("%+v: %d histories, %v", lies, broken, first)
@@ -400,7 +401,7 @@ func TestALieOfEitherKindIsSeenInRandomHistories(t *testing.T) {
 }
 
 func TestTheCacheOfAMeasuredDriveHasAGauge(t *testing.T) {
-	g := newRig(t, steady(t, 1), devices.Lies{})
+	g := newRig(t, steady(t, 1), drive.Lies{})
 	g.together(write(0, 0))
 	gs := g.dev.Gauges(nil)
 	if len(gs) != 1 || gs[0].Name != "dirty bytes" || gs[0].Value != 4096 {

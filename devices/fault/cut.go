@@ -2,19 +2,20 @@ package fault
 
 import (
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
 // cuts are the faults that show in what a power cut leaves.
-var cuts = map[Kind]func(d *faulty, k *devices.Cut, seed sim.Seed){
-	Shorn:          func(_ *faulty, k *devices.Cut, _ sim.Seed) { k.Shear() },
+var cuts = map[Kind]func(d *faulty, k *drive.Cut, seed sim.Seed){
+	Shorn:          func(_ *faulty, k *drive.Cut, _ sim.Seed) { k.Shear() },
 	BitRot:         bitRot,
 	Dead:           deadCut,
 	Collateral512e: collateral,
 }
 
 // Cut is the inner device's, with what the fault adds.
-func (d *faulty) Cut(seed sim.Seed) *devices.Cut {
+func (d *faulty) Cut(seed sim.Seed) *drive.Cut {
 	k := d.Device.Cut(seed)
 	if f := cuts[d.fault.Kind]; f != nil {
 		f(d, k, seed)
@@ -38,14 +39,14 @@ func (f ruin) Stamp(sector uint64, s devices.Stamp) devices.Stamp {
 const spoilt = 1 << 30
 
 // Media writes garbage over the ruined sectors that are not zeros.
-func (f ruin) Media(_ *devices.Cut, m devices.Media) {
-	garbage := devices.Content{Stamp: Garbage}
+func (f ruin) Media(_ *drive.Cut, m drive.Media) {
+	garbage := drive.Content{Stamp: Garbage}
 	buffer := make([]byte, devices.Sector)
 	for s := uint64(0); s < spoilt/devices.Sector; s++ {
 		if !f(s) || empty(m, s, buffer) {
 			continue
 		}
-		if m.Mode() == devices.RealBytes {
+		if m.Mode() == drive.RealBytes {
 			for i := range buffer {
 				buffer[i] ^= 0xa5
 			}
@@ -57,8 +58,8 @@ func (f ruin) Media(_ *devices.Cut, m devices.Media) {
 
 // empty reports whether a sector holds nothing; its bytes are in buffer
 // afterwards, where there are bytes.
-func empty(m devices.Media, sector uint64, buffer []byte) bool {
-	if m.Mode() == devices.Versions {
+func empty(m drive.Media, sector uint64, buffer []byte) bool {
+	if m.Mode() == drive.Versions {
 		return m.Stamp(sector) == 0
 	}
 	p := devices.Payload{Bytes: buffer}
@@ -71,12 +72,12 @@ func empty(m devices.Media, sector uint64, buffer []byte) bool {
 	return true
 }
 
-func bitRot(d *faulty, k *devices.Cut, seed sim.Seed) {
+func bitRot(d *faulty, k *drive.Cut, seed sim.Seed) {
 	draw := seed.Stream("bit rot")
 	k.Alter(ruin(func(sector uint64) bool { return draw.Float64(sector, 0) < d.fault.Probability }))
 }
 
-func deadCut(d *faulty, k *devices.Cut, _ sim.Seed) {
+func deadCut(d *faulty, k *drive.Cut, _ sim.Seed) {
 	if d.seen > d.fault.After {
 		k.Alter(ruin(func(uint64) bool { return true }))
 	}
@@ -84,7 +85,7 @@ func deadCut(d *faulty, k *devices.Cut, _ sim.Seed) {
 
 // collateral ruins the rest of the physical blocks of which a part was being
 // written.
-func collateral(d *faulty, k *devices.Cut, _ sim.Seed) {
+func collateral(d *faulty, k *drive.Cut, _ sim.Seed) {
 	const sectors = physical / devices.Sector
 	written, blocks := map[uint64]bool{}, map[uint64]bool{}
 	note := func(off, end uint64) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -11,7 +12,7 @@ import (
 type Device interface {
 	devices.Device
 	Stats() devices.Stats
-	Cut(seed sim.Seed) *devices.Cut
+	Cut(seed sim.Seed) *drive.Cut
 }
 
 // Garbage is the version of a sector that holds nothing anybody wrote.
@@ -35,9 +36,9 @@ func (p Plan) Wrap(loop *sim.Loop, d Device, seed sim.Seed) (Device, error) {
 }
 
 // defects are the faults that are in the cache itself.
-var defects = map[Kind]devices.Defect{
-	FlushSkipsInflight: devices.DefectFlushMissesFlights,
-	StaleAfterFUA:      devices.DefectStaleCopyAfterFUA,
+var defects = map[Kind]drive.Defect{
+	FlushSkipsInflight: drive.DefectFlushMissesFlights,
+	StaleAfterFUA:      drive.DefectStaleCopyAfterFUA,
 }
 
 func (f Fault) breaks(d Device) error {
@@ -48,7 +49,7 @@ func (f Fault) breaks(d Device) error {
 	if !ok {
 		return nil
 	}
-	c, ok := d.(interface{ Cache() *devices.Cache })
+	c, ok := d.(interface{ Cache() *drive.Cache })
 	if !ok || c.Cache() == nil {
 		return fmt.Errorf("%s: expected a device with a volatile cache", f.Kind)
 	}

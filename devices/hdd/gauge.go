@@ -1,6 +1,9 @@
 package hdd
 
-import "nbdbench/devices"
+import (
+	"nbdbench/devices"
+	"nbdbench/devices/drive"
+)
 
 // Gauges appends the drive's own, and two more:
 //
@@ -9,11 +12,11 @@ import "nbdbench/devices"
 //     the cache comes to hold little else: a full cache goes on getting slower for
 //     minutes.
 //   - How full the read cache is, in bytes.
-func (d *Device) Gauges(dst []devices.Gauge) []devices.Gauge {
+func (d *Device) Gauges(dst []drive.Gauge) []drive.Gauge {
 	dst = d.Drive.Gauges(dst)
 	if c := d.Cache(); c != nil {
 		full := c.Gauge("")
-		dst = append(dst, devices.Level("the mean address of the dirty data", "the disk",
+		dst = append(dst, drive.Level("the mean address of the dirty data", "the disk",
 			c.MeanOffset()*full.Value/max(full.Scale, 1), float64(d.cfg.Size)))
 	}
 	if len(d.segments) > 0 {
@@ -23,11 +26,11 @@ func (d *Device) Gauges(dst []devices.Gauge) []devices.Gauge {
 }
 
 // readCache is how full the segments are, as of the last request.
-func (d *Device) readCache() devices.Gauge {
+func (d *Device) readCache() drive.Gauge {
 	sectors := uint64(0)
 	for i := range d.segments {
 		sectors += d.segments[i].hi - d.segments[i].lo
 	}
-	return devices.Level("data read ahead", "the read cache",
+	return drive.Level("data read ahead", "the read cache",
 		float64(sectors*devices.Sector), float64(len(d.segments))*float64(d.cfg.SegmentSize))
 }

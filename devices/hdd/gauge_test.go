@@ -4,10 +4,11 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 )
 
 // gauge is the value of the gauge of that name, as a part of its scale.
-func gauge(t *testing.T, d devices.Gauged, name string) float64 {
+func gauge(t *testing.T, d drive.Gauged, name string) float64 {
 	t.Helper()
 	for _, g := range d.Gauges(nil) {
 		if g.Name != name {

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -96,7 +97,7 @@ func (c *Config) Validate() error {
 
 // Device is a disk as a block device.
 type Device struct {
-	*devices.Drive
+	*drive.Drive
 	cfg  Config
 	geo  *geometry
 	loop *sim.Loop
@@ -108,7 +109,7 @@ type Device struct {
 	at    place            // where the arm is
 	lba   uint64           // the sector behind the last one served
 	job   *devices.Request // the host request on the medium, or nil
-	run   *devices.Flight  // the destage on the medium, or nil
+	run   *drive.Flight    // the destage on the medium, or nil
 	own   bool             // the destage holds data of the flushing commit
 
 	segments []segment // the read cache
@@ -127,12 +128,12 @@ type Device struct {
 	hostsTurn bool             // host requests and destage take turns
 }
 
-// New returns a disk on loop. What drive says about cache, block sizes and
+// New returns a disk on loop. What common says about cache, block sizes and
 // flags is the caller's; cfg must be valid.
-func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig) *Device {
+func New(loop *sim.Loop, cfg Config, common drive.Config) *Device {
 	d := &Device{cfg: cfg, geo: newGeometry(&cfg), loop: loop}
 	d.segments = make([]segment, cfg.Segments)
-	d.Drive = devices.NewDrive(loop, drive, d)
+	d.Drive = drive.New(loop, common, d)
 	return d
 }
 
@@ -357,7 +358,7 @@ func (d *Device) pickHost() *devices.Request {
 	var least sim.Duration
 	i := 0
 	for r := best; r != nil && i < d.cfg.QueueDepth; r, i = r.Next, i+1 {
-		cost := d.cost(r.Offset/devices.Sector, now, devices.ForWrite(r))
+		cost := d.cost(r.Offset/devices.Sector, now, drive.ForWrite(r))
 		if i == 0 || cost < least {
 			best, least = r, cost
 		}
@@ -382,7 +383,7 @@ func (d *Device) serveHost(r *devices.Request) {
 	now := d.loop.Now()
 	turns, begin := 0, now
 	off, end := r.Offset, r.End()
-	if devices.ForWrite(r) {
+	if drive.ForWrite(r) {
 		turns = d.readModify(nil, off, end)
 		off, end = d.physical(off, end)
 		begin = d.move(now, r, r.Length)
@@ -392,7 +393,7 @@ func (d *Device) serveHost(r *devices.Request) {
 	r.Charge(devices.DeviceQueue, now)
 	d.job = r
 	first := off / devices.Sector
-	d.start(first, (end+devices.Sector-1)/devices.Sector-first, devices.ForWrite(r), begin.Add(d.cfg.Ack), turns)
+	d.start(first, (end+devices.Sector-1)/devices.Sector-first, drive.ForWrite(r), begin.Add(d.cfg.Ack), turns)
 	d.jobEnd = d.lba
 	r.Charge(devices.CacheStage, d.began)
 }
@@ -407,7 +408,7 @@ func (d *Device) physical(off, end uint64) (first, last uint64) {
 // only part of the physical blocks at its ends: none if the drive knows the rest,
 // else one, or two if both blocks have to be read and are on different tracks. f
 // is the destage, of which nothing is at large.
-func (d *Device) readModify(f *devices.Flight, off, end uint64) int {
+func (d *Device) readModify(f *drive.Flight, off, end uint64) int {
 	first, last := d.physical(off, end)
 	before := first < off && !d.knows(f, first, off)
 	after := last > end && !d.knows(f, end, last)
@@ -427,7 +428,7 @@ func (d *Device) sameTrack(a, b uint64) bool {
 
 // knows reports whether the drive has what is or will be in [off, end): in the
 // destage f, in the write cache, or in a segment.
-func (d *Device) knows(f *devices.Flight, off, end uint64) bool {
+func (d *Device) knows(f *drive.Flight, off, end uint64) bool {
 	if c := d.Cache(); c != nil && c.Cached(off, end) {
 		return true
 	}
@@ -465,7 +466,7 @@ func (d *Device) serveDestage() {
 
 // pickExtent chooses among the dirty extents with First up to limit. Only the
 // first of a run of adjacent ones is a candidate.
-func (d *Device) pickExtent(limit uint64) *devices.Extent {
+func (d *Device) pickExtent(limit uint64) *drive.Extent {
 	switch d.cfg.Scheduler {
 	case FIFO:
 		return d.Cache().Oldest()
@@ -476,7 +477,7 @@ func (d *Device) pickExtent(limit uint64) *devices.Extent {
 }
 
 // nextUp is the first candidate at or above the arm's address, else the lowest.
-func (d *Device) nextUp(limit uint64) *devices.Extent {
+func (d *Device) nextUp(limit uint64) *drive.Extent {
 	for _, from := range [2]uint64{d.lba * devices.Sector, 0} {
 		for w := d.Cache().From(from); w.Extent() != nil; w = w.Next() {
 			if w.Extent().First <= limit {
@@ -493,7 +494,7 @@ const Window = 32
 
 // nearest is the candidate with the shortest positioning time. It looks
 // outwards from the arm and stops where the seek alone is longer than the best.
-func (d *Device) nearest(limit uint64) *devices.Extent {
+func (d *Device) nearest(limit uint64) *drive.Extent {
 	s := search{d: d, now: d.loop.Now(), limit: limit}
 	from := d.Cache().From(d.lba * devices.Sector)
 	s.before, _ = from.Prev()
@@ -514,16 +515,16 @@ type search struct {
 	d      *Device
 	now    sim.Time
 	limit  uint64
-	best   *devices.Extent
+	best   *drive.Extent
 	least  sim.Duration
 	seen   int
-	before devices.Walk
+	before drive.Walk
 	end    uint64 // where the candidate before ended, on the way up
 }
 
 // up weighs e, met in rising order, and reports whether one farther away could
 // still be better.
-func (s *search) up(e *devices.Extent) bool {
+func (s *search) up(e *drive.Extent) bool {
 	follows := e.Off == s.end && s.seen > 0
 	if s.seen == 0 {
 		if b := s.before.Extent(); b != nil && b != e {
@@ -538,7 +539,7 @@ func (s *search) up(e *devices.Extent) bool {
 }
 
 // down weighs e, met in falling order; before is the extent below it.
-func (s *search) down(e *devices.Extent, before devices.Walk, ok bool) bool {
+func (s *search) down(e *drive.Extent, before drive.Walk, ok bool) bool {
 	follows := false
 	if ok {
 		b := before.Extent()
@@ -548,7 +549,7 @@ func (s *search) down(e *devices.Extent, before devices.Walk, ok bool) bool {
 }
 
 // consider weighs extent e unless it only continues another candidate's run.
-func (s *search) consider(e *devices.Extent, follows bool) bool {
+func (s *search) consider(e *drive.Extent, follows bool) bool {
 	s.seen++
 	p := s.d.where(e)
 	seek := s.d.seekTo(p.Cylinder, int64(p.Head))
@@ -568,12 +569,12 @@ func (s *search) consider(e *devices.Extent, follows bool) bool {
 }
 
 // where is where e begins, which does not change while e stays as it is.
-func (d *Device) where(e *devices.Extent) *devices.Where {
+func (d *Device) where(e *drive.Extent) *drive.Where {
 	if w := &e.Where; w.Known {
 		return w
 	}
 	p := d.geo.place(e.Off / devices.Sector)
-	e.Where = devices.Where{Known: true, Head: int32(p.head), Cylinder: p.cylinder, Angle: int64(p.angle)}
+	e.Where = drive.Where{Known: true, Head: int32(p.head), Cylinder: p.cylinder, Angle: int64(p.angle)}
 	return &e.Where
 }
 

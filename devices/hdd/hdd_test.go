@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/hdd"
 	"nbdbench/sim"
 )
@@ -55,8 +56,8 @@ func openRig(t testing.TB, cfg hdd.Config, cache devices.CacheMode) *rig {
 		Size: cfg.Size, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, FUA: devices.FUANative,
 		CanZero: true, Cache: cache,
 	}
-	dev := hdd.New(loop, cfg, devices.DriveConfig{
-		Info: info, Media: devices.NewMedia(devices.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20,
+	dev := hdd.New(loop, cfg, drive.Config{
+		Info: info, Media: drive.NewMedia(drive.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20,
 	})
 	return &rig{t: t, loop: loop, dev: dev}
 }
@@ -232,8 +233,8 @@ func TestAnIdleDiskDestagesSoThatTheNextFlushIsClean(t *testing.T) {
 	}{{50 * time.Millisecond, true}, {0, false}} {
 		loop := sim.NewLoop()
 		info := devices.Info{Size: disk7200.Size, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, Cache: devices.CacheVolatile}
-		g := &rig{t: t, loop: loop, dev: hdd.New(loop, disk7200, devices.DriveConfig{
-			Info: info, Media: devices.NewMedia(devices.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20, IdleDestage: c.idle,
+		g := &rig{t: t, loop: loop, dev: hdd.New(loop, disk7200, drive.Config{
+			Info: info, Media: drive.NewMedia(drive.Versions), Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20, IdleDestage: c.idle,
 		})}
 		for i := range uint64(8) {
 			g.do(write(i<<37, 0))

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/hdd"
 	"nbdbench/devices/history"
 	"nbdbench/sim"
@@ -76,11 +77,11 @@ func newPlay(draw func(n int) int, into *reached) *play {
 		CanTrim: true, CanZero: true, MultiConn: true,
 		Cache: []devices.CacheMode{devices.CacheVolatile, devices.CacheVolatile, devices.CacheNone}[draw(3)],
 	}
-	drive := devices.DriveConfig{
-		Info: info, Media: devices.NewMedia(devices.Versions), Capacity: littleCache,
+	common := drive.Config{
+		Info: info, Media: drive.NewMedia(drive.Versions), Capacity: littleCache,
 		HighWater: littleCache / 2, LowWater: littleCache / 4, IdleDestage: time.Duration(draw(2)) * 5 * time.Millisecond,
 	}
-	p.dev = hdd.New(p.loop, p.cfg, drive)
+	p.dev = hdd.New(p.loop, p.cfg, common)
 	p.dev.Watch(p.take)
 	p.judge = history.NewJudge(info)
 	p.top = history.NewTap(p.dev, p.loop, p.judge, &p.log)

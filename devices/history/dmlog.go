@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -271,7 +272,7 @@ func (d *DMWriter) header(e *dmEntry, text string) {
 // Left is a device after a power cut, or after an orderly end. The zero value is
 // one of which the content is not known.
 type Left struct {
-	Media devices.Media
+	Media drive.Media
 	Size  uint64
 	// Exposed visits the ranges, in bytes, of which the newest version may be lost.
 	// nil is none.
@@ -339,7 +340,7 @@ func (d *DMWriter) tell(left Left, ranges []dmRange) {
 func (d *DMWriter) piece(left Left, at, end uint64) uint64 {
 	off := at * devices.Sector
 	n := min(end*devices.Sector, left.Size) - off
-	run, f := devices.StatusOf(left.Media, off, n)
+	run, f := drive.StatusOf(left.Media, off, n)
 	if whole := min(run, dmLongest) / devices.Sector; f&devices.StatusZero != 0 && run >= dmZeroes {
 		d.emit(&dmEntry{at, whole, dmDiscard, nil})
 		return whole

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 )
 
 // logged writes a story of requests and returns the file.
@@ -245,8 +246,8 @@ func TestTheLogOfTheKernelsFormatTellsWhatAPowerCutLeft(t *testing.T) {
 		}
 	}
 	d.Begin(&devices.Request{Op: devices.OpFlush})
-	media := devices.NewMedia(devices.RealBytes)
-	media.Write(0, 2048, devices.Content{Bytes: bytes.Repeat([]byte{10}, 2048)})
+	media := drive.NewMedia(drive.RealBytes)
+	media.Write(0, 2048, drive.Content{Bytes: bytes.Repeat([]byte{10}, 2048)})
 	d.Cut(Left{Media: media, Size: 1 << 20})
 	if err := d.Commit(); err != nil {
 		t.Fatal(err)

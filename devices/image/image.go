@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 )
 
 // MaxClone bounds how much data a copy may have: it is kept in memory.
@@ -37,7 +38,7 @@ type Options struct {
 	Sync bool   // wait until each write is on the host's disk
 }
 
-// Media is a file as a devices.Media of bytes. After an error of the host it may
+// Media is a file as a drive.Media of bytes. After an error of the host it may
 // lack what was written: see Err, and Lost for what can still be read.
 type Media struct {
 	file *os.File
@@ -116,7 +117,7 @@ func (m *Media) Close() error { return errors.Join(m.err, m.file.Sync(), m.file.
 func (m *Media) Err() error { return m.err }
 
 // Mode is RealBytes.
-func (m *Media) Mode() devices.Mode { return devices.RealBytes }
+func (m *Media) Mode() drive.Mode { return drive.RealBytes }
 
 // Stamp is 0, as in all media of bytes.
 func (m *Media) Stamp(uint64) devices.Stamp { return 0 }
@@ -125,7 +126,7 @@ func (m *Media) Stamp(uint64) devices.Stamp { return 0 }
 var fdatasync = unix.Fdatasync
 
 // Write puts content into the file.
-func (m *Media) Write(off, n uint64, c devices.Content) {
+func (m *Media) Write(off, n uint64, c drive.Content) {
 	var err error
 	switch {
 	case c.Zero && c.Provision:
@@ -249,8 +250,8 @@ const clonePiece = 1 << 20
 
 // Clone returns a copy in memory, of what is not a hole. Whoever calls it has
 // asked Used first; an error shows in Err.
-func (m *Media) Clone() devices.Media {
-	c := devices.NewMedia(devices.RealBytes)
+func (m *Media) Clone() drive.Media {
+	c := drive.NewMedia(drive.RealBytes)
 	buffer := make([]byte, clonePiece)
 	for at := int64(0); ; {
 		from, err := unix.Seek(int(m.file.Fd()), at, unix.SEEK_DATA)
@@ -268,7 +269,7 @@ func (m *Media) Clone() devices.Media {
 				m.fail(err)
 				return c
 			}
-			c.Write(uint64(at), uint64(k), devices.Content{Bytes: buffer[:k]})
+			c.Write(uint64(at), uint64(k), drive.Content{Bytes: buffer[:k]})
 			at += int64(k)
 		}
 	}

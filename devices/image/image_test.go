@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 )
 
 const size = 4 << 20
@@ -26,7 +27,7 @@ func open(t *testing.T, path string, o Options) *Media {
 	return m
 }
 
-func content(m devices.Media) []byte {
+func content(m drive.Media) []byte {
 	b := make([]byte, size)
 	m.Read(0, size, &devices.Payload{Bytes: b})
 	return b
@@ -42,13 +43,13 @@ func TestAnImageHoldsWhatMemoryWould(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := devices.NewMedia(devices.RealBytes)
+		want := drive.NewMedia(drive.RealBytes)
 		for i := range rapid.IntRange(1, 20).Draw(t, "writes") {
 			off := rapid.Uint64Range(0, size/512-1).Draw(t, "sector") * 512
 			n := min(rapid.Uint64Range(1, 300).Draw(t, "sectors")*512, size-off)
-			c := devices.Content{Bytes: bytes.Repeat([]byte{byte(i + 1)}, int(n))}
+			c := drive.Content{Bytes: bytes.Repeat([]byte{byte(i + 1)}, int(n))}
 			if rapid.Bool().Draw(t, "zero") {
-				c = devices.Content{Zero: true}
+				c = drive.Content{Zero: true}
 			}
 			m.Write(off, n, c)
 			want.Write(off, n, c)
@@ -149,17 +150,17 @@ func TestAnErrorOfTheHostStays(t *testing.T) {
 	if err := m.file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.Write(0, 512, devices.Content{Bytes: make([]byte, 512)})
+	m.Write(0, 512, drive.Content{Bytes: make([]byte, 512)})
 	if m.Err() == nil {
 		t.Error("a write to a closed file went well")
 	}
 }
 
 // extents are what BLOCK_STATUS of all of an image says.
-func extents(m devices.Media) []devices.StatusExtent {
+func extents(m drive.Media) []devices.StatusExtent {
 	var b devices.BlockStatus
 	b.Reset(devices.MaxStatusExtents)
-	devices.MediaStatus(m, 0, size, &b)
+	drive.MediaStatus(m, 0, size, &b)
 	return b.Extents
 }
 
@@ -172,9 +173,9 @@ func TestStatusIsTheFilesOwn(t *testing.T) {
 	if got := extents(m); !slices.Equal(got, []devices.StatusExtent{{Length: size, Flags: hole}}) {
 		t.Errorf("empty: %v", got)
 	}
-	m.Write(1<<20, 128<<10, devices.Content{Bytes: bytes.Repeat([]byte{1}, 128<<10)})
-	m.Write(1<<20+32<<10, 32<<10, devices.Content{Zero: true})
-	m.Write(2<<20, 64<<10, devices.Content{Zero: true, Provision: true})
+	m.Write(1<<20, 128<<10, drive.Content{Bytes: bytes.Repeat([]byte{1}, 128<<10)})
+	m.Write(1<<20+32<<10, 32<<10, drive.Content{Zero: true})
+	m.Write(2<<20, 64<<10, drive.Content{Zero: true, Provision: true})
 	want := []devices.StatusExtent{
 		{Length: 1 << 20, Flags: hole},
 		{Length: 32 << 10},
@@ -214,9 +215,9 @@ func TestWhatIsCalledZeroReadsAsZeros(t *testing.T) {
 		for i := range rapid.IntRange(1, 20).Draw(t, "writes") {
 			off := rapid.Uint64Range(0, size/512-1).Draw(t, "sector") * 512
 			n := min(rapid.Uint64Range(1, 300).Draw(t, "sectors")*512, size-off)
-			c := devices.Content{Bytes: bytes.Repeat([]byte{byte(i + 1)}, int(n))}
+			c := drive.Content{Bytes: bytes.Repeat([]byte{byte(i + 1)}, int(n))}
 			if rapid.Bool().Draw(t, "zero") {
-				c = devices.Content{Zero: true, Provision: rapid.Bool().Draw(t, "provision")}
+				c = drive.Content{Zero: true, Provision: rapid.Bool().Draw(t, "provision")}
 			}
 			m.Write(off, n, c)
 		}
@@ -251,7 +252,7 @@ func TestTheFileHasTheWriteWhenItIsSynced(t *testing.T) {
 		got = b[8192:12288]
 		return host(fd)
 	}
-	for _, c := range []devices.Content{
+	for _, c := range []drive.Content{
 		{Bytes: bytes.Repeat([]byte{1}, 4096)},
 		{Zero: true},
 		{Bytes: bytes.Repeat([]byte{2}, 4096)},

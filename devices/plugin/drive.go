@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/fault"
 	"nbdbench/sim"
 )
@@ -104,7 +105,7 @@ func (v *versioned) Done(c *devices.Request) {
 	if c.Op == devices.OpRead && c.Errno == devices.OK {
 		for i := range int(c.Length / devices.Sector) {
 			s := decode(c.Bytes[i*devices.Sector:][:devices.Sector], c.Offset/devices.Sector+uint64(i))
-			r.Stamp = devices.FoldStamps(r.Stamp, s, i == 0)
+			r.Stamp = drive.FoldStamps(r.Stamp, s, i == 0)
 			if i < len(r.Versions) {
 				r.Versions[i] = s
 			}
@@ -116,15 +117,15 @@ func (v *versioned) Done(c *devices.Request) {
 // Cut is what a power cut would leave: that of another instance, which gets the same
 // calls and whose power is cut. For every other seed nothing survives that is not
 // durable, else each unit by chance. The plugin has to do the same for the same calls.
-func (d *Drive) Cut(seed sim.Seed) *devices.Cut {
+func (d *Drive) Cut(seed sim.Seed) *drive.Cut {
 	media, err := d.left(seed)
 	if err != nil { // such an instance was opened before
 		panic(fmt.Sprintf("plugin: %s cannot be cut: %v", d.device, err))
 	}
-	return devices.NewCut(media)
+	return drive.NewCut(media)
 }
 
-func (d *Drive) left(seed sim.Seed) (devices.Media, error) {
+func (d *Drive) left(seed sim.Seed) (drive.Media, error) {
 	loop := sim.NewLoop()
 	_, n, err := d.instance(loop)
 	if err != nil {
@@ -146,12 +147,12 @@ func (d *Drive) left(seed sim.Seed) (devices.Media, error) {
 	draw := seed.Stream("plugin cut")
 	none := draw.Uint64(0, 0)&1 == 0
 	err = n.conn.PowerCut(func(unit int) bool { return !none && draw.Uint64(1, uint64(unit))&1 == 0 })
-	media := devices.NewMedia(devices.Versions)
+	media := drive.NewMedia(drive.Versions)
 	b := make([]byte, devices.Sector)
 	for _, s := range Units(written) {
 		err = errors.Join(err, n.conn.PRead(context.Background(), b, s*devices.Sector))
 		if stamp := decode(b, s); stamp != 0 {
-			media.Write(s*devices.Sector, devices.Sector, devices.Content{Stamp: stamp})
+			media.Write(s*devices.Sector, devices.Sector, drive.Content{Stamp: stamp})
 		}
 	}
 	n.Close()

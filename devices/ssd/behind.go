@@ -2,6 +2,7 @@ package ssd
 
 import (
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -16,9 +17,9 @@ type flash struct {
 	readings *reading
 }
 
-func newFlash(d *Device, drive *devices.DriveConfig, seed sim.Seed) *flash {
-	f := &flash{d: d, capacity: drive.Capacity}
-	f.n = newNAND(d.cfg.Flash, d.loop, drive.Info.Size, seed, f)
+func newFlash(d *Device, common *drive.Config, seed sim.Seed) *flash {
+	f := &flash{d: d, capacity: common.Capacity}
+	f.n = newNAND(d.cfg.Flash, d.loop, common.Info.Size, seed, f)
 	return f
 }
 
@@ -39,7 +40,7 @@ func (f *flash) freeJob(j *job) {
 }
 
 // put hands what a flight carries to the dies.
-func (f *flash) put(j *job, fl *devices.Flight) {
+func (f *flash) put(j *job, fl *drive.Flight) {
 	for i := range fl.Pieces() {
 		if off, end, zero := fl.Piece(i); !zero {
 			f.n.layer.Expect(off/f.n.unit, (end+f.n.unit-1)/f.n.unit)
@@ -71,7 +72,7 @@ func (f *flash) flush(u *unit, r *devices.Request, bytes, own uint64, factor flo
 }
 
 // carry sends a FLUSH's flight to the dies.
-func (f *flash) carry(u *unit, fl *devices.Flight) {
+func (f *flash) carry(u *unit, fl *drive.Flight) {
 	u.flight = fl
 	j := f.occupy(u)
 	f.put(j, fl)

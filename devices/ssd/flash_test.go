@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/ssd"
 	"nbdbench/devices/ssd/ftl"
 	"nbdbench/sim"
@@ -26,7 +27,7 @@ func tlc() ssd.Config {
 }
 
 // over is a drive of size bytes with a cache of the given mode.
-func over(size uint64, mode devices.CacheMode) devices.DriveConfig {
+func over(size uint64, mode devices.CacheMode) drive.Config {
 	d := cached
 	d.Info.Size, d.Info.Cache = size, mode
 	d.Capacity, d.HighWater, d.LowWater = 4<<20, 2<<20, 1<<20
@@ -178,9 +179,9 @@ func slc() ssd.Config {
 }
 
 func TestPSLCIsFastUntilItIsFullAndAgainAfterARest(t *testing.T) {
-	drive := over(1<<30, devices.CacheVolatile)
-	drive.IdleDestage = time.Millisecond
-	g := newRig(t, slc(), drive)
+	common := over(1<<30, devices.CacheVolatile)
+	common.IdleDestage = time.Millisecond
+	g := newRig(t, slc(), common)
 	rate := func(from, n int) float64 {
 		start := g.loop.Now()
 		for i := range n {
@@ -266,8 +267,8 @@ func TestTrimmedDataIsNotMoved(t *testing.T) {
 func TestNoAllocationPerRequestOnFlash(t *testing.T) {
 	cfg := slc()
 	cfg.Flash.Fill, cfg.Flash.SuspendProgram = ftl.Sequential, 30*us
-	drive := over(256<<20, devices.CacheVolatile)
-	g := newRig(t, cfg, drive)
+	common := over(256<<20, devices.CacheVolatile)
+	g := newRig(t, cfg, common)
 	round := mixed(g, func(i, k int) uint64 { return uint64(i*64+k) * 7919 % 65536 * 4096 })
 	for range 4000 {
 		round()

@@ -1,6 +1,9 @@
 package ssd
 
-import "nbdbench/devices"
+import (
+	"nbdbench/devices"
+	"nbdbench/devices/drive"
+)
 
 // Gauges appends the drive's own and, of a drive whose dies are modelled, in bytes:
 //
@@ -12,7 +15,7 @@ import "nbdbench/devices"
 //
 // Of a drive that is its laws alone nothing else is slow: neither collection nor
 // pSLC is modelled.
-func (d *Device) Gauges(dst []devices.Gauge) []devices.Gauge {
+func (d *Device) Gauges(dst []drive.Gauge) []drive.Gauge {
 	dst = d.Drive.Gauges(dst)
 	f := d.flash
 	if f == nil {
@@ -25,20 +28,20 @@ func (d *Device) Gauges(dst []devices.Gauge) []devices.Gauge {
 	room, spare := layer.Room()
 	valid, size := layer.Collected()
 	dst = append(dst,
-		devices.Supply("room before collection", "the spare space", room*unit, spare*unit),
-		devices.Level("valid data in what is collected", "a superblock", valid*unit, size*unit))
+		drive.Supply("room before collection", "the spare space", room*unit, spare*unit),
+		drive.Level("valid data in what is collected", "a superblock", valid*unit, size*unit))
 	if used, all := layer.SLC(); all > 0 {
-		dst = append(dst, devices.Supply("data in pSLC", "pSLC", used*unit, all*unit))
+		dst = append(dst, drive.Supply("data in pSLC", "pSLC", used*unit, all*unit))
 	}
 	return dst
 }
 
 // buffered is what a protected buffer holds. A write longer than all of it may be
 // alone in it.
-func (f *flash) buffered() devices.Gauge {
+func (f *flash) buffered() drive.Gauge {
 	const name, of = "bytes to be programmed", "the write buffer"
 	if f.capacity == 0 {
-		return devices.Gauge{Name: name, Of: of, Value: float64(f.used)}
+		return drive.Gauge{Name: name, Of: of, Value: float64(f.used)}
 	}
-	return devices.Level(name, of, float64(f.used), float64(f.capacity))
+	return drive.Level(name, of, float64(f.used), float64(f.capacity))
 }

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/ssd/ftl"
 	"nbdbench/sim"
 )
 
 // gauge is the gauge of that name; its value must be within its scale.
-func gauge(t *testing.T, d devices.Gauged, name string) devices.Gauge {
+func gauge(t *testing.T, d drive.Gauged, name string) drive.Gauge {
 	t.Helper()
 	for _, g := range d.Gauges(nil) {
 		if g.Name != name {
@@ -22,7 +23,7 @@ func gauge(t *testing.T, d devices.Gauged, name string) devices.Gauge {
 		return g
 	}
 	t.Fatalf("there is no gauge %q: %+v", name, d.Gauges(nil))
-	return devices.Gauge{}
+	return drive.Gauge{}
 }
 
 func TestADriveOfLawsAloneShowsItsCache(t *testing.T) {
@@ -67,9 +68,9 @@ func TestTheRoomBeforeCollectionFallsRowByRow(t *testing.T) {
 func TestPSLCFillsAndIsFoldedAtRest(t *testing.T) {
 	cfg := tlc()
 	cfg.Flash.SLC, cfg.Flash.SLCProgram, cfg.Flash.SLCRead = 32<<20, 200*us, 20*us
-	drive := over(256<<20, devices.CacheVolatile)
-	drive.IdleDestage = time.Millisecond
-	g := newRig(t, cfg, drive)
+	common := over(256<<20, devices.CacheVolatile)
+	common.IdleDestage = time.Millisecond
+	g := newRig(t, cfg, common)
 	if s := gauge(t, g.dev, "data in pSLC"); s.Value != 0 {
 		t.Errorf("at first: %+v", s)
 	}
@@ -95,9 +96,9 @@ func TestAProtectedBufferShowsWhatIsToBeProgrammed(t *testing.T) {
 	if b := gauge(t, g.dev, name); b.Value != 8*4096 || b.Scale != 4<<20 {
 		t.Errorf("%+v, want eight pages of 4 MiB", b)
 	}
-	drive := over(256<<20, devices.CacheProtected)
-	drive.Capacity = 0
-	g = newRig(t, tlc(), drive)
+	common := over(256<<20, devices.CacheProtected)
+	common.Capacity = 0
+	g = newRig(t, tlc(), common)
 	g.do(write(0, 4096, 0, 1))
 	if b := gauge(t, g.dev, name); b.Value != 4096 || b.Scale != 0 {
 		t.Errorf("%+v, want a page and no bound", b)

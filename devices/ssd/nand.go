@@ -2,6 +2,7 @@ package ssd
 
 import (
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/ssd/ftl"
 	"nbdbench/sim"
 )
@@ -36,12 +37,12 @@ type landing interface {
 
 // job is data on its way to the dies.
 type job struct {
-	left    int             // rows that hold part of it and are not programmed
-	begun   bool            // not all of it has been handed over
-	journal bool            // what is left is the program of the mapping
-	unit    *unit           // which waits for it, or nil
-	flight  *devices.Flight // that it carries, or nil
-	bytes   uint64          // of a protected buffer that it occupies
+	left    int           // rows that hold part of it and are not programmed
+	begun   bool          // not all of it has been handed over
+	journal bool          // what is left is the program of the mapping
+	unit    *unit         // which waits for it, or nil
+	flight  *drive.Flight // that it carries, or nil
+	bytes   uint64        // of a protected buffer that it occupies
 	next    *job
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -77,7 +78,7 @@ func (c *Config) Validate(size uint64) error {
 
 // Device is a flash drive as a block device.
 type Device struct {
-	*devices.Drive
+	*drive.Drive
 	cfg   Config
 	loop  *sim.Loop
 	noise sim.Dist
@@ -99,7 +100,7 @@ type unit struct {
 	timer  sim.Timer
 	d      *Device
 	req    *devices.Request // the FLUSH or FUA it serves; nil for a destage
-	flight *devices.Flight  // what a FLUSH or destage carries
+	flight *drive.Flight    // what a FLUSH or destage carries
 	busy   bool
 
 	factor     float64 // of what is left to do once the dies have its data
@@ -108,7 +109,7 @@ type unit struct {
 
 // New returns a flash drive on loop; seed feeds the spread of its times. cfg
 // must be valid.
-func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig, seed sim.Seed) *Device {
+func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device {
 	cfg.Dies, cfg.Servers = max(cfg.Dies, 1), max(cfg.Servers, 1)
 	if cfg.Stripe == 0 {
 		cfg.Stripe = 1 << 20
@@ -123,9 +124,9 @@ func New(loop *sim.Loop, cfg Config, drive devices.DriveConfig, seed sim.Seed) *
 		d.units[i].d = d
 	}
 	if cfg.Flash != nil {
-		d.flash = newFlash(d, &drive, seed)
+		d.flash = newFlash(d, &common, seed)
 	}
-	d.Drive = devices.NewDrive(loop, drive, d)
+	d.Drive = drive.New(loop, common, d)
 	return d
 }
 
@@ -193,7 +194,7 @@ func (d *Device) freeUnit() *unit {
 func (d *Device) startReads() {
 	for r := d.Host().Peek(); r != nil; {
 		next := r.Next
-		if !devices.ForWrite(r) {
+		if !drive.ForWrite(r) {
 			d.Host().Remove(r)
 			d.startRead(r)
 		}

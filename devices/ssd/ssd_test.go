@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/ssd"
 	"nbdbench/sim"
 )
@@ -34,7 +35,7 @@ type rig struct {
 	done int
 }
 
-var cached = devices.DriveConfig{
+var cached = drive.Config{
 	Info: devices.Info{
 		Size: 1 << 40, LogicalBlock: 512, AtomicUnit: 4096, CanFlush: true, FUA: devices.FUANative,
 		CanZero: true, CanTrim: true, Cache: devices.CacheVolatile,
@@ -42,14 +43,14 @@ var cached = devices.DriveConfig{
 	Capacity: 64 << 20, HighWater: 32 << 20, LowWater: 16 << 20,
 }
 
-func newRig(t testing.TB, cfg ssd.Config, drive devices.DriveConfig) *rig {
+func newRig(t testing.TB, cfg ssd.Config, common drive.Config) *rig {
 	t.Helper()
 	if err := cfg.Validate(1 << 30); err != nil {
 		t.Fatal(err)
 	}
-	drive.Media = devices.NewMedia(devices.Versions)
+	common.Media = drive.NewMedia(drive.Versions)
 	loop := sim.NewLoop()
-	return &rig{t: t, loop: loop, dev: ssd.New(loop, cfg, drive, 1)}
+	return &rig{t: t, loop: loop, dev: ssd.New(loop, cfg, common, 1)}
 }
 
 func (g *rig) Done(r *devices.Request) {
@@ -310,9 +311,9 @@ func TestStagesSumWhereACleanFlushIsSlowerThanAnother(t *testing.T) {
 func TestAFlushWaitsForAnotherUnitWithoutTakingTime(t *testing.T) {
 	cfg := consumer
 	cfg.Servers, cfg.FlushClean, cfg.FlushBase = 2, 0, 0
-	drive := cached
-	drive.Capacity, drive.HighWater, drive.LowWater = 1<<20, 4096, 0
-	g := newRig(t, cfg, drive)
+	common := cached
+	common.Capacity, common.HighWater, common.LowWater = 1<<20, 4096, 0
+	g := newRig(t, cfg, common)
 	g.do(write(0, 8192, 0, 1)) // a destage begins
 	if g.dev.Cache().Flying() == 0 {
 		t.Fatal("no destage")
@@ -329,9 +330,9 @@ func TestAFlushWaitsForAnotherUnitWithoutTakingTime(t *testing.T) {
 // TestWritesThatWaitForRoomGoOn has no write to raise the cache above its mark
 // once it is full.
 func TestWritesThatWaitForRoomGoOn(t *testing.T) {
-	drive := cached
-	drive.Capacity, drive.HighWater, drive.LowWater = 64<<10, 64<<10, 64<<10
-	g := newRig(t, consumer, drive)
+	common := cached
+	common.Capacity, common.HighWater, common.LowWater = 64<<10, 64<<10, 64<<10
+	g := newRig(t, consumer, common)
 	var all []*devices.Request
 	for i := range 16 {
 		all = append(all, write(i<<20, 16<<10, 0, 1))
@@ -340,9 +341,9 @@ func TestWritesThatWaitForRoomGoOn(t *testing.T) {
 }
 
 func TestAProtectedCacheHasNothingToFlush(t *testing.T) {
-	drive := cached
-	drive.Info.Cache = devices.CacheProtected
-	g := newRig(t, consumer, drive)
+	common := cached
+	common.Info.Cache = devices.CacheProtected
+	g := newRig(t, consumer, common)
 	w := write(0, 4096, devices.FUA, 1)
 	w.Stamp = 1
 	if got := g.do(w); got != ack(4096) {

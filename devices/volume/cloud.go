@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -71,7 +72,7 @@ type Cloud struct {
 	info devices.Info
 
 	// cache never holds anything: it keeps the writes that are on their way.
-	cache *devices.Cache
+	cache *drive.Cache
 	above sim.Dist // the part of the service above Min
 	draw  sim.Stream
 	tail  sim.Stream
@@ -92,11 +93,11 @@ const (
 
 // NewCloud returns cloud block storage on loop; seed feeds the spread of its
 // times. cfg must be valid. The info's Cache is CacheNone whatever it says.
-func NewCloud(loop *sim.Loop, cfg CloudConfig, info devices.Info, media devices.Media, seed sim.Seed) *Cloud {
+func NewCloud(loop *sim.Loop, cfg CloudConfig, info devices.Info, media drive.Media, seed sim.Seed) *Cloud {
 	info.Cache = devices.CacheNone
 	return &Cloud{
 		loop: loop, cfg: cfg, info: info,
-		cache: devices.NewCache(media, 0, info.AtomicUnit),
+		cache: drive.NewCache(media, 0, info.AtomicUnit),
 		above: sim.LognormalDist(cfg.Mean-cfg.Min, cfg.Sigma),
 		draw:  seed.Stream("cloud.service"), tail: seed.Stream("cloud.tail"),
 		iops: newThrottle(cfg.IOPS), bytes: newThrottle(cfg.Bytes),
@@ -111,7 +112,7 @@ func (c *Cloud) Stats() devices.Stats { return c.stats }
 
 // Cut returns what a power cut at this moment would leave: all that was
 // acknowledged, and of what is being served any atomic units, chosen by seed.
-func (c *Cloud) Cut(seed sim.Seed) *devices.Cut { return c.cache.Cut(seed) }
+func (c *Cloud) Cut(seed sim.Seed) *drive.Cut { return c.cache.Cut(seed) }
 
 // Submit takes a request.
 func (c *Cloud) Submit(r *devices.Request) {
@@ -161,7 +162,7 @@ func (c *Cloud) serve(r *devices.Request) {
 	done := c.loop.Now().Add(c.service(r))
 	r.Charge(devices.MediaStage, done)
 	if r.Op.Modifies() {
-		f := c.cache.Through(r.Offset, r.Length, devices.ContentOf(r))
+		f := c.cache.Through(r.Offset, r.Length, drive.ContentOf(r))
 		f.Ref, f.Timer.Owner = r, f
 		c.loop.At(&f.Timer, done, c)
 		return
@@ -188,7 +189,7 @@ func (c *Cloud) service(r *devices.Request) sim.Duration {
 
 // Fire goes on with a request, or makes a write durable.
 func (c *Cloud) Fire(t *sim.Timer) {
-	f, ok := t.Owner.(*devices.Flight)
+	f, ok := t.Owner.(*drive.Flight)
 	if ok {
 		r := f.Ref.(*devices.Request)
 		c.cache.Land(f)

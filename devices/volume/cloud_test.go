@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/volume"
 	"nbdbench/sim"
 )
@@ -26,7 +27,7 @@ var info = devices.Info{
 type model interface {
 	devices.Device
 	Stats() devices.Stats
-	Cut(seed sim.Seed) *devices.Cut
+	Cut(seed sim.Seed) *drive.Cut
 }
 
 // rig drives a volume by hand.
@@ -100,7 +101,7 @@ func newCloud(t testing.TB, cfg volume.CloudConfig) *rig {
 		t.Fatal(err)
 	}
 	loop := sim.NewLoop()
-	return &rig{t: t, loop: loop, dev: volume.NewCloud(loop, cfg, info, devices.NewMedia(devices.Versions), 1)}
+	return &rig{t: t, loop: loop, dev: volume.NewCloud(loop, cfg, info, drive.NewMedia(drive.Versions), 1)}
 }
 
 func near(t *testing.T, what string, got, want, tolerance float64) {
@@ -280,11 +281,11 @@ func TestRefusalsComeFromTheLoop(t *testing.T) {
 	} {
 		loop := sim.NewLoop()
 		disk := &disk{loop: loop, info: info}
-		raid, err := volume.NewRAID(loop, controller, c.info, devices.NewMedia(devices.Versions), disk)
+		raid, err := volume.NewRAID(loop, controller, c.info, drive.NewMedia(drive.Versions), disk)
 		if err != nil {
 			t.Fatal(err)
 		}
-		cloud := volume.NewCloud(loop, volume.CloudConfig{}, c.info, devices.NewMedia(devices.Versions), 1)
+		cloud := volume.NewCloud(loop, volume.CloudConfig{}, c.info, drive.NewMedia(drive.Versions), 1)
 		for _, dev := range []model{raid, cloud} {
 			g := &rig{t: t, loop: loop, dev: dev, want: c.want}
 			g.do(c.r)

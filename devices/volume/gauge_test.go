@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/volume"
 )
 
@@ -14,7 +14,7 @@ func TestCreditsAreSpentAndComeBack(t *testing.T) {
 	})
 	expect := func(when string, ios, bytes float64) {
 		t.Helper()
-		gs := g.dev.(devices.Gauged).Gauges(nil)
+		gs := g.dev.(drive.Gauged).Gauges(nil)
 		if len(gs) != 2 || gs[0].Name != "I/O credits" || gs[0].Scale != 1000 || gs[1].Name != "byte credits" || gs[1].Scale != 16<<20 {
 			t.Fatalf("%s: %+v", when, gs)
 		}
@@ -34,14 +34,14 @@ func TestCreditsAreSpentAndComeBack(t *testing.T) {
 	for i := range uint64(1200) {
 		g.do(write(i*4096, 4096))
 	}
-	if gs := g.dev.(devices.Gauged).Gauges(nil); gs[0].Value > 1 {
+	if gs := g.dev.(drive.Gauged).Gauges(nil); gs[0].Value > 1 {
 		t.Errorf("after 1200 writes: %+v", gs)
 	}
 }
 
 func TestAVolumeWithoutBurstsHasNoGauges(t *testing.T) {
 	g := newCloud(t, volume.CloudConfig{Mean: us, Min: us, IOPS: volume.Limit{Rate: 100}})
-	if gs := g.dev.(devices.Gauged).Gauges(nil); len(gs) != 0 {
+	if gs := g.dev.(drive.Gauged).Gauges(nil); len(gs) != 0 {
 		t.Errorf("%+v", gs)
 	}
 }
@@ -49,8 +49,8 @@ func TestAVolumeWithoutBurstsHasNoGauges(t *testing.T) {
 // shown is a disk that shows its state.
 type shown struct{ *disk }
 
-func (shown) Gauges(dst []devices.Gauge) []devices.Gauge {
-	return append(dst, devices.Level("dirty bytes", "the cache", 3, 4))
+func (shown) Gauges(dst []drive.Gauge) []drive.Gauge {
+	return append(dst, drive.Level("dirty bytes", "the cache", 3, 4))
 }
 
 func TestAControllerShowsItsCacheAndItsDisk(t *testing.T) {
@@ -59,10 +59,10 @@ func TestAControllerShowsItsCacheAndItsDisk(t *testing.T) {
 		g.do(scattered(i))
 	}
 	gs := g.raid.Gauges(nil)
-	if want := (devices.Gauge{Name: "dirty bytes", Of: "the controller's cache", Value: 4 * block, Scale: 16 * block}); len(gs) != 1 || gs[0] != want {
+	if want := (drive.Gauge{Name: "dirty bytes", Of: "the controller's cache", Value: 4 * block, Scale: 16 * block}); len(gs) != 1 || gs[0] != want {
 		t.Errorf("%+v, want %+v", gs, want)
 	}
-	v, err := volume.NewRAID(g.loop, controller, info, devices.NewMedia(devices.Versions), shown{g.disk})
+	v, err := volume.NewRAID(g.loop, controller, info, drive.NewMedia(drive.Versions), shown{g.disk})
 	if err != nil {
 		t.Fatal(err)
 	}

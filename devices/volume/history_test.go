@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/devices/volume"
 	"nbdbench/sim"
@@ -48,7 +49,7 @@ type play struct {
 	top   devices.Device
 	judge *history.Judge
 	info  devices.Info
-	mode  devices.Mode
+	mode  drive.Mode
 
 	open   int
 	stamp  devices.Stamp
@@ -64,23 +65,23 @@ type play struct {
 }
 
 // maker makes the volume of a play.
-type maker func(p *play, media devices.Media)
+type maker func(p *play, media drive.Media)
 
 func (p *play) below(n int) int {
 	p.drawn++
 	return int(p.draw.Below(uint64(n), p.drawn, 0))
 }
 
-func newPlay(seed int, mode devices.Mode, make maker) *play {
+func newPlay(seed int, mode drive.Mode, make maker) *play {
 	p := &play{draw: sim.Seed(seed).Stream("play"), loop: sim.NewLoop(), mode: mode, info: info}
 	p.info.Size, p.info.AtomicUnit = littleSectors*devices.Sector, uint32(devices.Sector<<p.below(4))
-	make(p, devices.NewMedia(mode))
+	make(p, drive.NewMedia(mode))
 	p.judge = history.NewJudge(p.info)
 	p.top = history.NewTap(p.dev, p.loop, acknowledged{p.judge}, &p.log)
 	return p
 }
 
-func makeCloud(p *play, media devices.Media) {
+func makeCloud(p *play, media drive.Media) {
 	c := volume.CloudConfig{
 		Mean: 700 * us, Min: 300 * us, Sigma: 1, TailProbability: 0.1, Tail: 5 * ms,
 		IOPS: volume.Limit{Rate: 4000, Burst: uint64(p.below(8))}, MaxInFlight: p.below(5),
@@ -88,7 +89,7 @@ func makeCloud(p *play, media devices.Media) {
 	p.dev = volume.NewCloud(p.loop, c, p.info, media, sim.Seed(p.below(1000)))
 }
 
-func makeRAID(p *play, media devices.Media) {
+func makeRAID(p *play, media drive.Media) {
 	d := &disk{loop: p.loop, info: p.info, parallel: p.below(3) > 0}
 	d.info.Cache = []devices.CacheMode{devices.CacheNone, devices.CacheVolatile}[p.below(2)]
 	pace := p.draw
@@ -170,7 +171,7 @@ func (p *play) submit() {
 		p.stamp++
 		r.Stamp = p.stamp
 	}
-	if r.Op == devices.OpWrite && p.mode == devices.RealBytes {
+	if r.Op == devices.OpWrite && p.mode == drive.RealBytes {
 		r.Bytes = bytes.Repeat(binary.BigEndian.AppendUint64(nil, uint64(r.Stamp)), int(r.Length/8))
 	}
 	if r.Op.Modifies() && p.below(3) == 0 {
@@ -194,7 +195,7 @@ func (p *play) Done(r *devices.Request) {
 	}
 	for i := range r.Versions {
 		v, sector := r.Versions[i], r.Offset/devices.Sector+uint64(i)
-		if p.mode == devices.RealBytes {
+		if p.mode == drive.RealBytes {
 			v = devices.Stamp(binary.BigEndian.Uint64(r.Bytes[i*devices.Sector:]))
 		}
 		p.transcript = append(p.transcript, v)
@@ -216,7 +217,7 @@ func (p *play) cut() {
 	k := p.dev.Cut(sim.Seed(p.below(1000)))
 	image := p.image(k)
 	p.transcript = append(p.transcript, image...)
-	if p.mode == devices.RealBytes {
+	if p.mode == drive.RealBytes {
 		return // the same as the versions', which were judged
 	}
 	exposed := p.exposed(k)
@@ -240,7 +241,7 @@ func (p *play) cut() {
 
 // exposed are the sectors that the cut may lose although they were acknowledged:
 // none, but while a cache without a battery is drained.
-func (p *play) exposed(k *devices.Cut) (sectors [littleSectors]bool) {
+func (p *play) exposed(k *drive.Cut) (sectors [littleSectors]bool) {
 	if p.raid == nil || p.raid.Dirty() == 0 {
 		if k.ExposedBytes() != 0 {
 			p.fail("cut: %d bytes are exposed", k.ExposedBytes())
@@ -260,12 +261,12 @@ func (p *play) exposed(k *devices.Cut) (sectors [littleSectors]bool) {
 	return sectors
 }
 
-func (p *play) image(k *devices.Cut) []devices.Stamp {
+func (p *play) image(k *drive.Cut) []devices.Stamp {
 	m, out := k.Media(), make([]devices.Stamp, littleSectors)
 	for s := range out {
 		out[s] = m.Stamp(uint64(s))
 	}
-	if p.mode == devices.RealBytes {
+	if p.mode == drive.RealBytes {
 		b := devices.Payload{Bytes: make([]byte, p.info.Size)}
 		m.Read(0, p.info.Size, &b)
 		for s := range out {
@@ -282,7 +283,7 @@ func histories(t *testing.T, n int, make maker) (lost, drains, destages int) {
 	}
 	const twins = 10 // one in so many
 	for seed := range n {
-		p := newPlay(seed, devices.Versions, make)
+		p := newPlay(seed, drive.Versions, make)
 		if err := p.run(); err != nil {
 			t.Fatalf("history %d: %v", seed, err)
 		}
@@ -290,7 +291,7 @@ func histories(t *testing.T, n int, make maker) (lost, drains, destages int) {
 		if seed%twins > 0 {
 			continue
 		}
-		twin := newPlay(seed, devices.RealBytes, make)
+		twin := newPlay(seed, drive.RealBytes, make)
 		if err := twin.run(); err != nil {
 			t.Fatalf("history %d, in bytes: %v", seed, err)
 		}

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 )
 
 // job is one request that the disk has: a destage, or a host's request that the
@@ -10,7 +11,7 @@ type job struct {
 	raid    *RAID
 	request devices.Request
 	host    *devices.Request // nil for a destage
-	flight  *devices.Flight  // what a destage writes; nil without one
+	flight  *drive.Flight    // what a destage writes; nil without one
 
 	off, end uint64 // of a destage: what it writes
 	zero     bool   // ... is nothing but zeros
@@ -116,7 +117,7 @@ func (d *RAID) freeSlot() *job {
 
 // pick chooses the dirty extent that goes next, or nil if all of them overlap
 // what the disk has.
-func (d *RAID) pick() *devices.Extent {
+func (d *RAID) pick() *drive.Extent {
 	if d.cfg.Order == Oldest {
 		e := d.cache.Oldest()
 		for e != nil && d.onItsWay(e) {
@@ -141,7 +142,7 @@ func (d *RAID) whole(off, end uint64) (from, to uint64) {
 }
 
 // onItsWay reports whether the disk has a destage that shares a unit with e.
-func (d *RAID) onItsWay(e *devices.Extent) bool {
+func (d *RAID) onItsWay(e *drive.Extent) bool {
 	from, to := d.whole(e.Off, e.End)
 	for i := range d.slots {
 		j := &d.slots[i]
@@ -156,7 +157,7 @@ func (d *RAID) onItsWay(e *devices.Extent) bool {
 }
 
 // depart sends e to the disk in j, with the extents that follow on it.
-func (d *RAID) depart(j *job, e *devices.Extent) {
+func (d *RAID) depart(j *job, e *drive.Extent) {
 	f, zero := d.cache.Depart(), e.Content.Zero
 	j.off, j.end, j.zero = e.Off, e.Off, true
 	for e != nil && e.Off == j.end && e.Content.Zero == zero && j.end-j.off < MaxRun && !d.onItsWay(e) {
@@ -175,7 +176,7 @@ func (d *RAID) depart(j *job, e *devices.Extent) {
 
 // take moves e into flight f of j, and with it what else is dirty in the atomic
 // units at its ends: the cache sees to it that a unit goes in one piece.
-func (d *RAID) take(j *job, f *devices.Flight, e *devices.Extent) {
+func (d *RAID) take(j *job, f *drive.Flight, e *drive.Extent) {
 	from, to := d.whole(e.Off, e.End)
 	off, end := e.Off, e.End
 	for w := d.cache.From(from); w.Extent() != nil && w.Extent().Off < to; w = w.Next() {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/devices/volume"
 	"nbdbench/sim"
@@ -37,7 +38,7 @@ func TestAMediumThatOutlivesTheVolumeHasAllThatWasAcknowledged(t *testing.T) {
 // killed counts the promises that the medium breaks, after any event of a run.
 func killed(t *testing.T, seed uint64, keep bool) (broken int) {
 	t.Helper()
-	loop, medium := sim.NewLoop(), devices.NewMedia(devices.Versions)
+	loop, medium := sim.NewLoop(), drive.NewMedia(drive.Versions)
 	d := &disk{loop: loop, info: info}
 	v, err := volume.NewRAID(loop, controller, info, medium, d)
 	if err != nil {
@@ -75,7 +76,7 @@ func killed(t *testing.T, seed uint64, keep bool) (broken int) {
 
 func TestAMediumThatOutlivesTheVolumeTellsItsHoles(t *testing.T) {
 	loop := sim.NewLoop()
-	v, err := volume.NewRAID(loop, controller, info, devices.NewMedia(devices.Versions), &disk{loop: loop, info: info})
+	v, err := volume.NewRAID(loop, controller, info, drive.NewMedia(drive.Versions), &disk{loop: loop, info: info})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestAMediumThatOutlivesTheVolumeTellsItsHoles(t *testing.T) {
 // The bytes of a medium that outlives the volume are those of what was acknowledged
 // last: data and zeros, into the cache and past it, whether they may be holes or not.
 func TestAMediumThatOutlivesTheVolumeHasTheBytesAndTheZeros(t *testing.T) {
-	loop, medium := sim.NewLoop(), devices.NewMedia(devices.RealBytes)
+	loop, medium := sim.NewLoop(), drive.NewMedia(drive.RealBytes)
 	v, err := volume.NewRAID(loop, controller, info, medium, &disk{loop: loop, info: info})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 )
 
 // Blank is a Media that keeps nothing: for the disk behind a RAID, of which only
@@ -9,7 +10,7 @@ import (
 type Blank struct{}
 
 // Write forgets.
-func (Blank) Write(uint64, uint64, devices.Content) {}
+func (Blank) Write(uint64, uint64, drive.Content) {}
 
 // Read reads nothing.
 func (Blank) Read(uint64, uint64, *devices.Payload) {}
@@ -18,20 +19,20 @@ func (Blank) Read(uint64, uint64, *devices.Payload) {}
 func (Blank) Stamp(uint64) devices.Stamp { return 0 }
 
 // Clone is another Blank.
-func (Blank) Clone() devices.Media { return Blank{} }
+func (Blank) Clone() drive.Media { return Blank{} }
 
 // Mode is Versions, the cheaper one.
-func (Blank) Mode() devices.Mode { return devices.Versions }
+func (Blank) Mode() drive.Mode { return drive.Versions }
 
 // kept is a medium that outlives the controller, in which what a battery keeps is
 // as soon as it is acknowledged: what the controller destages is there already.
 type kept struct {
-	devices.Media
+	drive.Media
 	destaging bool
 }
 
 // Write writes what is no destage.
-func (k *kept) Write(off, n uint64, c devices.Content) {
+func (k *kept) Write(off, n uint64, c drive.Content) {
 	if !k.destaging {
 		k.Media.Write(off, n, c)
 	}
@@ -39,7 +40,7 @@ func (k *kept) Write(off, n uint64, c devices.Content) {
 
 // Status is that of the medium.
 func (k *kept) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
-	return devices.StatusOf(k.Media, off, n)
+	return drive.StatusOf(k.Media, off, n)
 }
 
 // saved is the medium of a volume whose cache a battery keeps: what is on the
@@ -47,11 +48,11 @@ func (k *kept) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 // until its loop goes on; Clone copies it.
 type saved struct {
 	raid *RAID
-	cut  *devices.Cut
+	cut  *drive.Cut
 }
 
 // Mode is how the content is kept.
-func (s *saved) Mode() devices.Mode { return s.raid.media.Mode() }
+func (s *saved) Mode() drive.Mode { return s.raid.media.Mode() }
 
 // Stamp is the version of a sector.
 func (s *saved) Stamp(sector uint64) devices.Stamp {
@@ -64,7 +65,7 @@ func (s *saved) Stamp(sector uint64) devices.Stamp {
 
 // Clone returns a medium with all of it: what the disk has on its way, then the
 // newer versions that are still dirty.
-func (s *saved) Clone() devices.Media {
+func (s *saved) Clone() drive.Media {
 	m := s.cut.Media()
 	for i := range s.raid.slots {
 		if j := &s.raid.slots[i]; j.flight != nil {
@@ -79,17 +80,17 @@ func (s *saved) Clone() devices.Media {
 }
 
 // copy writes the newest content of [off, end) to m.
-func (s *saved) copy(m devices.Media, off, end uint64) {
+func (s *saved) copy(m drive.Media, off, end uint64) {
 	step := uint64(devices.Sector)
 	var p devices.Payload
-	if s.Mode() == devices.RealBytes {
+	if s.Mode() == drive.RealBytes {
 		step = min(end-off, MaxRun)
 		p.Bytes = make([]byte, step)
 	}
 	for ; off < end; off += step {
 		n := min(step, end-off)
 		s.raid.cache.Read(off, n, &p)
-		m.Write(off, n, devices.Content{Bytes: p.Bytes[:min(n, uint64(len(p.Bytes)))], Stamp: p.Stamp})
+		m.Write(off, n, drive.Content{Bytes: p.Bytes[:min(n, uint64(len(p.Bytes)))], Stamp: p.Stamp})
 	}
 }
 
@@ -97,6 +98,6 @@ func (s *saved) copy(m devices.Media, off, end uint64) {
 func (s *saved) Read(off, n uint64, p *devices.Payload) { s.raid.cache.Read(off, n, p) }
 
 // Write panics: a cut is for looking at.
-func (s *saved) Write(uint64, uint64, devices.Content) { panic(onlyView) }
+func (s *saved) Write(uint64, uint64, drive.Content) { panic(onlyView) }
 
 const onlyView = "volume: a power cut's medium is a view, to be cloned"

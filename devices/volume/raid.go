@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -88,15 +89,15 @@ type RAID struct {
 	loop    *sim.Loop
 	cfg     RAIDConfig
 	info    devices.Info
-	media   devices.Media
+	media   drive.Media
 	disk    Disk
 	durable devices.Flags // what makes the disk's writes durable
 
-	cache  *devices.Cache
+	cache  *drive.Cache
 	serial sim.Timeline
 	// arriving holds nothing: it keeps the host's writes that are in flight, into
 	// the cache or past it.
-	arriving *devices.Cache
+	arriving *drive.Cache
 
 	stalled  devices.Queue // writes that wait for room, or for the cache to be empty
 	flushes  devices.Queue // FLUSHes that wait for the drain
@@ -131,11 +132,11 @@ const pastCache = 1
 // durable, and the disk only gives the time; see the package comment. cfg must
 // be valid; the error is about the disk. The info's Cache is CacheProtected, or
 // CacheNone where the battery has failed, whatever it says.
-func NewRAID(loop *sim.Loop, cfg RAIDConfig, info devices.Info, media devices.Media, disk Disk) (*RAID, error) {
+func NewRAID(loop *sim.Loop, cfg RAIDConfig, info devices.Info, media drive.Media, disk Disk) (*RAID, error) {
 	d := &RAID{
 		loop: loop, cfg: cfg, info: info, media: media, disk: disk, failed: cfg.BatteryFailed,
-		cache:    devices.NewCache(media, cfg.Capacity, info.AtomicUnit),
-		arriving: devices.NewCache(media, 0, info.AtomicUnit),
+		cache:    drive.NewCache(media, cfg.Capacity, info.AtomicUnit),
+		arriving: drive.NewCache(media, 0, info.AtomicUnit),
 	}
 	if err := d.checkDisk(disk.Info()); err != nil {
 		return nil, err
@@ -180,7 +181,7 @@ func (d *RAID) KeepAtOnce() {
 		return
 	}
 	d.kept = &kept{Media: d.media}
-	d.cache = devices.NewCache(d.kept, d.cfg.Capacity, d.info.AtomicUnit)
+	d.cache = drive.NewCache(d.kept, d.cfg.Capacity, d.info.AtomicUnit)
 }
 
 // Info describes the volume. It does not say that a battery has failed since.
@@ -214,7 +215,7 @@ func (d *RAID) FailBattery() {
 // write that is not acknowledged any atomic units, over what is kept. With a good
 // battery that is the medium under all that the cache holds; without, the medium,
 // and of what was on its way to it any atomic units.
-func (d *RAID) Cut(seed sim.Seed) *devices.Cut {
+func (d *RAID) Cut(seed sim.Seed) *drive.Cut {
 	switch {
 	case d.kept != nil || d.passing > 0: // nothing else is on its way to the medium
 		return d.arriving.Cut(seed)
@@ -356,7 +357,7 @@ func (d *RAID) store(r *devices.Request) {
 		d.pump()
 		return
 	}
-	c := devices.ContentOf(r)
+	c := drive.ContentOf(r)
 	if c.Bytes != nil {
 		c.Bytes = append([]byte(nil), c.Bytes...)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/volume"
 	"nbdbench/sim"
 )
@@ -89,7 +90,7 @@ func newRAID(t testing.TB, cfg volume.RAIDConfig, d *disk) *raidRig {
 	if d.info.Size == 0 {
 		d.info = info
 	}
-	v, err := volume.NewRAID(d.loop, cfg, info, devices.NewMedia(devices.Versions), d)
+	v, err := volume.NewRAID(d.loop, cfg, info, drive.NewMedia(drive.Versions), d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,8 +418,8 @@ func TestADiskWithBlankMediaIsEnough(t *testing.T) {
 	cfg := controller
 	cfg.IdleDestage = ms
 	loop := sim.NewLoop()
-	ram := devices.NewRAM(loop, info, volume.Blank{})
-	v, err := volume.NewRAID(loop, cfg, info, devices.NewMedia(devices.RealBytes), ram)
+	ram := drive.NewRAM(loop, info, volume.Blank{})
+	v, err := volume.NewRAID(loop, cfg, info, drive.NewMedia(drive.RealBytes), ram)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/results"
 	"nbdbench/sim"
@@ -185,7 +186,7 @@ func (c *cutter) promised() (from, to uint64) {
 }
 
 // broken is 1 if the sector at off breaks a promise after the cut, else 0.
-func (c *cutter) broken(cut *devices.Cut, off uint64) int64 {
+func (c *cutter) broken(cut *drive.Cut, off uint64) int64 {
 	if sector := off / devices.Sector; !c.wire.Legal(sector, cut.Stamp(sector)) {
 		return 1
 	}
@@ -193,7 +194,7 @@ func (c *cutter) broken(cut *devices.Cut, off uint64) int64 {
 }
 
 // exposed visits one sector of each grain that the cut exposes.
-func (c *cutter) exposed(cut *devices.Cut, from, to uint64, visit func(off, end uint64)) {
+func (c *cutter) exposed(cut *drive.Cut, from, to uint64, visit func(off, end uint64)) {
 	cut.Exposed(from, to, func(off, end uint64) {
 		for at := off / c.grain * c.grain; at < end; at += c.grain {
 			visit(at, at+devices.Sector)
@@ -201,7 +202,7 @@ func (c *cutter) exposed(cut *devices.Cut, from, to uint64, visit func(off, end 
 	})
 }
 
-func (c *cutter) verdict(cut *devices.Cut, lost history.Loss) results.Cut {
+func (c *cutter) verdict(cut *drive.Cut, lost history.Loss) results.Cut {
 	k := results.Cut{Acked: int64(c.ledger.Acked()) - c.before, Lost: int64(lost.Commits), AtRiskBytes: int64(cut.ExposedBytes())}
 	if lost.Commits > 0 {
 		k.LostWindow = c.w.loop.Now().Sub(lost.OldestAck)

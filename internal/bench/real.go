@@ -15,6 +15,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/stack"
 	"nbdbench/nbd"
@@ -70,7 +71,7 @@ type socket struct {
 // and serves it on a Unix socket in a directory of its own.
 func listen(c *Cell, seed sim.Seed) (*socket, error) {
 	loop := sim.NewLoop()
-	model, err := c.Profile.Open(loop, catalog.Options{Mode: devices.RealBytes, Seed: seed})
+	model, err := c.Profile.Open(loop, catalog.Options{Mode: drive.RealBytes, Seed: seed})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
 	"nbdbench/sim"
@@ -89,7 +89,7 @@ type pilot struct {
 
 	step    sim.Duration
 	n       int // samples
-	now     []devices.Gauge
+	now     []drive.Gauge
 	gauges  [][maxSamples]float64
 	commits [maxSamples]uint64 // so far, at the end of the step
 	bytes   [maxSamples]uint64 // that the host has written so far
@@ -101,7 +101,7 @@ type pilot struct {
 func newPilot(w *world, c *Cell, seed sim.Seed) *pilot {
 	s := &pilot{w: w, step: 4 * leastWarmup / maxSamples, draw: seed.Stream("samples")}
 	s.each, s.between = requestsOf(c.Workload.Transaction), requestsOf(c.Workload.Between)
-	s.now = w.model.Gauges(make([]devices.Gauge, 0, maxGauges))
+	s.now = w.model.Gauges(make([]drive.Gauge, 0, maxGauges))
 	if len(s.now) > maxGauges {
 		panic(fmt.Sprintf("bench: %s has %d gauges, want at most %d", c.Device, len(s.now), maxGauges))
 	}
@@ -411,14 +411,14 @@ func changed(what, from, to string, up bool, within sim.Duration) string {
 }
 
 // part is a gauge's value as a part of its scale.
-func part(v float64, g *devices.Gauge) string {
+func part(v float64, g *drive.Gauge) string {
 	if g.Scale == 0 {
 		return fmt.Sprintf("%.3g", v)
 	}
 	return fmt.Sprintf("%.3g%%", 100*v/g.Scale)
 }
 
-func of(g *devices.Gauge) string {
+func of(g *drive.Gauge) string {
 	if g.Scale == 0 {
 		return ""
 	}

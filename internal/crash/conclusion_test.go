@@ -6,6 +6,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
 	"nbdbench/sim"
@@ -110,7 +111,7 @@ const unread = fault.Garbage - 1
 
 func (c *client) flush() devices.Errno { return c.submit(&devices.Request{Op: devices.OpFlush}) }
 
-func (c *client) cut() *devices.Cut { return c.model.Cut(c.seed) }
+func (c *client) cut() *drive.Cut { return c.model.Cut(c.seed) }
 
 // left is what a power cut leaves of a block.
 func (c *client) left(block uint64) devices.Stamp {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/results"
 	"nbdbench/sim"
@@ -71,7 +72,7 @@ func (w *world) cut(step uint64) verdict {
 }
 
 // device judges what this device would leave.
-func (t *trial) device(k *devices.Cut) {
+func (t *trial) device(k *drive.Cut) {
 	t.Acked, t.AtRiskBytes = int64(t.app.Acked()), int64(k.ExposedBytes())
 	lost := t.app.Lost(t.app.Written, k.Stamp)
 	t.Lost = int64(lost.Commits)

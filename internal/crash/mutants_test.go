@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
@@ -87,12 +88,12 @@ type swap struct {
 	flying  bool
 }
 
-func (s *swap) Info() devices.Info             { return s.info }
-func (s *swap) Submit(r *devices.Request)      { s.n++; s.on(s, r) }
-func (s *swap) Fire(t *sim.Timer)              { t.Owner.(*devices.Request).Finish(devices.OK) }
-func (s *swap) pretend(r *devices.Request)     { r.Timer.Owner = r; s.loop.After(&r.Timer, 0, s) }
-func (s *swap) Stats() devices.Stats           { return s.Device.(fault.Device).Stats() }
-func (s *swap) Cut(seed sim.Seed) *devices.Cut { return s.Device.(fault.Device).Cut(seed) }
+func (s *swap) Info() devices.Info           { return s.info }
+func (s *swap) Submit(r *devices.Request)    { s.n++; s.on(s, r) }
+func (s *swap) Fire(t *sim.Timer)            { t.Owner.(*devices.Request).Finish(devices.OK) }
+func (s *swap) pretend(r *devices.Request)   { r.Timer.Owner = r; s.loop.After(&r.Timer, 0, s) }
+func (s *swap) Stats() devices.Stats         { return s.Device.(fault.Device).Stats() }
+func (s *swap) Cut(seed sim.Seed) *drive.Cut { return s.Device.(fault.Device).Cut(seed) }
 
 // then is what comes after a child.
 type then func(c *devices.Request)
@@ -302,7 +303,7 @@ type mutant struct {
 	depth, connections         uint32
 	cuts                       int // 0 is mutantCuts
 	fault                      string
-	defect                     devices.Defect
+	defect                     drive.Defect
 	below, server, client      func(s *swap, r *devices.Request)
 }
 
@@ -322,12 +323,12 @@ func (m *mutant) config(t *testing.T) Config {
 
 // mutate puts the defect into the cell.
 func (m *mutant) mutate(c *Cell) {
-	if m.defect != devices.DefectNone || m.below != nil {
+	if m.defect != drive.DefectNone || m.below != nil {
 		c.Around = func(loop *sim.Loop, d fault.Device) fault.Device {
 			if m.below != nil {
 				return &swap{Device: d, loop: loop, info: d.Info(), on: m.below}
 			}
-			d.(interface{ Cache() *devices.Cache }).Cache().Break(m.defect)
+			d.(interface{ Cache() *drive.Cache }).Cache().Break(m.defect)
 			return d
 		}
 	}
@@ -350,11 +351,11 @@ func (m *mutant) mutate(c *Cell) {
 // test writes.
 func mutants() []mutant {
 	return []mutant{
-		{name: "cache: FUA leaves the older cached copy", device: "SMALL", workload: "overwrite", strategy: "native", defect: devices.DefectStaleCopyAfterFUA},
-		{name: "cache: an older destage in flight lands after FUA", device: "TWO", workload: "overwrite", strategy: "native", depth: 8, defect: devices.DefectOldFlightLandsAfterFUA},
-		{name: "cache: FLUSH does not wait for what is being destaged", device: "TWO", workload: "overwrite", strategy: "none", defect: devices.DefectFlushMissesFlights},
-		{name: "cache: FLUSH forgets zeros", device: "DISK", workload: "ZEROING", strategy: "none", defect: devices.DefectFlushForgetsZeroes},
-		{name: "cache: two destages of one sector overtake each other", device: "TWO", workload: "overwrite", strategy: "none", depth: 8, defect: devices.DefectFlightsOvertake},
+		{name: "cache: FUA leaves the older cached copy", device: "SMALL", workload: "overwrite", strategy: "native", defect: drive.DefectStaleCopyAfterFUA},
+		{name: "cache: an older destage in flight lands after FUA", device: "TWO", workload: "overwrite", strategy: "native", depth: 8, defect: drive.DefectOldFlightLandsAfterFUA},
+		{name: "cache: FLUSH does not wait for what is being destaged", device: "TWO", workload: "overwrite", strategy: "none", defect: drive.DefectFlushMissesFlights},
+		{name: "cache: FLUSH forgets zeros", device: "DISK", workload: "ZEROING", strategy: "none", defect: drive.DefectFlushForgetsZeroes},
+		{name: "cache: two destages of one sector overtake each other", device: "TWO", workload: "overwrite", strategy: "none", depth: 8, defect: drive.DefectFlightsOvertake},
 		{name: "device: FLUSH is answered before it is done", device: "nvme-990pro", workload: "wal", strategy: "none", below: answersEarly},
 		{name: "device: every other FLUSH does nothing", device: "nvme-990pro", workload: "wal", strategy: "emulate", below: halfFlush},
 		{name: "device: FUA makes the first 4 KiB durable", device: "nvme-990pro", workload: "wal", strategy: "native", below: firstPage},
@@ -371,9 +372,9 @@ func mutants() []mutant {
 		{name: "client: a write joins a FLUSH that has begun", device: "nvme-990pro", workload: "OPENED", strategy: "none-grouped", client: joinRunning},
 		{name: "client: FLUSH elided, its mark cleared too early", device: "nvme-990pro", workload: "sync-4k", strategy: "none", depth: 4, client: dirtyTooEarly},
 		{name: "client: no FLUSH after WRITE_ZEROES", device: "SMALL", workload: "ZEROED", strategy: "none", client: zeroesUnflushed},
-		{name: "cache: FUA drops one of the older cached copies", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: devices.DefectFUADropsOneExtent},
-		{name: "cache: FUA drops what a destage carries behind its range", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: devices.DefectFUACutsTooMuch},
-		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: devices.DefectOverwriteForgets},
+		{name: "cache: FUA drops one of the older cached copies", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectFUADropsOneExtent},
+		{name: "cache: FUA drops what a destage carries behind its range", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectFUACutsTooMuch},
+		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectOverwriteForgets},
 		{name: "device: FUA above 16 KiB is acknowledged from the cache", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Length > 16<<10 })},
 		{name: "device: FUA is dropped where it does not begin at 16 KiB", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Offset%(16<<10) != 0 })},
 		{name: "device: FLUSH is answered early while others are in progress", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "none", below: answersEarlyWhenBusy},

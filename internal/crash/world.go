@@ -6,6 +6,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
@@ -200,7 +201,7 @@ func (w *world) restart() {
 }
 
 // open makes the device with its faults, on a medium or on an empty one.
-func (w *world) open(media devices.Media, seed sim.Seed) error {
+func (w *world) open(media drive.Media, seed sim.Seed) error {
 	profile := w.cell.Profile
 	plan := w.cell.Config.Fault
 	if plan.Has(fault.NoCapacitor) {

@@ -26,9 +26,9 @@ type console struct {
 	server *nbd.Server
 	talk   io.Writer
 
-	mu    sync.Mutex // one command at a time
-	served []*device    // and then the clones
-	own   int        // how many are no clones
+	mu     sync.Mutex // one command at a time
+	served []*device  // and then the clones
+	own    int        // how many are no clones
 	// plugins are served too; nobody cuts their power here.
 	plugins []plugged
 	ended   bool // the devices have no power any more

@@ -7,6 +7,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
 	"nbdbench/devices/image"
@@ -24,12 +25,12 @@ type device struct {
 	config  *Config
 	profile *catalog.Profile
 	loop    *sim.Loop
-	media   devices.Media // survives
-	file    *image.Media  // the same, if it is a file; else nil
+	media   drive.Media  // survives
+	file    *image.Media // the same, if it is a file; else nil
 
 	model fault.Device
 	top   devices.Device // the model under the strategy's half
-	fence  *fencedMedia
+	fence *fencedMedia
 	cuts  uint64
 	tap   *history.Tap // nil without a journal
 	log   *wireLog
@@ -43,12 +44,12 @@ type device struct {
 // fencedMedia is a Media that a drive writes to until its power is cut: what its timers
 // do afterwards has no effect.
 type fencedMedia struct {
-	devices.Media
+	drive.Media
 	shut bool
 }
 
 // Write writes unless the power has been cut.
-func (g *fencedMedia) Write(off, n uint64, c devices.Content) {
+func (g *fencedMedia) Write(off, n uint64, c drive.Content) {
 	if !g.shut {
 		g.Media.Write(off, n, c)
 	}
@@ -56,14 +57,14 @@ func (g *fencedMedia) Write(off, n uint64, c devices.Content) {
 
 // Status is that of the medium.
 func (g *fencedMedia) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
-	return devices.StatusOf(g.Media, off, n)
+	return drive.StatusOf(g.Media, off, n)
 }
 
 // takesTime reports whether a reply waits for an instant.
 func (l *device) takesTime() bool { return l.config.Delay > 0 || l.profile.Kind != "ram" }
 
 // newDevice makes a device of the configuration on media.
-func newDevice(c *Config, name string, loop *sim.Loop, media devices.Media) (*device, error) {
+func newDevice(c *Config, name string, loop *sim.Loop, media drive.Media) (*device, error) {
 	profile, err := catalog.Load(c.Device)
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (l *device) discard() error {
 // openMedia opens the medium: a file if the configuration has one.
 func (l *device) openMedia() (err error) {
 	if l.config.Image == "" {
-		l.media = devices.NewMedia(devices.RealBytes)
+		l.media = drive.NewMedia(drive.RealBytes)
 		return nil
 	}
 	if l.file, err = image.Open(l.config.Image, image.Options{Size: uint64(l.profile.Size), Sync: l.config.ImageSync}); err != nil {
@@ -131,7 +132,7 @@ func (l *device) power() error {
 	if l.cuts == 0 {
 		seed = c.Seed
 	}
-	model, err := l.profile.Open(l.loop, catalog.Options{Mode: devices.RealBytes, Seed: seed, Media: g})
+	model, err := l.profile.Open(l.loop, catalog.Options{Mode: drive.RealBytes, Seed: seed, Media: g})
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (l *device) export() *nbd.Export {
 
 // client is the device of one connection.
 type client struct {
-	l    *device
+	l     *device
 	fence *fencedMedia // of the drive that it was opened on
 }
 
@@ -267,7 +268,7 @@ func (e refusal) Fire(t *sim.Timer) { t.Owner.(*devices.Request).Finish(devices.
 // passing is a request on its way through the drive.
 type passing struct {
 	l         *device
-	fence      *fencedMedia // of the drive that it is in
+	fence     *fencedMedia // of the drive that it is in
 	completer devices.Completer
 	next      *passing
 }
@@ -367,7 +368,7 @@ const (
 var images = []string{imageDevice, imageWorst, imageRandom}
 
 // cutAs says what a cut now leaves. In the loop.
-func (l *device) cutAs(name string, seed sim.Seed, image string) (*devices.Cut, lostPower) {
+func (l *device) cutAs(name string, seed sim.Seed, image string) (*drive.Cut, lostPower) {
 	l.cuts++
 	k := l.model.Cut(seed)
 	switch image {
@@ -387,7 +388,7 @@ func (l *device) cut(seed sim.Seed, image string) (lostPower, error) {
 }
 
 // lose does to the medium what a power cut does, and has it in the logs.
-func (l *device) lose(k *devices.Cut) {
+func (l *device) lose(k *drive.Cut) {
 	l.fence.shut = true
 	k.Land(l.media)
 	if l.dm != nil {

@@ -17,7 +17,7 @@ import (
 type deviceRig struct {
 	t      *testing.T
 	loop   *sim.Loop
-	device   *device
+	device *device
 	client devices.Device
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/sim"
 )
@@ -143,7 +144,7 @@ func TestAReadOfWhatWasNotStoredFails(t *testing.T) {
 	}
 	var talk strings.Builder
 	l.talk = &talk
-	l.file.Write(8192, 1<<62, devices.Content{Zero: true}) // past any file's end
+	l.file.Write(8192, 1<<62, drive.Content{Zero: true}) // past any file's end
 	read := func(off uint64) devices.Errno {
 		r := &devices.Request{Op: devices.OpRead, Offset: off, Length: 4096}
 		r.Bytes = make([]byte, 4096)

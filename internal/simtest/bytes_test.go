@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -84,7 +85,7 @@ func TestBytesAtAnyOffsetAreReadBackAndSurviveAFlush(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.mode = devices.RealBytes
+		s.mode = drive.RealBytes
 		w, err := newWorld(s, sim.Seed(seed), o)
 		if err != nil {
 			continue // the device cannot carry out the strategy

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -92,7 +93,7 @@ func (s *slot) place() {
 		n = 8 * (1 + d.upTo(min(3, (w.span-first)/8)))
 	case d.one(12):
 		n = 1 + d.upTo(w.span-first)
-	case d.one(100) && w.mode == devices.Versions && w.base+w.span+longSpan <= deviceSize/devices.Sector:
+	case d.one(100) && w.mode == drive.Versions && w.base+w.span+longSpan <= deviceSize/devices.Sector:
 		n = w.span - first + d.upTo(longSpan)
 	}
 	s.r.Offset, s.r.Length = (w.base+first)*devices.Sector, n*devices.Sector
@@ -129,7 +130,7 @@ func (s *slot) fill() {
 	}
 	switch {
 	case r.Op != devices.OpWrite && r.Op != devices.OpRead:
-	case w.mode == devices.RealBytes:
+	case w.mode == drive.RealBytes:
 		s.bytes = s.bytes[:0]
 		for len(s.bytes) < int(r.Length) {
 			s.bytes = binary.BigEndian.AppendUint64(s.bytes, uint64(r.Stamp))
@@ -200,7 +201,7 @@ func (s *slot) learn() {
 
 // read is what a READ returned, sector by sector.
 func (s *slot) read() []devices.Stamp {
-	if s.w.mode != devices.RealBytes {
+	if s.w.mode != drive.RealBytes {
 		return s.versions
 	}
 	s.versions = s.versions[:0]

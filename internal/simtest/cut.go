@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/sim"
 )
@@ -35,7 +36,7 @@ func (w *world) random(seed sim.Seed) {
 	k := w.model.Cut(seed)
 	k.Random(seed)
 	m := k.Media()
-	if w.mode == devices.RealBytes {
+	if w.mode == drive.RealBytes {
 		w.promises(image{"random medium in bytes", func(sector uint64) devices.Stamp { return w.inBytes(m, sector) }})
 		return
 	}
@@ -57,10 +58,10 @@ func (w *world) cover() {
 }
 
 // images are the views of a cut. In byte mode there is only the medium.
-func (w *world) images(k *devices.Cut) []image {
+func (w *world) images(k *drive.Cut) []image {
 	m := k.Media()
 	w.report.Image = m
-	if w.mode == devices.RealBytes {
+	if w.mode == drive.RealBytes {
 		return []image{{"medium in bytes", func(sector uint64) devices.Stamp { return w.inBytes(m, sector) }}}
 	}
 	w.agree(k, m)
@@ -68,7 +69,7 @@ func (w *world) images(k *devices.Cut) []image {
 }
 
 // inBytes reads the version of a sector from a medium that holds bytes.
-func (w *world) inBytes(m devices.Media, sector uint64) devices.Stamp {
+func (w *world) inBytes(m drive.Media, sector uint64) devices.Stamp {
 	var b [devices.Sector]byte
 	p := devices.Payload{Bytes: b[:]}
 	m.Read(sector*devices.Sector, devices.Sector, &p)
@@ -76,7 +77,7 @@ func (w *world) inBytes(m devices.Media, sector uint64) devices.Stamp {
 }
 
 // agree checks that the cut and the medium after it say the same.
-func (w *world) agree(k *devices.Cut, m devices.Media) {
+func (w *world) agree(k *drive.Cut, m drive.Media) {
 	w.ledger.Written(func(off, end uint64) {
 		for s := off / devices.Sector; s < end/devices.Sector; s++ {
 			if a, b := k.Stamp(s), m.Stamp(s); a != b {
@@ -103,7 +104,7 @@ func (w *world) promises(im image) {
 
 // commits judges an image by what the application was told is durable. Of what
 // a cut does not show as exposed, nothing may be missing.
-func (w *world) commits(im image, k *devices.Cut) {
+func (w *world) commits(im image, k *drive.Cut) {
 	lost := w.ledger.Lost(w.ledger.Written, im.stamp)
 	w.report.Lost = max(w.report.Lost, lost.Commits)
 	if w.strategy.Durable && lost.Commits > 0 {

@@ -6,6 +6,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/units"
@@ -47,7 +48,7 @@ type setup struct {
 	device   string
 	profile  *catalog.Profile
 	strategy layer.Strategy
-	mode     devices.Mode
+	mode     drive.Mode
 	link     link
 
 	units       bool // see Options
@@ -155,7 +156,7 @@ func (s *setup) untie() {
 }
 
 func (s *setup) drawLoad(d *dice) {
-	s.mode = pick(d, devices.Versions, devices.Versions, devices.Versions, devices.RealBytes)
+	s.mode = pick(d, drive.Versions, drive.Versions, drive.Versions, drive.RealBytes)
 	s.link = pick(d, links...)
 	s.connections = 1 + d.below(4)
 	s.perConn = d.one(5)

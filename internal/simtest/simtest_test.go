@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/sim"
@@ -197,10 +198,10 @@ func difference(a, b string) string {
 }
 
 // sameImage compares all that the world may have written.
-func sameImage(t *testing.T, seed sim.Seed, what string, s *setup, a, b devices.Media) {
+func sameImage(t *testing.T, seed sim.Seed, what string, s *setup, a, b drive.Media) {
 	t.Helper()
 	end := min(s.base+s.span+longSpan, deviceSize/devices.Sector)
-	if s.mode == devices.RealBytes {
+	if s.mode == drive.RealBytes {
 		n := (end - s.base) * devices.Sector
 		x, y := make([]byte, n), make([]byte, n)
 		a.Read(s.base*devices.Sector, n, &devices.Payload{Bytes: x})

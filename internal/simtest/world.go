@@ -6,6 +6,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
@@ -30,7 +31,7 @@ type Report struct {
 	// Digest folds the order of completions, their times and what was read.
 	Digest uint64
 	// Image is the medium at the end, after the last FLUSH and a cut.
-	Image devices.Media
+	Image drive.Media
 }
 
 // Failure is a run that broke a rule.
@@ -90,7 +91,7 @@ type world struct {
 	cuts  dice
 	loop  *sim.Loop
 	model catalog.Device
-	drive drive // the model's, or nil
+	drive inside // the model's, or nil
 	top   devices.Device
 	info  devices.Info // of top
 
@@ -108,10 +109,10 @@ type world struct {
 	report   Report
 }
 
-// drive is what a model with a drive inside shows of it.
-type drive interface {
+// inside is what a model with a drive inside shows of it.
+type inside interface {
 	Stalled() int
-	Cache() *devices.Cache
+	Cache() *drive.Cache
 }
 
 // perConnection is a device whose FLUSH holds for its connection only. It
@@ -133,7 +134,7 @@ func newWorld(s *setup, seed sim.Seed, o Options) (*world, error) {
 	if w.model, err = s.profile.Open(w.loop, catalog.Options{Mode: s.mode, Seed: seed}); err != nil {
 		return w, err
 	}
-	w.drive, _ = w.model.(drive)
+	w.drive, _ = w.model.(inside)
 	if w.drive != nil && w.drive.Cache() == nil {
 		w.drive = nil
 	}

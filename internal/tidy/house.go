@@ -15,7 +15,8 @@ var House = Rules{
 		"internal/vm":              0,
 		"internal/conf":            1,
 		"internal/target":          1, // starts programs by internal/fork, and knows no protocol
-		"devices":                  2,
+		"devices":                  1,
+		"devices/drive":            2,
 		"devices/ssd/ftl":          2,
 		"devices/empirical":        3,
 		"devices/fault":            3,

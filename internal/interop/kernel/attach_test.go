@@ -79,19 +79,19 @@ func TestGuestAWithoutModuleOrPrivilegeTheExitCodeIs3AndTheMendIsTold(t *testing
 	if kernelState(t) != kernel.Loadable {
 		t.Skip("nbd is loaded already")
 	}
-	check(nobody("attach", drive), "not permitted to load nbd.ko", "as root: modprobe nbd")
+	check(nobody("attach", testDrive), "not permitted to load nbd.ko", "as root: modprobe nbd")
 	check(nobody("doctor"), "not ours to load", "modprobe nbd")
 	if err := os.Rename("/lib/modules", "/lib/away"); err != nil {
 		t.Fatal(err)
 	}
-	check(exec.Command(program, "attach", drive), "has no modules here", "linux-image-cloud-amd64")
+	check(exec.Command(program, "attach", testDrive), "has no modules here", "linux-image-cloud-amd64")
 	check(exec.Command(program, "run", "--via", "kernel"), "has no modules here")
 	check(exec.Command(program, "doctor"), "has no modules here")
 	if err := os.Rename("/lib/away", "/lib/modules"); err != nil {
 		t.Fatal(err)
 	}
 	loadModules(t)
-	check(nobody("attach", drive), "not permitted to configure /dev/nbd", "as root")
+	check(nobody("attach", testDrive), "not permitted to configure /dev/nbd", "as root")
 	check(nobody("doctor"), "not permitted to configure /dev/nbd")
 	if code, out, _ := exit(t, exec.Command(program, "doctor")); code != 0 || !strings.Contains(out, "ok: loaded") {
 		t.Errorf("doctor: exit %d, expected 0 and that nbd is loaded:\n%s", code, out)
@@ -206,7 +206,7 @@ func useBlock(t *testing.T, path string) {
 
 func TestGuestAttachOfAServersExportLeavesItToTheKernel(t *testing.T) {
 	guestOnly(t)
-	server := start(t, "serve", drive, "--size", "64MiB")
+	server := start(t, "serve", testDrive, "--size", "64MiB")
 	path := expect(t, 0, "attach", server.line)
 	useBlock(t, path)
 	expect(t, 0, "detach", path)
@@ -222,13 +222,13 @@ func TestGuestAttachOfAServersExportLeavesItToTheKernel(t *testing.T) {
 func TestGuestAttachOfADeviceStaysUntilASignal(t *testing.T) {
 	guestOnly(t)
 	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		p := start(t, "attach", drive, "--size", "64MiB", "--strategy", "none")
+		p := start(t, "attach", testDrive, "--size", "64MiB", "--strategy", "none")
 		useBlock(t, p.line)
 		if err := p.end(s); err != nil || connected(p.line) {
 			t.Errorf("%v: %v, connected %v\n%s", s, err, connected(p.line), p.talk)
 		}
 	}
-	p := start(t, "attach", drive, "--size", "64MiB")
+	p := start(t, "attach", testDrive, "--size", "64MiB")
 	expect(t, 0, "detach", p.line)
 	if err := p.wait(); err != nil || !strings.Contains(p.talk.String(), "was detached") {
 		t.Errorf("after detach: %v\n%s", err, p.talk)
@@ -237,7 +237,7 @@ func TestGuestAttachOfADeviceStaysUntilASignal(t *testing.T) {
 
 func TestGuestAttachByIoctlsWorksWithoutNetlink(t *testing.T) {
 	guestOnly(t)
-	server := start(t, "serve", drive, "--size", "64MiB")
+	server := start(t, "serve", testDrive, "--size", "64MiB")
 	p := start(t, "attach", "--ioctl", server.line)
 	useBlock(t, p.line)
 	p.preempt()
@@ -261,7 +261,7 @@ func TestGuestAttachByIoctlsWorksWithoutNetlink(t *testing.T) {
 
 func TestGuestSeveralConnectionsNeedMultiConn(t *testing.T) {
 	guestOnly(t)
-	server := start(t, "serve", drive, "--size", "64MiB")
+	server := start(t, "serve", testDrive, "--size", "64MiB")
 	path := expect(t, 0, "attach", "--connections", "4", server.line)
 	useBlock(t, path)
 	queues, err := filepath.Glob("/sys/block/" + filepath.Base(path) + "/mq/*")
@@ -273,7 +273,7 @@ func TestGuestSeveralConnectionsNeedMultiConn(t *testing.T) {
 
 func TestGuestAMountedDeviceIsDetachedByForceAlone(t *testing.T) {
 	guestOnly(t)
-	p := start(t, "attach", drive, "--size", "64MiB")
+	p := start(t, "attach", testDrive, "--size", "64MiB")
 	sh(t, "mke2fs", "-q", "-t", "ext4", p.line)
 	dir := t.TempDir()
 	sh(t, "mount", p.line, dir)
@@ -344,7 +344,7 @@ func awaitStopped(t *testing.T, pid int) {
 
 // serverDies kills or stops a server under a device that is in use.
 func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
-	server := start(t, "serve", drive, "--size", "64MiB")
+	server := start(t, "serve", testDrive, "--size", "64MiB")
 	var stays *process
 	var path string
 	if ioctl {
@@ -389,7 +389,7 @@ func serverDies(t *testing.T, ioctl bool, how syscall.Signal) {
 	if stays != nil {
 		_ = stays.wait() // with whatever the kernel said
 	}
-	again := start(t, "serve", drive, "--size", "64MiB")
+	again := start(t, "serve", testDrive, "--size", "64MiB")
 	next := expect(t, 0, "attach", "--device", path, again.line)
 	useBlock(t, next)
 	expect(t, 0, "detach", next)
@@ -471,7 +471,7 @@ func TestGuestRunThroughTheKernelSaysWhatItSent(t *testing.T) {
 	guestOnly(t)
 	dir := filepath.Join(t.TempDir(), "run")
 	args := []string{
-		"run", "--via", "kernel", "--device", drive, "--workload", "sync-4k", "--strategy", "native,emulate,none,none-unsafe,none-grouped",
+		"run", "--via", "kernel", "--device", testDrive, "--workload", "sync-4k", "--strategy", "native,emulate,none,none-unsafe,none-grouped",
 		"--runs", "1", "--warmup", "0", "--commits", "100", "--output", dir, "--format", "json",
 	}
 	var doc results.Run

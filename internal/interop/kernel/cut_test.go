@@ -7,6 +7,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
 	"nbdbench/sim"
@@ -14,7 +15,7 @@ import (
 
 // image is what a power cut left, and what had been promised by then.
 type image struct {
-	media devices.Media
+	media drive.Media
 	acked uint64 // operations that the application knew to be durable
 }
 
@@ -33,7 +34,7 @@ type cutter struct {
 	seed  sim.Seed
 
 	// The loop's.
-	newest devices.Media // what was acknowledged last, everywhere
+	newest drive.Media // what was acknowledged last, everywhere
 	events uint64
 	next   uint64 // the event before which the next cut is; 0 is none
 	left   int    // cuts
@@ -44,7 +45,7 @@ type cutter struct {
 const meanEvents = 40
 
 // newCutter is in front of a model that holds contents.
-func newCutter(model catalog.Device, contents devices.Media, seed sim.Seed, acked *atomic.Uint64) *cutter {
+func newCutter(model catalog.Device, contents drive.Media, seed sim.Seed, acked *atomic.Uint64) *cutter {
 	return &cutter{
 		Device: model, model: model, acked: acked, seed: seed, draws: seed.Stream("power"),
 		newest: contents.Clone(),
@@ -76,7 +77,7 @@ func (c *cutter) event() {
 }
 
 // cut is the image at this instant.
-func (c *cutter) cut() devices.Media {
+func (c *cutter) cut() drive.Media {
 	k := c.model.Cut(c.seed.Sub("cut", c.events))
 	media := k.Media()
 	info := c.model.Info()
@@ -89,7 +90,7 @@ func (c *cutter) cut() devices.Media {
 				continue
 			}
 			c.newest.Read(at, unit, &devices.Payload{Bytes: buffer})
-			media.Write(at, unit, devices.Content{Bytes: slices.Clone(buffer)})
+			media.Write(at, unit, drive.Content{Bytes: slices.Clone(buffer)})
 		}
 	})
 	return media
@@ -113,9 +114,9 @@ func (a *acknowledged) Done(r *devices.Request) {
 	if r.Errno == devices.OK {
 		switch r.Op {
 		case devices.OpWrite:
-			c.newest.Write(r.Offset, r.Length, devices.Content{Bytes: r.Bytes})
+			c.newest.Write(r.Offset, r.Length, drive.Content{Bytes: r.Bytes})
 		case devices.OpTrim, devices.OpWriteZeroes:
-			c.newest.Write(r.Offset, r.Length, devices.Content{Zero: true})
+			c.newest.Write(r.Offset, r.Length, drive.Content{Zero: true})
 		}
 	}
 	r.Completer = a.next
@@ -126,7 +127,7 @@ func (a *acknowledged) Done(r *devices.Request) {
 // the cut: a device that keeps what it is given.
 type restarted struct {
 	*disk
-	media devices.Media
+	media drive.Media
 }
 
 func newRestarted(t *testing.T, size uint64) *restarted {
@@ -138,13 +139,13 @@ func newRestarted(t *testing.T, size uint64) *restarted {
 	}
 	loop := sim.NewLoop()
 	r.listenExport(loop, &nbd.Export{Open: func(nbd.ConnInfo) (devices.Device, error) {
-		return devices.NewRAM(loop, info, r.media), nil
+		return drive.NewRAM(loop, info, r.media), nil
 	}})
 	return r
 }
 
 // with attaches the image while f uses it.
-func (r *restarted) with(media devices.Media, f func(path string)) {
+func (r *restarted) with(media drive.Media, f func(path string)) {
 	r.t.Helper()
 	r.real.Do(func() { r.media = media })
 	a, err := kernel.Attach(r.t.Context(), r.uri, kernel.Config{})

@@ -11,6 +11,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
@@ -31,7 +32,7 @@ type disk struct {
 type export struct {
 	device    string // "" is the drive that every test uses
 	size      uint64
-	contents  devices.Media // what the device holds, durably; nil is zeros
+	contents  drive.Media // what the device holds, durably; nil is zeros
 	strategy  string
 	advertise *layer.Advertised
 	// tap goes around the model, below the strategy.
@@ -40,9 +41,9 @@ type export struct {
 	wire func(loop *sim.Loop, served devices.Device) devices.Device
 }
 
-// drive is the device of all these tests: a consumer SSD with a volatile cache,
+// testDrive is the device of all these tests: a consumer SSD with a volatile cache,
 // which takes FUA.
-const drive = "nvme-990pro"
+const testDrive = "nvme-990pro"
 
 var sockets atomic.Int64
 
@@ -51,9 +52,9 @@ func serve(t *testing.T, x export) *disk {
 	t.Helper()
 	loop := sim.NewLoop()
 	if x.device == "" {
-		x.device = drive
+		x.device = testDrive
 	}
-	o := catalog.Options{Mode: devices.RealBytes, Size: x.size, Seed: 1}
+	o := catalog.Options{Mode: drive.RealBytes, Size: x.size, Seed: 1}
 	if x.contents != nil {
 		o.Media = x.contents.Clone()
 	}
@@ -182,7 +183,7 @@ func TestGuestModulesLoadCompressedAsXZAsZstdAndAsGzip(t *testing.T) {
 	}
 }
 
-// forgetful is drive with a cache that keeps all it can for as long as it can,
+// forgetful is testDrive with a cache that keeps all it can for as long as it can,
 // so that a power cut takes as much as the protocol lets it; and quick.
 const forgetful = `name: forgetful
 title: a drive that destages only when it must

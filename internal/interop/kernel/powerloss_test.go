@@ -10,6 +10,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd/kernel"
 	"nbdbench/sim"
@@ -60,9 +61,9 @@ func (f *fileSystem) mount(t *testing.T, path string, use func(dir string)) erro
 
 // fresh is a file system that was just made, with the files that app begins
 // with.
-func (f *fileSystem) fresh(t *testing.T, prepare func(dir string) error) devices.Media {
+func (f *fileSystem) fresh(t *testing.T, prepare func(dir string) error) drive.Media {
 	t.Helper()
-	media := devices.NewMedia(devices.RealBytes)
+	media := drive.NewMedia(drive.RealBytes)
 	newRestarted(t, f.size).with(media, func(path string) {
 		sh(t, append(f.make, path)...)
 		err := f.mount(t, path, func(dir string) {

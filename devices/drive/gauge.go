@@ -1,4 +1,4 @@
-package devices
+package drive
 
 // A Gauge is one slowly changing quantity of a device's state: what earlier
 // commits have left behind, and what decides the cost of later ones. A device

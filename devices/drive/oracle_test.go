@@ -1,4 +1,4 @@
-package devices_test
+package drive_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/devices/history"
 	"nbdbench/sim"
 )
@@ -42,8 +43,8 @@ func seedSource(seed int) source {
 // request is one command between its submit and its completion.
 type request struct {
 	submit   history.Event
-	flight   *devices.Flight // of a FUA write that the device has begun
-	twin     *devices.Flight
+	flight   *drive.Flight // of a FUA write that the device has begun
+	twin     *drive.Flight
 	snapshot uint64 // of a FLUSH that the device has begun
 	begun    bool
 }
@@ -55,11 +56,11 @@ type machine struct {
 	draw    source
 	sectors int // that are written to
 	steps   int
-	cache   *devices.Cache
-	twin    *devices.Cache
+	cache   *drive.Cache
+	twin    *drive.Cache
 	judge   *history.Judge
 	open    []*request
-	destage [][2]*devices.Flight
+	destage [][2]*drive.Flight
 	newest  [oracleSectors]devices.Stamp // what a reader sees
 	seq     uint64
 	stamp   devices.Stamp
@@ -68,11 +69,11 @@ type machine struct {
 	blind bool // judge by power cuts alone, not by what is read
 }
 
-func newMachine(draw source, broken devices.Defect) *machine {
+func newMachine(draw source, broken drive.Defect) *machine {
 	atomic := uint32(devices.Sector << draw(4))                                      // 512 to 4096
 	m := &machine{draw: draw, steps: oracleSteps, sectors: oracleSectors >> draw(4)} // 32 down to 4
-	m.cache = devices.NewCache(devices.NewMedia(devices.Versions), 1<<30, atomic)
-	m.twin = devices.NewCache(devices.NewMedia(devices.RealBytes), 1<<30, atomic)
+	m.cache = drive.NewCache(drive.NewMedia(drive.Versions), 1<<30, atomic)
+	m.twin = drive.NewCache(drive.NewMedia(drive.RealBytes), 1<<30, atomic)
 	m.cache.Break(broken)
 	m.twin.Break(broken)
 	m.judge = history.NewJudge(devices.Info{MultiConn: true, AtomicUnit: devices.Sector})
@@ -208,12 +209,12 @@ func (m *machine) write(i int, r *request) {
 }
 
 // contents is what a command writes, as a version and as bytes.
-func contents(e *history.Event) (version, data devices.Content) {
+func contents(e *history.Event) (version, data drive.Content) {
 	if e.Op != devices.OpWrite {
-		return devices.Content{Zero: true}, devices.Content{Zero: true}
+		return drive.Content{Zero: true}, drive.Content{Zero: true}
 	}
 	b := bytes.Repeat(binary.BigEndian.AppendUint64(nil, uint64(e.Stamp)), int(e.Length/8))
-	return devices.Content{Stamp: e.Stamp}, devices.Content{Bytes: b}
+	return drive.Content{Stamp: e.Stamp}, drive.Content{Bytes: b}
 }
 
 // show makes a command's data what readers see.
@@ -241,7 +242,7 @@ func (m *machine) takeOff() {
 			m.twin.Take(b, twin)
 		}
 	}
-	m.destage = append(m.destage, [2]*devices.Flight{a, b})
+	m.destage = append(m.destage, [2]*drive.Flight{a, b})
 }
 
 func (m *machine) land() {
@@ -288,7 +289,7 @@ func (m *machine) cut() error {
 }
 
 // sameBytes compares the images of the two modes.
-func (m *machine) sameBytes(k, twin *devices.Cut) error {
+func (m *machine) sameBytes(k, twin *drive.Cut) error {
 	got := devices.Payload{Bytes: make([]byte, oracleBytes)}
 	twin.Media().Read(0, oracleBytes, &got)
 	image := k.Media()
@@ -316,7 +317,7 @@ func checks(t *testing.T, n string) {
 func TestCacheKeepsItsPromisesInRandomHistories(t *testing.T) {
 	checks(t, "12000")
 	rapid.Check(t, func(t *rapid.T) {
-		if err := newMachine(rapidSource(t), devices.DefectNone).run(); err != nil {
+		if err := newMachine(rapidSource(t), drive.DefectNone).run(); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -326,16 +327,16 @@ func TestCacheKeepsItsPromisesInRandomHistories(t *testing.T) {
 // what a power cut leaves, without looking at what is read.
 func TestTheOracleFindsEveryBrokenCache(t *testing.T) {
 	const most = 20_000
-	for name, fault := range map[string]devices.Defect{
-		"FUA leaves the older copy in the cache":           devices.DefectStaleCopyAfterFUA,
-		"an older destage in flight lands after FUA":       devices.DefectOldFlightLandsAfterFUA,
-		"FLUSH does not wait for what is in flight":        devices.DefectFlushMissesFlights,
-		"FLUSH forgets zeroes":                             devices.DefectFlushForgetsZeroes,
-		"an overwrite forgets what an older FLUSH awaits":  devices.DefectOverwriteForgets,
-		"two destages of one sector are in flight at once": devices.DefectFlightsOvertake,
-		"FLUSH waits for the newest destage alone":         devices.DefectFlushMissesOldFlights,
-		"FUA drops one of the older cached copies":         devices.DefectFUADropsOneExtent,
-		"FUA drops what a destage has behind its range":    devices.DefectFUACutsTooMuch,
+	for name, fault := range map[string]drive.Defect{
+		"FUA leaves the older copy in the cache":           drive.DefectStaleCopyAfterFUA,
+		"an older destage in flight lands after FUA":       drive.DefectOldFlightLandsAfterFUA,
+		"FLUSH does not wait for what is in flight":        drive.DefectFlushMissesFlights,
+		"FLUSH forgets zeroes":                             drive.DefectFlushForgetsZeroes,
+		"an overwrite forgets what an older FLUSH awaits":  drive.DefectOverwriteForgets,
+		"two destages of one sector are in flight at once": drive.DefectFlightsOvertake,
+		"FLUSH waits for the newest destage alone":         drive.DefectFlushMissesOldFlights,
+		"FUA drops one of the older cached copies":         drive.DefectFUADropsOneExtent,
+		"FUA drops what a destage has behind its range":    drive.DefectFUACutsTooMuch,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range most {

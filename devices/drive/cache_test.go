@@ -1,20 +1,24 @@
-package devices
+package drive
 
-import "testing"
+import (
+	"testing"
+
+	"nbdbench/devices"
+)
 
 // TestAnOverwriteOfTwoExtentsIsAsOldAsTheOlder: what replaces the whole of an
 // old extent and a part of a newer one must be met before the newer one, or a
 // FLUSH that covers the old extent alone finds nothing to wait for.
 func TestAnOverwriteOfTwoExtentsIsAsOldAsTheOlder(t *testing.T) {
-	c := NewCache(NewMedia(Versions), 1<<20, Sector)
-	old := c.Write(0, Sector, Content{Stamp: 1}, 0)
-	c.Write(Sector, 2*Sector, Content{Stamp: 2}, 0)
-	c.Write(0, 2*Sector, Content{Stamp: 3}, 0)
+	c := NewCache(NewMedia(Versions), 1<<20, devices.Sector)
+	old := c.Write(0, devices.Sector, Content{Stamp: 1}, 0)
+	c.Write(devices.Sector, 2*devices.Sector, Content{Stamp: 2}, 0)
+	c.Write(0, 2*devices.Sector, Content{Stamp: 3}, 0)
 	if c.Clean(old) {
 		t.Fatal("the FLUSH of the first write has nothing to wait for, and nothing is durable")
 	}
-	if bytes, _ := c.Covered(old, 0); bytes != 2*Sector {
-		t.Errorf("it covers %d bytes, want the %d of the overwrite", bytes, 2*Sector)
+	if bytes, _ := c.Covered(old, 0); bytes != 2*devices.Sector {
+		t.Errorf("it covers %d bytes, want the %d of the overwrite", bytes, 2*devices.Sector)
 	}
 }
 
@@ -23,14 +27,14 @@ func TestAnOverwriteOfTwoExtentsIsAsOldAsTheOlder(t *testing.T) {
 func TestAnAtomicUnitLeavesInOneFlight(t *testing.T) {
 	c := NewCache(NewMedia(Versions), 1<<20, 4096)
 	c.Write(0, 4096, Content{Stamp: 1}, 0)
-	c.Write(Sector, Sector, Content{Stamp: 2}, 0)
+	c.Write(devices.Sector, devices.Sector, Content{Stamp: 2}, 0)
 	f := c.Depart()
 	c.Take(f, c.Oldest())
 	if f.Bytes() != 4096 || c.Dirty() != 0 {
 		t.Errorf("%d bytes left and %d stayed", f.Bytes(), c.Dirty())
 	}
 	c.Land(f)
-	for sector, want := range []Stamp{1, 2, 1, 1, 1, 1, 1, 1} {
+	for sector, want := range []devices.Stamp{1, 2, 1, 1, 1, 1, 1, 1} {
 		if got := c.Newest(uint64(sector)); got != want {
 			t.Errorf("sector %d holds %d, want %d", sector, got, want)
 		}
@@ -39,12 +43,12 @@ func TestAnAtomicUnitLeavesInOneFlight(t *testing.T) {
 
 // TestTheOrderOfAgeHolds writes at random and walks the list.
 func TestTheOrderOfAgeHolds(t *testing.T) {
-	c := NewCache(NewMedia(Versions), 1<<30, Sector)
+	c := NewCache(NewMedia(Versions), 1<<30, devices.Sector)
 	x := uint64(1)
 	draw := func(n uint64) uint64 { x = x*6364136223846793005 + 1442695040888963407; return (x >> 33) % n }
 	for i := range 20_000 {
 		off := draw(40)
-		c.Write(off*Sector, (1+draw(12))*Sector, Content{Stamp: Stamp(i + 1)}, 0)
+		c.Write(off*devices.Sector, (1+draw(12))*devices.Sector, Content{Stamp: devices.Stamp(i + 1)}, 0)
 		if draw(4) == 0 && c.Oldest() != nil {
 			f := c.Depart()
 			c.TakeUpTo(f, c.Oldest().First, ^uint64(0))

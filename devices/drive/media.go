@@ -1,26 +1,28 @@
-package devices
+package drive
 
 import (
 	"fmt"
 	"sort"
+
+	"nbdbench/devices"
 )
 
 // Content is what a range holds: bytes, a version stamp for all of it, or
 // zeros, which are version 0.
 type Content struct {
 	Bytes []byte
-	Stamp Stamp
+	Stamp devices.Stamp
 	Zero  bool
 	// Provision says of zeros that they are no hole: WRITE_ZEROES with NO_HOLE.
 	Provision bool
 }
 
 // ContentOf is what a write command writes.
-func ContentOf(r *Request) Content {
-	if r.Op == OpWrite {
+func ContentOf(r *devices.Request) Content {
+	if r.Op == devices.OpWrite {
 		return Content{Bytes: r.Bytes, Stamp: r.Stamp}
 	}
-	return Content{Zero: true, Provision: r.Flags&NoHole != 0}
+	return Content{Zero: true, Provision: r.Flags&devices.NoHole != 0}
 }
 
 // slice is the content of n bytes from skip on.
@@ -47,9 +49,9 @@ type Media interface {
 	// Read fills p for the range of n bytes at off: p.Bytes in byte mode; in
 	// version mode p.Versions, where given, and p.Stamp, which is the fold of
 	// the sectors' stamps (see FoldStamps).
-	Read(off, n uint64, p *Payload)
+	Read(off, n uint64, p *devices.Payload)
 	// Stamp is the version of a 512-byte sector; in byte mode always 0.
-	Stamp(sector uint64) Stamp
+	Stamp(sector uint64) devices.Stamp
 	// Clone returns an independent copy.
 	Clone() Media
 	// Mode is how the content is kept.
@@ -66,11 +68,11 @@ func NewMedia(m Mode) Media {
 
 // FoldStamps makes one stamp of a range's sectors: the stamp itself if all are
 // equal, else a hash in which the order counts. first is the fold so far.
-func FoldStamps(fold, next Stamp, first bool) Stamp {
+func FoldStamps(fold, next devices.Stamp, first bool) devices.Stamp {
 	if first || fold == next {
 		return next
 	}
-	return Stamp((uint64(fold)^uint64(next)*0x9e3779b97f4a7c15)*0xbf58476d1ce4e5b9 | 1<<63)
+	return devices.Stamp((uint64(fold)^uint64(next)*0x9e3779b97f4a7c15)*0xbf58476d1ce4e5b9 | 1<<63)
 }
 
 // The units in which byte media is sparse: pages, sixteen of which a chunk of
@@ -94,8 +96,8 @@ type byteMedia struct {
 
 func newByteMedia() *byteMedia { return &byteMedia{chunks: map[uint64]*[chunkPages][]byte{}} }
 
-func (m *byteMedia) Mode() Mode         { return RealBytes }
-func (m *byteMedia) Stamp(uint64) Stamp { return 0 }
+func (m *byteMedia) Mode() Mode                 { return RealBytes }
+func (m *byteMedia) Stamp(uint64) devices.Stamp { return 0 }
 
 func (m *byteMedia) Write(off, n uint64, c Content) {
 	if c.Zero {
@@ -182,14 +184,14 @@ func (m *byteMedia) zeroChunk(i, off, end uint64) {
 }
 
 // Status goes by pages: one that is there is data, even if it holds zeros.
-func (m *byteMedia) Status(off, n uint64) (run uint64, f StatusFlags) {
+func (m *byteMedia) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 	end := off + n
 	stored := m.page(off/pageSize) != nil
 	if !stored {
-		f = StatusZero | StatusHole
+		f = devices.StatusZero | devices.StatusHole
 		in, until := m.provisioned.at(off)
 		if in {
-			f = StatusZero
+			f = devices.StatusZero
 		}
 		end = min(end, until)
 	}
@@ -230,7 +232,7 @@ func (m *byteMedia) page(i uint64) []byte {
 	return nil
 }
 
-func (m *byteMedia) Read(off, n uint64, p *Payload) {
+func (m *byteMedia) Read(off, n uint64, p *devices.Payload) {
 	if uint64(len(p.Bytes)) < n {
 		panic(fmt.Sprintf("devices: read of %d bytes into a buffer of %d", n, len(p.Bytes)))
 	}
@@ -279,7 +281,7 @@ func (m *byteMedia) Clone() Media {
 // The page of version media: eight sectors, which nearly always hold one version.
 const (
 	pageSize    = 4096
-	pageSectors = pageSize / Sector
+	pageSectors = pageSize / devices.Sector
 	// bulkPages is from how many pages on a write is kept as one range.
 	bulkPages = 256
 	splitBit  = 1 << 63 // a page's stamp with this bit is an index into splits
@@ -290,7 +292,7 @@ const (
 // of the table is always newer than a range that covers it.
 type stampMedia struct {
 	table  pageTable
-	splits [][pageSectors]Stamp
+	splits [][pageSectors]devices.Stamp
 	free   []uint32
 	ranges []stampRange // ascending, disjoint
 	warm   uint64       // means nothing: see expect
@@ -298,7 +300,7 @@ type stampMedia struct {
 
 type stampRange struct {
 	page, end uint64
-	stamp     Stamp
+	stamp     devices.Stamp
 }
 
 func newStampMedia() *stampMedia { return &stampMedia{table: newPageTable(64)} }
@@ -306,7 +308,7 @@ func newStampMedia() *stampMedia { return &stampMedia{table: newPageTable(64)} }
 func (m *stampMedia) Mode() Mode { return Versions }
 
 func (m *stampMedia) Write(off, n uint64, c Content) {
-	first, end := off/Sector, (off+n+Sector-1)/Sector
+	first, end := off/devices.Sector, (off+n+devices.Sector-1)/devices.Sector
 	if off/pageSize*pageSize == off && n >= bulkPages*pageSize {
 		bulkEnd := end / pageSectors
 		m.writeRange(first/pageSectors, bulkEnd, c.Stamp)
@@ -328,7 +330,7 @@ func (m *stampMedia) Write(off, n uint64, c Content) {
 // are fetched together and not one after another as well.
 func (m *stampMedia) expect(page uint64) { m.warm += m.table.touch(page) }
 
-func (m *stampMedia) setPage(page uint64, s Stamp) {
+func (m *stampMedia) setPage(page uint64, s devices.Stamp) {
 	slot := m.table.slot(page)
 	if *slot&splitBit != 0 {
 		m.free = append(m.free, uint32(*slot&^splitBit))
@@ -336,7 +338,7 @@ func (m *stampMedia) setPage(page uint64, s Stamp) {
 	*slot = s
 }
 
-func (m *stampMedia) setSectors(page, in, k uint64, s Stamp) {
+func (m *stampMedia) setSectors(page, in, k uint64, s devices.Stamp) {
 	old, ok := m.table.get(page)
 	if !ok {
 		old = m.rangeStamp(page)
@@ -348,17 +350,17 @@ func (m *stampMedia) setSectors(page, in, k uint64, s Stamp) {
 	for j := in; j < in+k; j++ {
 		m.splits[i][j] = s
 	}
-	*m.table.slot(page) = Stamp(i) | splitBit
+	*m.table.slot(page) = devices.Stamp(i) | splitBit
 }
 
-func (m *stampMedia) split(s Stamp) uint32 {
+func (m *stampMedia) split(s devices.Stamp) uint32 {
 	var i uint32
 	if n := len(m.free); n > 0 {
 		i = m.free[n-1]
 		m.free = m.free[:n-1]
 	} else {
 		i = uint32(len(m.splits))
-		m.splits = append(m.splits, [pageSectors]Stamp{})
+		m.splits = append(m.splits, [pageSectors]devices.Stamp{})
 	}
 	for j := range m.splits[i] {
 		m.splits[i][j] = s
@@ -368,8 +370,8 @@ func (m *stampMedia) split(s Stamp) uint32 {
 
 // writeRange covers whole pages with one stamp: the pages' own entries go, and
 // so do the parts of older ranges.
-func (m *stampMedia) writeRange(page, end uint64, s Stamp) {
-	m.table.remove(page, end, func(v Stamp) {
+func (m *stampMedia) writeRange(page, end uint64, s devices.Stamp) {
+	m.table.remove(page, end, func(v devices.Stamp) {
 		if v&splitBit != 0 {
 			m.free = append(m.free, uint32(v&^splitBit))
 		}
@@ -388,7 +390,7 @@ func (m *stampMedia) writeRange(page, end uint64, s Stamp) {
 	m.ranges = kept
 }
 
-func (m *stampMedia) rangeStamp(page uint64) Stamp {
+func (m *stampMedia) rangeStamp(page uint64) devices.Stamp {
 	if len(m.ranges) == 0 {
 		return 0
 	}
@@ -399,7 +401,7 @@ func (m *stampMedia) rangeStamp(page uint64) Stamp {
 	return 0
 }
 
-func (m *stampMedia) Stamp(sector uint64) Stamp {
+func (m *stampMedia) Stamp(sector uint64) devices.Stamp {
 	page := sector / pageSectors
 	s, ok := m.table.get(page)
 	if !ok {
@@ -411,8 +413,8 @@ func (m *stampMedia) Stamp(sector uint64) Stamp {
 	return s
 }
 
-func (m *stampMedia) Read(off, n uint64, p *Payload) {
-	first, end := off/Sector, (off+n+Sector-1)/Sector
+func (m *stampMedia) Read(off, n uint64, p *devices.Payload) {
+	first, end := off/devices.Sector, (off+n+devices.Sector-1)/devices.Sector
 	for s := first; s < end; s++ {
 		v := m.Stamp(s)
 		if p.Versions != nil {
@@ -423,14 +425,14 @@ func (m *stampMedia) Read(off, n uint64, p *Payload) {
 }
 
 // Status goes by sectors: version 0 is zeros, and nothing is known of holes.
-func (m *stampMedia) Status(off, n uint64) (run uint64, f StatusFlags) {
-	zero := m.Stamp(off/Sector) == 0
+func (m *stampMedia) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
+	zero := m.Stamp(off/devices.Sector) == 0
 	if zero {
-		f = StatusZero | StatusHole
+		f = devices.StatusZero | devices.StatusHole
 	}
-	at := (off/Sector + 1) * Sector
-	for at < off+n && (m.Stamp(at/Sector) == 0) == zero {
-		at += Sector
+	at := (off/devices.Sector + 1) * devices.Sector
+	for at < off+n && (m.Stamp(at/devices.Sector) == 0) == zero {
+		at += devices.Sector
 	}
 	return min(at-off, n), f
 }
@@ -438,7 +440,7 @@ func (m *stampMedia) Status(off, n uint64) (run uint64, f StatusFlags) {
 func (m *stampMedia) Clone() Media {
 	return &stampMedia{
 		table:  m.table.clone(),
-		splits: append([][pageSectors]Stamp(nil), m.splits...),
+		splits: append([][pageSectors]devices.Stamp(nil), m.splits...),
 		free:   append([]uint32(nil), m.free...),
 		ranges: append([]stampRange(nil), m.ranges...),
 	}
@@ -454,7 +456,7 @@ type pageTable struct {
 
 type pageSlot struct {
 	key   uint64 // page number plus one; 0 is empty
-	stamp Stamp
+	stamp devices.Stamp
 }
 
 // newPageTable returns a table of n slots, a power of two and at least 16.
@@ -481,7 +483,7 @@ func (t *pageTable) find(page uint64) int {
 	return i
 }
 
-func (t *pageTable) get(page uint64) (Stamp, bool) {
+func (t *pageTable) get(page uint64) (devices.Stamp, bool) {
 	s := &t.slots[t.find(page)]
 	return s.stamp, s.key != 0
 }
@@ -491,7 +493,7 @@ func (t *pageTable) get(page uint64) (Stamp, bool) {
 func (t *pageTable) touch(page uint64) uint64 { return t.slots[t.home(page)].key }
 
 // slot returns the place of page's stamp, made if it was not there.
-func (t *pageTable) slot(page uint64) *Stamp {
+func (t *pageTable) slot(page uint64) *devices.Stamp {
 	i := t.find(page)
 	if t.slots[i].key == 0 {
 		if 5*(t.used+1) > 4*len(t.slots) {
@@ -517,7 +519,7 @@ func (t *pageTable) grow() {
 
 // remove takes out the entries of pages [page, end): one by one if they are
 // fewer than the table's slots, else by going through the table.
-func (t *pageTable) remove(page, end uint64, gone func(Stamp)) {
+func (t *pageTable) remove(page, end uint64, gone func(devices.Stamp)) {
 	if t.used == 0 {
 		return
 	}

@@ -1,10 +1,12 @@
-package devices
+package drive
+
+import "nbdbench/devices"
 
 // hold keeps acknowledged content in the protected cache that its capacitors will
 // not save. To whoever uses the drive it is the cache that it should be, at the
 // same times: what is oldest is durable as soon as newer content needs the room,
 // since a protected cache is written back beside the host's work.
-func (d *Drive) hold(r *Request, c Content) {
+func (d *Drive) hold(r *devices.Request, c Content) {
 	u := d.unsaved
 	u.Write(r.Offset, r.Length, c, r.Txn)
 	if over := u.Dirty(); over > u.capacity {

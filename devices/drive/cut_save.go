@@ -1,9 +1,11 @@
-package devices
+package drive
+
+import "nbdbench/devices"
 
 // Newest fills b with what a READ at off would answer at this moment: what was
 // acknowledged, whether it is durable or not.
 func (k *Cut) Newest(off uint64, b []byte) {
-	p := Payload{Bytes: b}
+	p := devices.Payload{Bytes: b}
 	if k.cache != nil {
 		k.cache.Read(off, uint64(len(b)), &p)
 		return

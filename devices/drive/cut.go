@@ -1,6 +1,9 @@
-package devices
+package drive
 
-import "nbdbench/sim"
+import (
+	"nbdbench/devices"
+	"nbdbench/sim"
+)
 
 // Cut is what a power cut at this moment would leave: the medium, with a seeded
 // choice of those atomic units that were on their way to it. It is a view of
@@ -75,13 +78,13 @@ func (k *Cut) landed(f *Flight, off uint64) bool {
 }
 
 // Stamp is the version of a sector after the cut.
-func (k *Cut) Stamp(sector uint64) Stamp { return k.altered(sector, k.left(sector)) }
+func (k *Cut) Stamp(sector uint64) devices.Stamp { return k.altered(sector, k.left(sector)) }
 
-func (k *Cut) left(sector uint64) Stamp {
+func (k *Cut) left(sector uint64) devices.Stamp {
 	if k.cache == nil {
 		return k.media.Stamp(sector)
 	}
-	off := sector * Sector
+	off := sector * devices.Sector
 	if s, ok := k.arrived(off, true); ok {
 		return s
 	}
@@ -98,7 +101,7 @@ func (k *Cut) left(sector uint64) Stamp {
 
 // arrived is the version that the newest flight which landed has brought to off,
 // of those that go through the cache or of the destages.
-func (k *Cut) arrived(off uint64, through bool) (Stamp, bool) {
+func (k *Cut) arrived(off uint64, through bool) (devices.Stamp, bool) {
 	for f := k.cache.flights; f != nil; f = f.next {
 		for i := range f.pieces {
 			p := &f.pieces[i]
@@ -112,4 +115,4 @@ func (k *Cut) arrived(off uint64, through bool) (Stamp, bool) {
 
 // Durable is the version of a sector in the worst case, in which nothing that
 // was on its way arrived.
-func (k *Cut) Durable(sector uint64) Stamp { return k.altered(sector, k.media.Stamp(sector)) }
+func (k *Cut) Durable(sector uint64) devices.Stamp { return k.altered(sector, k.media.Stamp(sector)) }

@@ -1,4 +1,4 @@
-package devices
+package drive
 
 // filter answers "surely not" or "perhaps" to the question whether any of some
 // units is in a set: counters under a hash, and one for ranges too long to count

@@ -1,6 +1,7 @@
-package devices
+package drive
 
 import (
+	"nbdbench/devices"
 	"nbdbench/sim"
 )
 
@@ -9,7 +10,7 @@ import (
 type Mechanism interface {
 	// Ack is when the controller has taken a write into its cache, answered a
 	// read from it, or done what needs no medium. It charges r.
-	Ack(now sim.Time, r *Request) sim.Time
+	Ack(now sim.Time, r *devices.Request) sim.Time
 	// Kick says that the drive may have work: a mechanism with a free server
 	// takes it from the drive, see NextHost, NextFlush and Background.
 	Kick()
@@ -21,7 +22,7 @@ type Buffered interface {
 	Mechanism
 	// Admit reports whether the buffer has room for write r, and takes it. Of a
 	// write that was refused it is asked again after Drive.Readmit.
-	Admit(r *Request) bool
+	Admit(r *devices.Request) bool
 }
 
 // Restless is a Mechanism with work of its own for when the drive is idle.
@@ -31,8 +32,8 @@ type Restless interface {
 }
 
 // DriveConfig is what a Drive is made of.
-type DriveConfig struct {
-	Info  Info
+type Config struct {
+	Info  devices.Info
 	Media Media
 	// Capacity of the write cache in bytes; 0 means no write cache.
 	Capacity uint64
@@ -66,7 +67,7 @@ type Lies struct {
 // decided only then.
 type Drive struct {
 	loop *sim.Loop
-	cfg  DriveConfig
+	cfg  Config
 	mech Mechanism
 
 	cache    *Cache   // nil unless the cache is volatile
@@ -75,16 +76,16 @@ type Drive struct {
 	buffer   Buffered // nil unless the cache is protected and the mechanism has one
 	restless Restless // the mechanism, or nil
 
-	stalled Queue // writes that wait for room
-	host    Queue // requests that need the medium
-	flushes Queue
+	stalled devices.Queue // writes that wait for room
+	host    devices.Queue // requests that need the medium
+	flushes devices.Queue
 
 	idle      sim.Timer
 	destaging bool // from HighWater down to LowWater, or idle
 	resting   bool // idle for IdleDestage
 	inside    int  // requests submitted and not done
 	arrivals  uint64
-	stats     Stats
+	stats     devices.Stats
 }
 
 // The meanings of a request's timer while a Drive holds it.
@@ -94,12 +95,12 @@ const (
 )
 
 // NewDrive returns a drive that asks mech for times.
-func NewDrive(loop *sim.Loop, cfg DriveConfig, mech Mechanism) *Drive {
+func New(loop *sim.Loop, cfg Config, mech Mechanism) *Drive {
 	d := &Drive{loop: loop, cfg: cfg, mech: mech}
-	if cfg.Info.Cache == CacheVolatile {
+	if cfg.Info.Cache == devices.CacheVolatile {
 		d.cache = NewCache(cfg.Media, cfg.Capacity, cfg.Info.AtomicUnit)
 	}
-	if cfg.Info.Cache == CacheProtected {
+	if cfg.Info.Cache == devices.CacheProtected {
 		d.buffer, _ = mech.(Buffered)
 		if cfg.Lies.Capacitor {
 			d.unsaved = NewCache(cfg.Media, cfg.Capacity, cfg.Info.AtomicUnit)
@@ -114,7 +115,7 @@ func NewDrive(loop *sim.Loop, cfg DriveConfig, mech Mechanism) *Drive {
 }
 
 // Info describes the drive.
-func (d *Drive) Info() Info { return d.cfg.Info }
+func (d *Drive) Info() devices.Info { return d.cfg.Info }
 
 // Loop is the loop that the drive runs on.
 func (d *Drive) Loop() *sim.Loop { return d.loop }
@@ -126,7 +127,7 @@ func (d *Drive) Cache() *Cache { return d.cache }
 func (d *Drive) Media() Media { return d.cfg.Media }
 
 // Stats returns the drive's counters.
-func (d *Drive) Stats() Stats {
+func (d *Drive) Stats() devices.Stats {
 	s := d.stats
 	s.MediaWrittenBytes = d.carrier().written
 	return s
@@ -146,24 +147,24 @@ func (d *Drive) carrier() *Cache {
 }
 
 // Submit takes a request.
-func (d *Drive) Submit(r *Request) {
+func (d *Drive) Submit(r *devices.Request) {
 	d.inside++
 	d.arrivals++
 	d.resting = false
 	d.loop.Cancel(&d.idle)
-	r.Timer.Owner, r.Seq, r.arrival = r, 0, d.arrivals
-	if e := d.check(r); e != OK {
+	r.Timer.Owner, r.Seq, r.Arrival = r, 0, d.arrivals
+	if e := d.check(r); e != devices.OK {
 		r.Errno = e
 		d.loop.At(&r.Timer, d.loop.Now(), failer{d})
 		return
 	}
 	switch r.Op {
-	case OpRead:
+	case devices.OpRead:
 		d.read(r)
-	case OpFlush:
+	case devices.OpFlush:
 		d.flushes.Push(r)
 		d.mech.Kick()
-	case OpWrite, OpTrim, OpWriteZeroes:
+	case devices.OpWrite, devices.OpTrim, devices.OpWriteZeroes:
 		if d.needsOldData(r) {
 			d.host.Push(r) // read first; ReadDone sends it on
 			d.mech.Kick()
@@ -176,32 +177,32 @@ func (d *Drive) Submit(r *Request) {
 }
 
 // check refuses what the server in front should never let through.
-func (d *Drive) check(r *Request) Errno {
+func (d *Drive) check(r *devices.Request) devices.Errno {
 	switch {
-	case r.Op == OpFlush:
-		return OK
+	case r.Op == devices.OpFlush:
+		return devices.OK
 	case r.Offset > d.cfg.Info.Size || r.Length > d.cfg.Info.Size-r.Offset:
-		if r.Op == OpWrite || r.Op == OpWriteZeroes {
-			return ENOSPC
+		if r.Op == devices.OpWrite || r.Op == devices.OpWriteZeroes {
+			return devices.ENOSPC
 		}
-		return EINVAL
+		return devices.EINVAL
 	case d.cfg.Info.ReadOnly && r.Op.Modifies():
-		return EPERM
-	case r.Flags&FUA != 0 && r.Op.Modifies() && d.cfg.Info.FUA == FUANone:
-		return EINVAL
+		return devices.EPERM
+	case r.Flags&devices.FUA != 0 && r.Op.Modifies() && d.cfg.Info.FUA == devices.FUANone:
+		return devices.EINVAL
 	}
-	return OK
+	return devices.OK
 }
 
 // failer completes a refused request with the error that it already carries.
 type failer struct{ d *Drive }
 
 func (f failer) Fire(t *sim.Timer) {
-	r := t.Owner.(*Request)
+	r := t.Owner.(*devices.Request)
 	f.d.finish(r, r.Errno)
 }
 
-func (d *Drive) ack(r *Request) {
+func (d *Drive) ack(r *devices.Request) {
 	if d.passing != nil && r.Op.Modifies() { // into the protected cache: not all of it may be there at a cut
 		d.passing.Send(r)
 	}
@@ -220,20 +221,20 @@ func (d *Drive) Fire(t *sim.Timer) {
 		d.mech.Kick()
 		return
 	}
-	r := t.Owner.(*Request)
+	r := t.Owner.(*devices.Request)
 	switch {
-	case r.Op == OpRead:
+	case r.Op == devices.OpRead:
 		d.fill(r)
 	case r.Op.Modifies():
 		d.store(r)
-	case r.Op == OpBlockStatus && r.Status != nil:
+	case r.Op == devices.OpBlockStatus && r.Status != nil:
 		d.status(r)
 	}
-	d.finish(r, OK)
+	d.finish(r, devices.OK)
 }
 
 // status answers a BLOCK_STATUS with what the newest data is.
-func (d *Drive) status(r *Request) {
+func (d *Drive) status(r *devices.Request) {
 	if c := d.newest(); c != nil {
 		c.Status(r.Offset, r.Length, r.Status)
 		return
@@ -243,9 +244,9 @@ func (d *Drive) status(r *Request) {
 
 // needsOldData reports whether a write covers part of a logical block whose
 // rest is not in the cache: the drive must read the block first.
-func (d *Drive) needsOldData(r *Request) bool {
+func (d *Drive) needsOldData(r *devices.Request) bool {
 	b := uint64(max(d.cfg.Info.LogicalBlock, 1))
-	if r.Op != OpWrite || (r.Offset%b == 0 && r.Length%b == 0) {
+	if r.Op != devices.OpWrite || (r.Offset%b == 0 && r.Length%b == 0) {
 		return false
 	}
 	start, end := r.Offset/b*b, min((r.End()+b-1)/b*b, d.cfg.Info.Size)
@@ -253,12 +254,12 @@ func (d *Drive) needsOldData(r *Request) bool {
 }
 
 // write takes a write that has its whole blocks.
-func (d *Drive) write(r *Request) {
+func (d *Drive) write(r *devices.Request) {
 	if d.cache == nil {
 		d.writeWithoutCache(r)
 		return
 	}
-	if r.Flags&FUA != 0 && !d.cfg.Lies.FUA || d.tooLong(r) {
+	if r.Flags&devices.FUA != 0 && !d.cfg.Lies.FUA || d.tooLong(r) {
 		r.Seq = hostWrite
 		d.host.Push(r)
 		d.mech.Kick()
@@ -272,8 +273,8 @@ func (d *Drive) write(r *Request) {
 	d.ack(r)
 }
 
-func (d *Drive) writeWithoutCache(r *Request) {
-	if d.cfg.Info.Cache == CacheProtected { // acknowledged is durable: the capacitors see to it
+func (d *Drive) writeWithoutCache(r *devices.Request) {
+	if d.cfg.Info.Cache == devices.CacheProtected { // acknowledged is durable: the capacitors see to it
 		if d.stalled.Len() > 0 || !d.admit(r) {
 			d.stalled.Push(r)
 			return
@@ -288,7 +289,7 @@ func (d *Drive) writeWithoutCache(r *Request) {
 
 // admit reports whether there is room for a write to be acknowledged, and claims
 // it.
-func (d *Drive) admit(r *Request) bool {
+func (d *Drive) admit(r *devices.Request) bool {
 	if d.cache != nil {
 		return d.cache.Reserve(d.weight(r))
 	}
@@ -299,7 +300,7 @@ func (d *Drive) admit(r *Request) bool {
 func (d *Drive) Readmit() {
 	for r := d.stalled.Peek(); r != nil && d.admit(r); r = d.stalled.Peek() {
 		d.stalled.Pop()
-		r.Charge(DeviceQueue, d.loop.Now())
+		r.Charge(devices.DeviceQueue, d.loop.Now())
 		d.ack(r)
 	}
 }
@@ -309,9 +310,11 @@ func (d *Drive) Readmit() {
 func (d *Drive) Resting() bool { return d.resting }
 
 // tooLong reports whether a write would fill more than half of the cache.
-func (d *Drive) tooLong(r *Request) bool { return 2*d.weight(r) > d.cfg.Capacity }
+func (d *Drive) tooLong(r *devices.Request) bool { return 2*d.weight(r) > d.cfg.Capacity }
 
-func (d *Drive) weight(r *Request) uint64 { return weight(r.Length, Content{Zero: r.Op != OpWrite}) }
+func (d *Drive) weight(r *devices.Request) uint64 {
+	return weight(r.Length, Content{Zero: r.Op != devices.OpWrite})
+}
 
 // hostWrite in a request's Seq says that it goes to the medium as a write;
 // otherwise the medium reads for it.
@@ -319,9 +322,9 @@ const hostWrite = ^uint64(0)
 
 // ForWrite reports whether host request r, taken from NextHost, writes to the
 // medium; otherwise the medium reads its blocks.
-func ForWrite(r *Request) bool { return r.Seq == hostWrite }
+func ForWrite(r *devices.Request) bool { return r.Seq == hostWrite }
 
-func (d *Drive) read(r *Request) {
+func (d *Drive) read(r *devices.Request) {
 	if d.cache != nil && d.cache.Cached(r.Offset, r.End()) {
 		d.ack(r)
 		return
@@ -331,7 +334,7 @@ func (d *Drive) read(r *Request) {
 }
 
 // fill puts the newest content into a read.
-func (d *Drive) fill(r *Request) {
+func (d *Drive) fill(r *devices.Request) {
 	if c := d.newest(); c != nil {
 		c.Read(r.Offset, r.Length, &r.Payload)
 		return
@@ -340,7 +343,7 @@ func (d *Drive) fill(r *Request) {
 }
 
 // store puts an acknowledged write where it belongs.
-func (d *Drive) store(r *Request) {
+func (d *Drive) store(r *devices.Request) {
 	d.stats.HostWrittenBytes += r.Length
 	if d.passing != nil {
 		d.passing.Arrive(r)
@@ -365,7 +368,7 @@ func (d *Drive) store(r *Request) {
 }
 
 // finish completes r and starts the idle clock when nothing is left.
-func (d *Drive) finish(r *Request, e Errno) {
+func (d *Drive) finish(r *devices.Request, e devices.Errno) {
 	d.inside--
 	if d.inside == 0 && d.cfg.IdleDestage > 0 && d.unsettled() {
 		d.loop.After(&d.idle, d.cfg.IdleDestage, d)
@@ -381,23 +384,23 @@ func (d *Drive) unsettled() bool {
 
 // Host lists the requests that need the medium, oldest first; a mechanism that
 // serves them out of order takes one out with Queue.Remove.
-func (d *Drive) Host() *Queue { return &d.host }
+func (d *Drive) Host() *devices.Queue { return &d.host }
 
 // NextHost takes the oldest request that needs the medium, or nil.
-func (d *Drive) NextHost() *Request { return d.host.Pop() }
+func (d *Drive) NextHost() *devices.Request { return d.host.Pop() }
 
 // Begin starts host request r on the medium: a write gets its flight. The
 // mechanism calls HostDone when the medium is done.
-func (d *Drive) Begin(r *Request) {
+func (d *Drive) Begin(r *devices.Request) {
 	if ForWrite(r) {
 		d.carrier().Send(r)
 	}
 }
 
 // HostDone completes a host request on the medium at the present instant.
-func (d *Drive) HostDone(r *Request) {
+func (d *Drive) HostDone(r *devices.Request) {
 	switch {
-	case r.Op == OpRead:
+	case r.Op == devices.OpRead:
 		d.fill(r)
 	case !ForWrite(r): // its blocks have been read: now it is a write like others
 		r.Seq = 0
@@ -407,16 +410,15 @@ func (d *Drive) HostDone(r *Request) {
 		d.store(r)
 	default:
 		d.stats.HostWrittenBytes += r.Length
-		d.Land(r.flight)
-		r.flight = nil
+		d.Land(flightOf(r))
 	}
-	d.finish(r, OK)
+	d.finish(r, devices.OK)
 }
 
 // NextFlush takes the oldest waiting FLUSH, or nil, and fixes its coverage: it
 // is done when the cache is clean up to the snapshot in r.Seq. bytes is what it
 // has to write, own the part that its own commit wrote.
-func (d *Drive) NextFlush() (r *Request, bytes, own uint64) {
+func (d *Drive) NextFlush() (r *devices.Request, bytes, own uint64) {
 	r = d.flushes.Pop()
 	if r == nil {
 		return nil, 0, 0
@@ -436,11 +438,11 @@ func (d *Drive) NextFlush() (r *Request, bytes, own uint64) {
 // waiting host request.
 func (d *Drive) FlushFirst() bool {
 	f, h := d.flushes.Peek(), d.host.Peek()
-	return f != nil && (h == nil || f.arrival < h.arrival)
+	return f != nil && (h == nil || f.Arrival < h.Arrival)
 }
 
 // FlushDone completes a FLUSH at the present instant.
-func (d *Drive) FlushDone(r *Request) { d.finish(r, OK) }
+func (d *Drive) FlushDone(r *devices.Request) { d.finish(r, devices.OK) }
 
 // Background reports whether the drive wants to destage: the cache is above
 // its mark, writes wait for room, or the drive is idle.

@@ -1,6 +1,7 @@
-package devices
+package drive
 
 import (
+	"nbdbench/devices"
 	"nbdbench/sim"
 )
 
@@ -176,7 +177,7 @@ func (c *Cache) Release(n uint64) { c.reserved -= n }
 // weight is what an extent takes of the capacity: zeros are only a note.
 func weight(n uint64, c Content) uint64 {
 	if c.Zero {
-		return min(n, Sector)
+		return min(n, devices.Sector)
 	}
 	return n
 }
@@ -450,20 +451,25 @@ func (c *Cache) Through(off, n uint64, content Content) *Flight {
 
 // Send puts write r in flight, past the cache: until Arrive or HandOver a power
 // cut leaves any of its atomic units.
-func (c *Cache) Send(r *Request) {
-	r.flight = c.Through(r.Offset, r.Length, ContentOf(r))
+func (c *Cache) Send(r *devices.Request) {
+	r.Held = c.Through(r.Offset, r.Length, ContentOf(r))
 }
 
 // Arrive makes write r, which Send put in flight, durable.
-func (c *Cache) Arrive(r *Request) {
-	c.Land(r.flight)
-	r.flight = nil
+func (c *Cache) Arrive(r *devices.Request) {
+	c.Land(flightOf(r))
 }
 
 // HandOver ends the flight of write r without writing it: a protected cache has it.
-func (c *Cache) HandOver(r *Request) {
-	c.retire(r.flight)
-	r.flight = nil
+func (c *Cache) HandOver(r *devices.Request) {
+	c.retire(flightOf(r))
+}
+
+// flightOf takes from r the flight that Send gave it.
+func flightOf(r *devices.Request) *Flight {
+	f := r.Held.(*Flight)
+	r.Held = nil
+	return f
 }
 
 // Land makes what flight f carries durable and ends it.
@@ -587,7 +593,7 @@ func (c *Cache) Cached(off, end uint64) bool {
 }
 
 // Read fills p with the newest acknowledged content of the range.
-func (c *Cache) Read(off, n uint64, p *Payload) {
+func (c *Cache) Read(off, n uint64, p *devices.Payload) {
 	c.media.Read(off, n, p)
 	if c.media.Mode() == Versions {
 		c.readVersions(off, n, p)
@@ -630,8 +636,8 @@ func overlay(off, n uint64, to []byte, eoff, eend uint64, content Content) {
 	copy(to[a-off:b-off], content.Bytes[a-eoff:b-eoff])
 }
 
-func (c *Cache) readVersions(off, n uint64, p *Payload) {
-	first, end := off/Sector, (off+n+Sector-1)/Sector
+func (c *Cache) readVersions(off, n uint64, p *devices.Payload) {
+	first, end := off/devices.Sector, (off+n+devices.Sector-1)/devices.Sector
 	for s := first; s < end; s++ {
 		v := c.Newest(s)
 		if p.Versions != nil {
@@ -642,8 +648,8 @@ func (c *Cache) readVersions(off, n uint64, p *Payload) {
 }
 
 // Newest is the acknowledged version of a sector.
-func (c *Cache) Newest(sector uint64) Stamp {
-	off := sector * Sector
+func (c *Cache) Newest(sector uint64) devices.Stamp {
+	off := sector * devices.Sector
 	if e := c.index.at(c.index.seek(off)); e != nil && e.Off <= off {
 		return e.Content.Stamp
 	}

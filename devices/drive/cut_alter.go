@@ -1,10 +1,12 @@
-package devices
+package drive
+
+import "nbdbench/devices"
 
 // An Alteration is what a power cut does to the medium beyond losing what was
 // not durable: the mark of a faulty device.
 type Alteration interface {
 	// Stamp is what a sector holds in place of version s.
-	Stamp(sector uint64, s Stamp) Stamp
+	Stamp(sector uint64, s devices.Stamp) devices.Stamp
 	// Media does the same to a medium; c is the cut that it is a copy of.
 	Media(c *Cut, m Media)
 }
@@ -20,7 +22,7 @@ func (k *Cut) Shear() { k.shorn = true }
 // Altered reports whether the cut does more than lose what was not durable.
 func (k *Cut) Altered() bool { return len(k.alterations) > 0 }
 
-func (k *Cut) altered(sector uint64, s Stamp) Stamp {
+func (k *Cut) altered(sector uint64, s devices.Stamp) devices.Stamp {
 	for _, a := range k.alterations {
 		s = a.Stamp(sector, s)
 	}
@@ -30,7 +32,7 @@ func (k *Cut) altered(sector uint64, s Stamp) Stamp {
 // unit is what survives whole or not at all.
 func (k *Cut) unit() uint64 {
 	if k.shorn {
-		return Sector
+		return devices.Sector
 	}
 	return k.cache.atomic
 }
@@ -39,7 +41,7 @@ func (k *Cut) unit() uint64 {
 // atomic unit that lands whole or not at all, and the version that it brings,
 // from the newest flight to the oldest. Of a unit in two flights, the newest
 // that lands is what stays.
-func (k *Cut) InFlight(visit func(off, end uint64, s Stamp)) {
+func (k *Cut) InFlight(visit func(off, end uint64, s devices.Stamp)) {
 	if k.cache == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package devices
+package drive
 
 import "nbdbench/sim"
 

@@ -1,4 +1,4 @@
-package devices
+package drive
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"nbdbench/devices"
 )
 
 // TestVersionMediaAgainstAnArray compares version media with the simplest
@@ -14,7 +16,7 @@ func TestVersionMediaAgainstAnArray(t *testing.T) {
 	const sectors = 4 * bulkPages * pageSectors
 	rapid.Check(t, func(t *rapid.T) {
 		m := NewMedia(Versions)
-		want := make([]Stamp, sectors)
+		want := make([]devices.Stamp, sectors)
 		for i := range rapid.IntRange(1, 60).Draw(t, "writes") {
 			from := rapid.IntRange(0, sectors-1).Draw(t, "from")
 			n := rapid.OneOf(rapid.IntRange(1, 24), rapid.IntRange(1, sectors)).Draw(t, "sectors")
@@ -22,8 +24,8 @@ func TestVersionMediaAgainstAnArray(t *testing.T) {
 				from, n = from/8*8, (n+7)/8*8
 			}
 			n = min(n, sectors-from)
-			s := Stamp(i + 1)
-			m.Write(uint64(from)*Sector, uint64(n)*Sector, Content{Stamp: s})
+			s := devices.Stamp(i + 1)
+			m.Write(uint64(from)*devices.Sector, uint64(n)*devices.Sector, Content{Stamp: s})
 			for j := from; j < from+n; j++ {
 				want[j] = s
 			}
@@ -31,8 +33,8 @@ func TestVersionMediaAgainstAnArray(t *testing.T) {
 		if rapid.Bool().Draw(t, "clone") {
 			m = m.Clone()
 		}
-		got := Payload{Versions: make([]Stamp, sectors)}
-		m.Read(0, sectors*Sector, &got)
+		got := devices.Payload{Versions: make([]devices.Stamp, sectors)}
+		m.Read(0, sectors*devices.Sector, &got)
 		for i := range want {
 			if got.Versions[i] != want[i] || m.Stamp(uint64(i)) != want[i] {
 				t.Fatalf("sector %d holds %d, want %d", i, got.Versions[i], want[i])
@@ -61,7 +63,7 @@ func TestByteMediaAgainstABuffer(t *testing.T) {
 		}
 		clone := m.Clone()
 		m.Write(0, size, Content{Zero: true})
-		got := Payload{Bytes: make([]byte, size)}
+		got := devices.Payload{Bytes: make([]byte, size)}
 		clone.Read(0, size, &got)
 		if !bytes.Equal(got.Bytes, want) {
 			t.Fatal("media and buffer differ")
@@ -130,7 +132,7 @@ func BenchmarkStampMedia(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
-		m.Write(rng.Uint64N(1<<28)*4096, 4096, Content{Stamp: Stamp(i + 1)})
+		m.Write(rng.Uint64N(1<<28)*4096, 4096, Content{Stamp: devices.Stamp(i + 1)})
 	}
 }
 
@@ -141,7 +143,7 @@ func BenchmarkCacheWrite(b *testing.B) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			b.ReportAllocs()
 			for i := 0; i < b.N; i++ {
-				c.Write(rng.Uint64N(n)*4096, 4096, Content{Stamp: Stamp(i + 1)}, 1)
+				c.Write(rng.Uint64N(n)*4096, 4096, Content{Stamp: devices.Stamp(i + 1)}, 1)
 			}
 		})
 	}

@@ -1,16 +1,18 @@
-package devices
+package drive
 
 import (
 	"bytes"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"nbdbench/devices"
 )
 
 const statusSize = 4 * chunkSize
 
 // states expands an answer to one state for each byte.
-func states(t *rapid.T, b *BlockStatus, n uint64) (out []StatusFlags) {
+func states(t *rapid.T, b *devices.BlockStatus, n uint64) (out []devices.StatusFlags) {
 	for _, e := range b.Extents {
 		if e.Length == 0 {
 			t.Fatalf("an extent without length in %v", b.Extents)
@@ -23,8 +25,8 @@ func states(t *rapid.T, b *BlockStatus, n uint64) (out []StatusFlags) {
 	return out
 }
 
-func sameState(f StatusFlags, n uint64) []StatusFlags {
-	out := make([]StatusFlags, n)
+func sameState(f devices.StatusFlags, n uint64) []devices.StatusFlags {
+	out := make([]devices.StatusFlags, n)
 	for i := range out {
 		out[i] = f
 	}
@@ -32,7 +34,7 @@ func sameState(f StatusFlags, n uint64) []StatusFlags {
 }
 
 func drawRange(t *rapid.T) (off, n uint64) {
-	unit := rapid.SampledFrom([]uint64{1, Sector, pageSize, chunkSize}).Draw(t, "unit")
+	unit := rapid.SampledFrom([]uint64{1, devices.Sector, pageSize, chunkSize}).Draw(t, "unit")
 	off = rapid.Uint64Range(0, statusSize/unit-1).Draw(t, "offset") * unit
 	n = rapid.Uint64Range(1, (statusSize-off+unit-1)/unit).Draw(t, "length") * unit
 	return off, min(n, statusSize-off)
@@ -69,13 +71,13 @@ func TestStatusIsTrueOfByteMedia(t *testing.T) {
 			}
 		}
 		got := make([]byte, statusSize)
-		m.Read(0, statusSize, &Payload{Bytes: got})
+		m.Read(0, statusSize, &devices.Payload{Bytes: got})
 		if !bytes.Equal(got, model) {
 			t.Fatal("read something else than was written")
 		}
-		var b BlockStatus
+		var b devices.BlockStatus
 		off, n := drawRange(t)
-		b.Reset(MaxStatusExtents)
+		b.Reset(devices.MaxStatusExtents)
 		if !MediaStatus(m, off, n, &b) {
 			t.Fatal("no room")
 		}
@@ -86,9 +88,9 @@ func TestStatusIsTrueOfByteMedia(t *testing.T) {
 		for i, f := range all {
 			at := off + uint64(i)
 			switch {
-			case f&StatusZero != 0 && model[at] != 0:
+			case f&devices.StatusZero != 0 && model[at] != 0:
 				t.Fatalf("byte %d is data and was called %b", at, f)
-			case f&StatusHole != 0 && provisioned[at]:
+			case f&devices.StatusHole != 0 && provisioned[at]:
 				t.Fatalf("byte %d was provisioned and was called a hole", at)
 			case f == 0 && !anyTouched(touched, at):
 				t.Fatalf("nothing was written near byte %d and it was called data", at)
@@ -112,7 +114,7 @@ func anyTouched(touched []bool, at uint64) bool {
 // dirty, on its way or on the medium.
 func TestStatusIsTrueOfACache(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := NewCache(NewMedia(RealBytes), 1<<30, Sector)
+		c := NewCache(NewMedia(RealBytes), 1<<30, devices.Sector)
 		var flying []*Flight
 		for range rapid.IntRange(0, 16).Draw(t, "steps") {
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
@@ -129,23 +131,24 @@ func TestStatusIsTrueOfACache(t *testing.T) {
 				}
 			default:
 				off, n := drawRange(t)
-				off, n = off/Sector*Sector, max(n/Sector*Sector, Sector)
+				off, n = off/devices.Sector*devices.Sector, max(n/devices.Sector*devices.Sector, devices.Sector)
 				n = min(n, statusSize-off)
 				c.Write(off, n, drawContent(t, n), 0)
 			}
 		}
 		got := make([]byte, statusSize)
-		c.Read(0, statusSize, &Payload{Bytes: got})
-		var b BlockStatus
-		b.Reset(rapid.IntRange(1, 64).Draw(t, "most"))
+		c.Read(0, statusSize, &devices.Payload{Bytes: got})
+		var b devices.BlockStatus
+		most := rapid.IntRange(1, 64).Draw(t, "most")
+		b.Reset(most)
 		off, n := drawRange(t)
 		c.Status(off, n, &b)
 		all := states(t, &b, n)
-		if len(all) == 0 || len(b.Extents) < b.most && uint64(len(all)) != n {
-			t.Fatalf("%d bytes answered for, of %d, in %d extents of at most %d", len(all), n, len(b.Extents), b.most)
+		if len(all) == 0 || len(b.Extents) < most && uint64(len(all)) != n {
+			t.Fatalf("%d bytes answered for, of %d, in %d extents of at most %d", len(all), n, len(b.Extents), most)
 		}
 		for i, f := range all {
-			if f&StatusZero != 0 && got[off+uint64(i)] != 0 {
+			if f&devices.StatusZero != 0 && got[off+uint64(i)] != 0 {
 				t.Fatalf("byte %d is data and was called %b", off+uint64(i), f)
 			}
 		}
@@ -155,11 +158,15 @@ func TestStatusIsTrueOfACache(t *testing.T) {
 // TestStatusOfStampMedia: version 0 is a hole.
 func TestStatusOfStampMedia(t *testing.T) {
 	m := NewMedia(Versions)
-	m.Write(pageSize, Sector, Content{Stamp: 3})
-	var b BlockStatus
+	m.Write(pageSize, devices.Sector, Content{Stamp: 3})
+	var b devices.BlockStatus
 	b.Reset(8)
 	MediaStatus(m, 100, 2*pageSize, &b)
-	want := []StatusExtent{{pageSize - 100, StatusHole | StatusZero}, {Sector, 0}, {pageSize - Sector + 100, StatusHole | StatusZero}}
+	want := []devices.StatusExtent{
+		{Length: pageSize - 100, Flags: devices.StatusHole | devices.StatusZero},
+		{Length: devices.Sector},
+		{Length: pageSize - devices.Sector + 100, Flags: devices.StatusHole | devices.StatusZero},
+	}
 	if len(b.Extents) != 3 || b.Extents[0] != want[0] || b.Extents[1] != want[1] || b.Extents[2] != want[2] {
 		t.Errorf("got %v, expected %v", b.Extents, want)
 	}
