@@ -35,7 +35,7 @@ unit: ## all packages but interop, without the race detector
 
 race: ## what has goroutines or locks, under the race detector
 	$(GO) test -race -short -timeout 10m ./sim ./devices/image ./nbd/...
-	$(GO) test -race -short -timeout 10m ./nbd -nbd.alone 1
+	$(GO) test -race -short -timeout 10m ./nbd/socket -socket.dedicated 1
 	$(GO) test -race -short -timeout 10m -run 'Function|Interrupted|Context|AFile|Cancel|Serve|CtrlC|Cores|RealTime|SIG' ./internal/bench ./internal/serve ./internal/calibrate ./internal/stack ./cmd/nbdbench
 
 interop: ## against nbdkit, libnbd, qemu, fio and nbd-client
@@ -57,7 +57,7 @@ lint: $(TOOLS) ## go vet, staticcheck, gofumpt
 	@out=$$($(BIN)/gofumpt -l .); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 
 bench: ## simulated I/O per second, and what each layer costs
-	$(GO) test -pgo=cmd/nbdbench/default.pgo -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./workloads ./results ./internal/bench
+	$(GO) test -pgo=cmd/nbdbench/default.pgo -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./nbd/socket ./workloads ./results ./internal/bench
 
 memory: ## a drive of 16 TiB with 26 million blocks: how much is resident
 	$(GO) test -v -count 1 -timeout 30m -run TestMemoryOfALargeDrive ./devices/ssd -ssd.blocks 26000000
@@ -88,7 +88,7 @@ attack: ## hostile clients and servers, and 500 kills, against the real program
 	$(GO) test -v -count 1 -timeout 0 ./internal/attack -attack.exchanges 100000 -attack.connects 50000 -attack.reads 3000000 -attack.kills 500
 
 soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
-	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd
+	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd/socket
 
 bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into docs/PERFORMANCE.md (1 h)
 	NBDBENCH_PEERS=$(or $(PEERTIME),500msx61) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update

@@ -5,23 +5,9 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
-
-// resubmit keeps a client busy: each request that completes is sent again.
-type resubmit struct {
-	dev  devices.Device
-	loop *sim.Loop
-	left int
-}
-
-func (s *resubmit) Done(r *devices.Request) {
-	if s.left--; s.left < 0 {
-		return
-	}
-	r.Begin(s.loop.Now())
-	s.dev.Submit(r)
-}
 
 // nothing is a device that takes no event of its own for an I/O: what it costs
 // is the engines and the wire. It completes a request when the next comes.
@@ -44,7 +30,7 @@ func benchmarkWire(b *testing.B, dev devices.Device, loop *sim.Loop, depth int) 
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &resubmit{dev: m, loop: loop, left: b.N}
+	s := &nbdtest.Resubmit{Dev: m, Loop: loop, Left: b.N}
 	requests := make([]devices.Request, depth)
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -67,8 +53,8 @@ func BenchmarkVirtualWire(b *testing.B) {
 	}{{"depth=1", 1}, {"depth=32", 32}} {
 		b.Run(bench.name, func(b *testing.B) {
 			loop := sim.NewLoop()
-			d := newRAM(loop, 1<<20)
-			d.service = 10 * time.Microsecond
+			d := nbdtest.NewRAM(loop, 1<<20)
+			d.Service = 10 * time.Microsecond
 			benchmarkWire(b, d, loop, bench.depth)
 		})
 	}
@@ -76,39 +62,6 @@ func BenchmarkVirtualWire(b *testing.B) {
 
 // BenchmarkVirtualWireAlone is the same without any device: two events.
 func BenchmarkVirtualWireAlone(b *testing.B) {
-	d := &nothing{info: newRAM(nil, 1<<20).info}
+	d := &nothing{info: nbdtest.NewRAM(nil, 1<<20).Desc}
 	benchmarkWire(b, d, sim.NewLoop(), 32)
-}
-
-// BenchmarkSocket is the same over a Unix socket in real time, client and server
-// in one process with a loop each.
-func BenchmarkSocket(b *testing.B) {
-	for _, bench := range []struct {
-		name  string
-		depth int
-	}{{"depth=1", 1}, {"depth=32", 32}} {
-		b.Run(bench.name, func(b *testing.B) {
-			s, real := newSite(b, "unix"), newReal(b)
-			c, err := Dial(within(b), s.uri, real)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer c.Close()
-			busy := &resubmit{dev: c, loop: real.Loop(), left: b.N}
-			requests := make([]devices.Request, bench.depth)
-			b.ReportAllocs()
-			b.ResetTimer()
-			real.Do(func() {
-				for i := range requests {
-					r := &requests[i]
-					r.Op, r.Flags, r.Length, r.Completer = devices.OpWrite, devices.FUA, 4096, busy
-					r.Bytes = make([]byte, 4096)
-					busy.Done(r)
-				}
-			})
-			if err := real.RunWhile(b.Context(), func() bool { return busy.left >= 0 || c.InFlight() > 0 }); err != nil {
-				b.Fatal(err)
-			}
-		})
-	}
 }

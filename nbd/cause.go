@@ -1,21 +1,16 @@
 package nbd
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"nbdbench/devices"
 )
 
 // Why a client's connection ended, or may no longer be used, is one of four
-// types: a *ProtocolError, a *TimeoutError, a *LostError or a *ShutdownError.
+// types: a *ProtocolError, a *TimeoutError, a *ShutdownError or, from package socket, a
+// *LostError.
 
 // A TimeoutError is a reply that a server did not send within its bound.
 type TimeoutError struct {
@@ -24,32 +19,6 @@ type TimeoutError struct {
 }
 
 func (e *TimeoutError) Error() string { return fmt.Sprintf("nbd: no %s within %v", e.Awaited, e.After) }
-
-// A LostError is a connection that ended without the client's DISC.
-type LostError struct {
-	Awaited  string // in the negotiation: what was to come, such as "reply to GO"
-	InFlight int    // after it: commands that awaited a reply
-	Err      error  // of the socket
-}
-
-func (e *LostError) Error() string {
-	how := e.Err.Error()
-	switch {
-	case errors.Is(e.Err, io.ErrUnexpectedEOF):
-		how = "the server closed it in the middle of a message"
-	case errors.Is(e.Err, io.EOF):
-		how = "the server closed it"
-	case errors.Is(e.Err, syscall.ECONNRESET), errors.Is(e.Err, syscall.EPIPE):
-		how = "the server reset it"
-	}
-	when := fmt.Sprintf("with %d commands in flight", e.InFlight)
-	if e.Awaited != "" {
-		when = "before the " + e.Awaited
-	}
-	return fmt.Sprintf("nbd: the connection was lost %s: %s", when, how)
-}
-
-func (e *LostError) Unwrap() error { return e.Err }
 
 // A ShutdownError is a reply of ESHUTDOWN, after which a client may send nothing
 // but DISC ("Error values").
@@ -116,21 +85,4 @@ func (m Multi) Oldest() string {
 		return ""
 	}
 	return command(oldest)
-}
-
-// broken is the cause for an error of the negotiation's socket.
-func broken(ctx context.Context, err error, awaited string, after time.Duration) error {
-	var violated *ProtocolError
-	var refused *OptionError
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &violated), errors.As(err, &refused):
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &TimeoutError{Awaited: awaited, After: after}
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
-		return &LostError{Awaited: awaited, Err: err}
-	}
-	return err
 }

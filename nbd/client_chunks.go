@@ -31,7 +31,7 @@ func (c *Client) Place(k *Chunk, offset, n uint64) (*devices.Request, error) {
 }
 
 // ReceiveChunk takes a chunk of a reply. body is its payload, for OFFSET_DATA
-// nothing, because Place has been told of it. The last one completes the
+// nothing, because Place has noted it. The last one completes the
 // request. An error ends the connection.
 func (c *Client) ReceiveChunk(k *Chunk, body []byte) error {
 	err := c.chunk(k, body)
@@ -76,7 +76,7 @@ func (c *Client) chunk(k *Chunk, body []byte) error {
 		}
 		return err
 	case k.Type == ChunkOffsetHole:
-		_, err := c.Place(k, binary.BigEndian.Uint64(body), uint64(binary.BigEndian.Uint32(body[offsetSize:])))
+		_, err := c.Place(k, binary.BigEndian.Uint64(body), uint64(binary.BigEndian.Uint32(body[OffsetSize:])))
 		return err
 	case k.Type == ChunkBlockStatus || k.Type == ChunkBlockStatusExt:
 		if r.Op != devices.OpBlockStatus || s.seen > 0 {
@@ -101,56 +101,10 @@ func chunkError(body []byte) (devices.Errno, error) {
 	return e, nil
 }
 
-// chunks completes, with the loop entered once, all that has wholly come, up to a
-// chunk of which the payload has not.
-func (c *ClientConn) chunks() error {
-	c.real.Enter()
-	defer c.leave()
-	var k Chunk
-	for {
-		have := c.in.have()
-		size, err := c.Client.info.decodeReply(have, &k)
-		if err != nil {
-			return err
-		}
-		if c.needs = size; len(have) < size {
-			return nil
-		}
-		whole := k.Length <= uint64(len(have)-size)
-		if !whole && k.Type == ChunkOffsetData && len(have) < size+offsetSize {
-			c.needs = size + offsetSize
-			return nil
-		}
-		c.in.take(size)
-		c.needs = ReplySize
-		if !whole {
-			return c.awaitChunk(&k)
-		}
-		c.in.take(int(k.Length))
-		if err := c.deliver(&k, have[size:size+int(k.Length)]); err != nil {
-			return err
-		}
-	}
-}
-
-// awaitChunk has the payload of a chunk read, a READ's data straight to where it
-// belongs.
-func (c *ClientConn) awaitChunk(k *Chunk) error {
-	if k.Type != ChunkOffsetData {
-		c.await(late{Chunk: *k}, k.Length)
-		return nil
-	}
-	offset, n := binary.BigEndian.Uint64(c.in.have()), k.Length-offsetSize
-	c.in.take(offsetSize)
-	r, err := c.Place(k, offset, n)
-	if err == nil {
-		c.await(late{Chunk: *k, r: r, offset: offset}, n)
-	}
-	return err
-}
-
-// deliver hands a chunk that has all come to the engine.
-func (c *ClientConn) deliver(k *Chunk, body []byte) error {
+// ReceiveWhole takes a chunk with all its payload, body, and puts a READ's data where
+// the request wants it. A simple reply is taken only if it has no data. An error ends
+// the connection.
+func (c *Client) ReceiveWhole(k *Chunk, body []byte) error {
 	switch {
 	case k.Simple:
 		if r := c.Expect(k.Cookie); r != nil && r.Op == devices.OpRead {
@@ -158,7 +112,7 @@ func (c *ClientConn) deliver(k *Chunk, body []byte) error {
 		}
 		return c.Receive(k.Errno, k.Cookie, devices.Payload{})
 	case k.Type == ChunkOffsetData:
-		offset, data := binary.BigEndian.Uint64(body), body[offsetSize:]
+		offset, data := binary.BigEndian.Uint64(body), body[OffsetSize:]
 		r, err := c.Place(k, offset, uint64(len(data)))
 		if err != nil {
 			return err
@@ -166,7 +120,7 @@ func (c *ClientConn) deliver(k *Chunk, body []byte) error {
 		if at := offset - r.Offset; r.Bytes != nil {
 			copy(r.Bytes[at:], data)
 		}
-		getStamps(r, offset, data)
+		GetStamps(r, offset, data)
 		return c.ReceiveChunk(k, nil)
 	case k.Type == ChunkOffsetHole:
 		c.hole(k, body)
@@ -174,9 +128,9 @@ func (c *ClientConn) deliver(k *Chunk, body []byte) error {
 	return c.ReceiveChunk(k, body)
 }
 
-// hole puts zeros where the engine will find that a chunk says so.
-func (c *ClientConn) hole(k *Chunk, body []byte) {
-	r, offset, n := c.Expect(k.Cookie), binary.BigEndian.Uint64(body), uint64(binary.BigEndian.Uint32(body[offsetSize:]))
+// hole puts zeros where ReceiveChunk will find that a chunk says so.
+func (c *Client) hole(k *Chunk, body []byte) {
+	r, offset, n := c.Expect(k.Cookie), binary.BigEndian.Uint64(body), uint64(binary.BigEndian.Uint32(body[OffsetSize:]))
 	if r == nil || r.Op != devices.OpRead || offset < r.Offset || offset-r.Offset > r.Length || n > r.Length-(offset-r.Offset) {
 		return // which ReceiveChunk refuses
 	}

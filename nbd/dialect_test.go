@@ -2,48 +2,23 @@ package nbd
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"nbdbench/devices"
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
 
 const (
-	hexGoF       = hexOption + "00000007 00000007" + "00000001 66 0000"
-	hexGoFEnd    = hexReply + "00000007 00000001 00000000"
-	hexSR        = hexOption + "00000008 00000000"
-	hexSRAck     = hexReply + "00000008 00000001 00000000"
-	hexEH        = hexOption + "0000000b 00000000"
-	hexEHAck     = hexReply + "0000000b 00000001 00000000"
-	hexBase      = "626173653a" // base:
-	hexBaseAlloc = hexBase + "616c6c6f636174696f6e"
+	hexGoFEnd = hexReply + "00000007 00000001 00000000"
+	hexSRAck  = hexReply + "00000008 00000001 00000000"
+	hexEHAck  = hexReply + "0000000b 00000001 00000000"
 )
 
 func hexInfoF(flags string) string {
 	return hexReply + "00000007 00000003 0000000c 0000 0000000000002000" + flags
-}
-
-// setMeta is SET_META_CONTEXT for an export and one query, each in hexadecimal.
-func setMeta(opt, export, query string) string {
-	data := meta(export, query)
-	return hexOption + opt + hexLength(data) + data
-}
-
-func meta(export string, queries ...string) string {
-	s := hexLength(export) + export + hexLength(strings.Repeat("00", len(queries)))
-	for _, q := range queries {
-		s += hexLength(q) + q
-	}
-	return s
-}
-
-func hexLength(s string) string {
-	return hex.EncodeToString([]byte{0, 0, 0, byte(len(s) / 2)})
 }
 
 // TestDialectTranscripts: each rule of the options that change the dialect, by
@@ -51,70 +26,72 @@ func hexLength(s string) string {
 // and what was agreed on.
 func TestDialectTranscripts(t *testing.T) {
 	const set, list = "0000000a", "00000009"
-	gotMeta := func(opt, id string) string { return hexReply + opt + "00000004 00000013" + id + hexBaseAlloc }
+	gotMeta := func(opt, id string) string {
+		return hexReply + opt + "00000004 00000013" + id + nbdtest.HexBaseAllocation
+	}
 	ack := func(opt string) string { return hexReply + opt + "00000001 00000000" }
 	for _, test := range []struct {
 		name, send, want string
 		dialect          Dialect
 		ended            bool
 	}{
-		{"STRUCTURED_REPLY is acknowledged and brings SEND_DF", hexSR + hexGoF, hexSRAck + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true}, false},
-		{"STRUCTURED_REPLY with data is ERR_INVALID", hexOption + "00000008 00000001 00", hexReply + "00000008 80000003" + hexMessage("STRUCTURED_REPLY has no data"), Dialect{}, false},
-		{"EXTENDED_HEADERS brings structured replies", hexEH + hexGoF, hexEHAck + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true, Extended: true}, false},
-		{"EXTENDED_HEADERS with data is ERR_INVALID", hexOption + "0000000b 00000001 00", hexReply + "0000000b 80000003" + hexMessage("EXTENDED_HEADERS has no data"), Dialect{}, false},
-		{"STRUCTURED_REPLY after EXTENDED_HEADERS is ERR_EXT_HEADER_REQD", hexEH + hexSR, hexEHAck + hexReply + "00000008 8000000a" + hexMessage("extended headers have structured replies"), Dialect{Structured: true, Extended: true}, false},
-		{"EXTENDED_HEADERS twice is ERR_INVALID", hexEH + hexEH, hexEHAck + hexReply + "0000000b 80000003" + hexMessage("EXTENDED_HEADERS was negotiated already"), Dialect{Structured: true, Extended: true}, false},
-		{"STRUCTURED_REPLY twice is ERR_INVALID", hexSR + hexSR, hexSRAck + hexReply + "00000008 80000003" + hexMessage("STRUCTURED_REPLY was negotiated already"), Dialect{Structured: true}, false},
-		{"EXTENDED_HEADERS after STRUCTURED_REPLY", hexSR + hexEH, hexSRAck + hexEHAck, Dialect{Structured: true, Extended: true}, false},
-		{"EXPORT_NAME after EXTENDED_HEADERS drops the connection", hexEH + hexOption + "00000001 00000001 66", hexEHAck, Dialect{Structured: true, Extended: true}, true},
-		{"EXPORT_NAME after STRUCTURED_REPLY advertises SEND_DF", hexSR + hexOption + "00000001 00000001 66", hexSRAck + "0000000000002000 0085", Dialect{Structured: true}, false},
+		{"STRUCTURED_REPLY is acknowledged and brings SEND_DF", nbdtest.HexStructuredReply + nbdtest.HexGoF, hexSRAck + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true}, false},
+		{"STRUCTURED_REPLY with data is ERR_INVALID", nbdtest.HexOption + "00000008 00000001 00", hexReply + "00000008 80000003" + nbdtest.HexString("STRUCTURED_REPLY has no data"), Dialect{}, false},
+		{"EXTENDED_HEADERS brings structured replies", nbdtest.HexExtendedHeaders + nbdtest.HexGoF, hexEHAck + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true, Extended: true}, false},
+		{"EXTENDED_HEADERS with data is ERR_INVALID", nbdtest.HexOption + "0000000b 00000001 00", hexReply + "0000000b 80000003" + nbdtest.HexString("EXTENDED_HEADERS has no data"), Dialect{}, false},
+		{"STRUCTURED_REPLY after EXTENDED_HEADERS is ERR_EXT_HEADER_REQD", nbdtest.HexExtendedHeaders + nbdtest.HexStructuredReply, hexEHAck + hexReply + "00000008 8000000a" + nbdtest.HexString("extended headers have structured replies"), Dialect{Structured: true, Extended: true}, false},
+		{"EXTENDED_HEADERS twice is ERR_INVALID", nbdtest.HexExtendedHeaders + nbdtest.HexExtendedHeaders, hexEHAck + hexReply + "0000000b 80000003" + nbdtest.HexString("EXTENDED_HEADERS was negotiated already"), Dialect{Structured: true, Extended: true}, false},
+		{"STRUCTURED_REPLY twice is ERR_INVALID", nbdtest.HexStructuredReply + nbdtest.HexStructuredReply, hexSRAck + hexReply + "00000008 80000003" + nbdtest.HexString("STRUCTURED_REPLY was negotiated already"), Dialect{Structured: true}, false},
+		{"EXTENDED_HEADERS after STRUCTURED_REPLY", nbdtest.HexStructuredReply + nbdtest.HexExtendedHeaders, hexSRAck + hexEHAck, Dialect{Structured: true, Extended: true}, false},
+		{"EXPORT_NAME after EXTENDED_HEADERS drops the connection", nbdtest.HexExtendedHeaders + nbdtest.HexOption + "00000001 00000001 66", hexEHAck, Dialect{Structured: true, Extended: true}, true},
+		{"EXPORT_NAME after STRUCTURED_REPLY advertises SEND_DF", nbdtest.HexStructuredReply + nbdtest.HexOption + "00000001 00000001 66", hexSRAck + "0000000000002000 0085", Dialect{Structured: true}, false},
 
-		{"SET_META_CONTEXT before STRUCTURED_REPLY is ERR_INVALID", setMeta(set, "66", hexBaseAlloc), hexReply + set + "80000003" + hexMessage("SET_META_CONTEXT comes after STRUCTURED_REPLY"), Dialect{}, false},
-		{"SET_META_CONTEXT selects base:allocation", hexSR + setMeta(set, "66", hexBaseAlloc) + hexGoF, hexSRAck + gotMeta(set, "00000001") + ack(set) + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true, Allocation: true, AllocationID: 1}, false},
-		{"SET_META_CONTEXT ignores a namespace that is not known", hexSR + setMeta(set, "66", "71656d753a78"), hexSRAck + ack(set), Dialect{Structured: true}, false},
-		{"SET_META_CONTEXT knows no wildcard", hexSR + setMeta(set, "66", hexBase), hexSRAck + ack(set), Dialect{Structured: true}, false},
+		{"SET_META_CONTEXT before STRUCTURED_REPLY is ERR_INVALID", nbdtest.HexSetMeta(set, "66", nbdtest.HexBaseAllocation), hexReply + set + "80000003" + nbdtest.HexString("SET_META_CONTEXT comes after STRUCTURED_REPLY"), Dialect{}, false},
+		{"SET_META_CONTEXT selects base:allocation", nbdtest.HexStructuredReply + nbdtest.HexSetMeta(set, "66", nbdtest.HexBaseAllocation) + nbdtest.HexGoF, hexSRAck + gotMeta(set, "00000001") + ack(set) + hexInfoF("0085") + hexGoFEnd, Dialect{Structured: true, Allocation: true, AllocationID: 1}, false},
+		{"SET_META_CONTEXT ignores a namespace that is not known", nbdtest.HexStructuredReply + nbdtest.HexSetMeta(set, "66", "71656d753a78"), hexSRAck + ack(set), Dialect{Structured: true}, false},
+		{"SET_META_CONTEXT knows no wildcard", nbdtest.HexStructuredReply + nbdtest.HexSetMeta(set, "66", nbdtest.HexBase), hexSRAck + ack(set), Dialect{Structured: true}, false},
 		{
-			"SET_META_CONTEXT without queries selects none", hexSR + setMeta(set, "66", hexBaseAlloc) + hexOption + set + "00000009" + meta("66"),
+			"SET_META_CONTEXT without queries selects none", nbdtest.HexStructuredReply + nbdtest.HexSetMeta(set, "66", nbdtest.HexBaseAllocation) + nbdtest.HexOption + set + "00000009" + nbdtest.HexMeta("66"),
 			hexSRAck + gotMeta(set, "00000001") + ack(set) + ack(set),
 			Dialect{Structured: true, AllocationID: 1},
 			false,
 		},
 		{
-			"SET_META_CONTEXT that fails puts an end to the selection", hexSR + setMeta(set, "66", hexBaseAlloc) + setMeta(set, "78", hexBaseAlloc),
-			hexSRAck + gotMeta(set, "00000001") + ack(set) + hexReply + set + "80000006" + hexMessage("there is no such export"),
+			"SET_META_CONTEXT that fails puts an end to the selection", nbdtest.HexStructuredReply + nbdtest.HexSetMeta(set, "66", nbdtest.HexBaseAllocation) + nbdtest.HexSetMeta(set, "78", nbdtest.HexBaseAllocation),
+			hexSRAck + gotMeta(set, "00000001") + ack(set) + hexReply + set + "80000006" + nbdtest.HexString("there is no such export"),
 			Dialect{Structured: true, AllocationID: 1},
 			false,
 		},
 		{
-			"SET_META_CONTEXT with a length beyond its data is ERR_INVALID", hexSR + hexOption + set + "0000000d 00000001 66 00000001 00000009",
-			hexSRAck + hexReply + set + "80000003" + hexMessage("malformed name or queries"),
+			"SET_META_CONTEXT with a length beyond its data is ERR_INVALID", nbdtest.HexStructuredReply + nbdtest.HexOption + set + "0000000d 00000001 66 00000001 00000009",
+			hexSRAck + hexReply + set + "80000003" + nbdtest.HexString("malformed name or queries"),
 			Dialect{Structured: true},
 			false,
 		},
 		{
-			"SET_META_CONTEXT with bytes left over is ERR_INVALID", hexSR + hexOption + set + "0000000a 00000001 66 00000000 00",
-			hexSRAck + hexReply + set + "80000003" + hexMessage("malformed name or queries"),
+			"SET_META_CONTEXT with bytes left over is ERR_INVALID", nbdtest.HexStructuredReply + nbdtest.HexOption + set + "0000000a 00000001 66 00000000 00",
+			hexSRAck + hexReply + set + "80000003" + nbdtest.HexString("malformed name or queries"),
 			Dialect{Structured: true},
 			false,
 		},
 		{
-			"a context holds for the export it was selected for", hexSR + setMeta(set, "6469736b", hexBaseAlloc) + hexGoF,
+			"a context holds for the export it was selected for", nbdtest.HexStructuredReply + nbdtest.HexSetMeta(set, "6469736b", nbdtest.HexBaseAllocation) + nbdtest.HexGoF,
 			hexSRAck + gotMeta(set, "00000001") + ack(set) + hexInfoF("0085") + hexGoFEnd,
 			Dialect{Structured: true, AllocationID: 1},
 			false,
 		},
-		{"LIST_META_CONTEXT needs no structured replies", setMeta(list, "66", hexBase), gotMeta(list, "00000000") + ack(list), Dialect{}, false},
-		{"LIST_META_CONTEXT without queries lists all", hexOption + list + "00000009" + meta("66"), gotMeta(list, "00000000") + ack(list), Dialect{}, false},
-		{"LIST_META_CONTEXT of another namespace lists nothing", setMeta(list, "66", "71656d753a"), ack(list), Dialect{}, false},
-		{"LIST_META_CONTEXT of no export is ERR_UNKNOWN", setMeta(list, "78", hexBase), hexReply + list + "80000006" + hexMessage("there is no such export"), Dialect{}, false},
+		{"LIST_META_CONTEXT needs no structured replies", nbdtest.HexSetMeta(list, "66", nbdtest.HexBase), gotMeta(list, "00000000") + ack(list), Dialect{}, false},
+		{"LIST_META_CONTEXT without queries lists all", nbdtest.HexOption + list + "00000009" + nbdtest.HexMeta("66"), gotMeta(list, "00000000") + ack(list), Dialect{}, false},
+		{"LIST_META_CONTEXT of another namespace lists nothing", nbdtest.HexSetMeta(list, "66", "71656d753a"), ack(list), Dialect{}, false},
+		{"LIST_META_CONTEXT of no export is ERR_UNKNOWN", nbdtest.HexSetMeta(list, "78", nbdtest.HexBase), hexReply + list + "80000006" + nbdtest.HexString("there is no such export"), Dialect{}, false},
 
-		{"STARTTLS without TLS is ERR_POLICY", hexOption + "00000005 00000000", hexReply + "00000005 80000002" + hexMessage("this server has no TLS"), Dialect{}, false},
+		{"STARTTLS without TLS is ERR_POLICY", nbdtest.HexOption + "00000005 00000000", hexReply + "00000005 80000002" + nbdtest.HexString("this server has no TLS"), Dialect{}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, chunk := range []int{1 << 20, 1, 7} {
 				h := NewServerHandshake(testExports(), ConnInfo{})
-				got := feed(h, unhex(t, "00000003"+test.send), chunk)
-				if want := unhex(t, hexGreeting+test.want); !bytes.Equal(got, want) {
+				got := feed(h, nbdtest.Unhex(t, "00000003"+test.send), chunk)
+				if want := nbdtest.Unhex(t, hexGreeting+test.want); !bytes.Equal(got, want) {
 					t.Fatalf("in pieces of %d\ngot  %x\nwant %x", chunk, got, want)
 				}
 				if h.Dialect() != test.dialect || test.ended != (h.Err() != nil) {
@@ -127,8 +104,8 @@ func TestDialectTranscripts(t *testing.T) {
 
 // TestTLSPolicies: "TLS versions".
 func TestTLSPolicies(t *testing.T) {
-	const startTLS, ack = hexOption + "00000005 00000000", hexReply + "00000005 00000001 00000000"
-	wants := "80000005" + hexMessage("this server wants TLS: begin with STARTTLS")
+	const startTLS, ack = nbdtest.HexOption + "00000005 00000000", hexReply + "00000005 00000001 00000000"
+	wants := "80000005" + nbdtest.HexString("this server wants TLS: begin with STARTTLS")
 	for _, test := range []struct {
 		name       string
 		policy     TLSPolicy
@@ -136,23 +113,23 @@ func TestTLSPolicies(t *testing.T) {
 		upgrade    bool
 		ended      bool
 	}{
-		{"FORCEDTLS: GO is ERR_TLS_REQD", ForcedTLS, hexGoF, hexReply + "00000007" + wants, false, false},
-		{"FORCEDTLS: LIST is ERR_TLS_REQD", ForcedTLS, hexOption + "00000003 00000000", hexReply + "00000003" + wants, false, false},
-		{"FORCEDTLS: an unknown option is ERR_TLS_REQD", ForcedTLS, hexOption + "000000fe 00000000", hexReply + "000000fe" + wants, false, false},
-		{"FORCEDTLS: EXPORT_NAME drops the connection", ForcedTLS, hexOption + "00000001 00000001 66", "", false, true},
-		{"FORCEDTLS: ABORT is acknowledged", ForcedTLS, hexOption + "00000002 00000000", hexReply + "00000002 00000001 00000000", false, true},
+		{"FORCEDTLS: GO is ERR_TLS_REQD", ForcedTLS, nbdtest.HexGoF, hexReply + "00000007" + wants, false, false},
+		{"FORCEDTLS: LIST is ERR_TLS_REQD", ForcedTLS, nbdtest.HexOption + "00000003 00000000", hexReply + "00000003" + wants, false, false},
+		{"FORCEDTLS: an unknown option is ERR_TLS_REQD", ForcedTLS, nbdtest.HexOption + "000000fe 00000000", hexReply + "000000fe" + wants, false, false},
+		{"FORCEDTLS: EXPORT_NAME drops the connection", ForcedTLS, nbdtest.HexOption + "00000001 00000001 66", "", false, true},
+		{"FORCEDTLS: ABORT is acknowledged", ForcedTLS, nbdtest.HexOption + "00000002 00000000", hexReply + "00000002 00000001 00000000", false, true},
 		{"FORCEDTLS: STARTTLS begins TLS", ForcedTLS, startTLS, ack, true, false},
-		{"SELECTIVETLS: GO without TLS", MayTLS, hexGoF, hexInfoF("0005") + hexGoFEnd, false, false},
+		{"SELECTIVETLS: GO without TLS", MayTLS, nbdtest.HexGoF, hexInfoF("0005") + hexGoFEnd, false, false},
 		{"SELECTIVETLS: STARTTLS begins TLS", MayTLS, startTLS, ack, true, false},
-		{"STARTTLS with data is ERR_INVALID", MayTLS, hexOption + "00000005 00000001 00", hexReply + "00000005 80000003" + hexMessage("STARTTLS has no data"), false, false},
-		{"what comes after STARTTLS in plain text is not looked at", MayTLS, startTLS + hexGoF, ack, true, false},
-		{"STARTTLS forgets what was negotiated", MayTLS, hexEH + startTLS, hexEHAck + ack, true, false},
+		{"STARTTLS with data is ERR_INVALID", MayTLS, nbdtest.HexOption + "00000005 00000001 00", hexReply + "00000005 80000003" + nbdtest.HexString("STARTTLS has no data"), false, false},
+		{"what comes after STARTTLS in plain text is not looked at", MayTLS, startTLS + nbdtest.HexGoF, ack, true, false},
+		{"STARTTLS forgets what was negotiated", MayTLS, nbdtest.HexExtendedHeaders + startTLS, hexEHAck + ack, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := NewServerHandshake(testExports(), ConnInfo{})
 			h.Offer(test.policy)
-			got := feed(h, unhex(t, "00000003"+test.send), 1<<20)
-			if want := unhex(t, hexGreeting+test.want); !bytes.Equal(got, want) {
+			got := feed(h, nbdtest.Unhex(t, "00000003"+test.send), 1<<20)
+			if want := nbdtest.Unhex(t, hexGreeting+test.want); !bytes.Equal(got, want) {
 				t.Fatalf("got  %x\nwant %x", got, want)
 			}
 			_, upgrade := h.Upgrade()
@@ -161,8 +138,8 @@ func TestTLSPolicies(t *testing.T) {
 			}
 			if upgrade { // "STARTTLS": once TLS has begun
 				h.Secured()
-				want := hexReply + "00000005 80000003" + hexMessage("TLS has begun already") + hexInfoF("0005") + hexGoFEnd
-				if got := feed(h, unhex(t, startTLS+hexGoF), 1); !bytes.Equal(got, unhex(t, want)) {
+				want := hexReply + "00000005 80000003" + nbdtest.HexString("TLS has begun already") + hexInfoF("0005") + hexGoFEnd
+				if got := feed(h, nbdtest.Unhex(t, startTLS+nbdtest.HexGoF), 1); !bytes.Equal(got, nbdtest.Unhex(t, want)) {
 					t.Errorf("over TLS: got %x", got)
 				}
 			}
@@ -171,7 +148,7 @@ func TestTLSPolicies(t *testing.T) {
 }
 
 // dialects are all that two ends can agree on, by name.
-var dialects = map[string]Wishes{
+var dialects = map[string]ClientOptions{
 	"simple":     {},
 	"structured": {Structured: true, Allocation: true},
 	"extended":   {Extended: true, Allocation: true},
@@ -181,7 +158,7 @@ var dialects = map[string]Wishes{
 func TestBothEndsAgreeOnADialect(t *testing.T) {
 	for name, w := range dialects {
 		client, server := NewClientHandshake(OptGo, ""), NewServerHandshake(testExports(), ConnInfo{})
-		client.Wish(w)
+		client.SetOptions(w)
 		if err := Negotiate(client, server); err != nil {
 			t.Fatal(err)
 		}
@@ -199,28 +176,28 @@ func TestBothEndsAgreeOnADialect(t *testing.T) {
 // refused, and what hangs on it is not asked for.
 func TestClientDoesWithoutWhatTheServerDoesNotHave(t *testing.T) {
 	unsup := func(opt string) string { return hexReply + opt + "80000001 00000000" }
-	goAll := hexOption + "00000007 0000000d" + "00000001 66 0003 0001 0002 0003"
-	ask := hexOption + "0000000a" + hexLength(meta("66", hexBaseAlloc)) + meta("66", hexBaseAlloc)
+	goAll := nbdtest.HexOption + "00000007 0000000d" + "00000001 66 0003 0001 0002 0003"
+	ask := nbdtest.HexOption + "0000000a" + nbdtest.HexLength(nbdtest.HexMeta("66", nbdtest.HexBaseAllocation)) + nbdtest.HexMeta("66", nbdtest.HexBaseAllocation)
 	const info = hexReply + "00000007 00000003 0000000c 0000 0000000000002000 000d"
-	all := Wishes{Extended: true, Structured: true, Allocation: true}
+	all := ClientOptions{Extended: true, Structured: true, Allocation: true}
 	for _, test := range []struct {
 		name, send, want string
 		dialect          Dialect
 		fails            bool
-		wishes           Wishes
+		options          ClientOptions
 	}{
-		{"neither of them", unsup("0000000b") + unsup("00000008") + info + hexGoFEnd, hexEH + hexSR + goAll, Dialect{}, false, all},
-		{"no extended headers", unsup("0000000b") + hexSRAck + hexReply + "0000000a 00000004 00000013 00000000" + hexBaseAlloc + hexReply + "0000000a 00000001 00000000" + info + hexGoFEnd, hexEH + hexSR + ask + goAll, Dialect{Structured: true, Allocation: true}, false, all},
-		{"no contexts", hexEHAck + unsup("0000000a") + info + hexGoFEnd, hexEH + ask + goAll, Dialect{Structured: true, Extended: true}, false, all},
-		{"a context that was not asked for", hexEHAck + hexReply + "0000000a 00000004 00000006 00000007 7171" + hexReply + "0000000a 00000001 00000000" + info + hexGoFEnd, hexEH + ask + goAll, Dialect{Structured: true, Extended: true}, false, all},
-		{"a context without an id", hexEHAck + hexReply + "0000000a 00000004 00000002 0000", hexEH + ask, Dialect{Structured: true, Extended: true}, true, all},
-		{"no TLS is the end", unsup("00000005"), hexOption + "00000005 00000000" + hexOption + "00000002 00000000", Dialect{}, true, Wishes{TLS: true}},
+		{"neither of them", unsup("0000000b") + unsup("00000008") + info + hexGoFEnd, nbdtest.HexExtendedHeaders + nbdtest.HexStructuredReply + goAll, Dialect{}, false, all},
+		{"no extended headers", unsup("0000000b") + hexSRAck + hexReply + "0000000a 00000004 00000013 00000000" + nbdtest.HexBaseAllocation + hexReply + "0000000a 00000001 00000000" + info + hexGoFEnd, nbdtest.HexExtendedHeaders + nbdtest.HexStructuredReply + ask + goAll, Dialect{Structured: true, Allocation: true}, false, all},
+		{"no contexts", hexEHAck + unsup("0000000a") + info + hexGoFEnd, nbdtest.HexExtendedHeaders + ask + goAll, Dialect{Structured: true, Extended: true}, false, all},
+		{"a context that was not asked for", hexEHAck + hexReply + "0000000a 00000004 00000006 00000007 7171" + hexReply + "0000000a 00000001 00000000" + info + hexGoFEnd, nbdtest.HexExtendedHeaders + ask + goAll, Dialect{Structured: true, Extended: true}, false, all},
+		{"a context without an id", hexEHAck + hexReply + "0000000a 00000004 00000002 0000", nbdtest.HexExtendedHeaders + ask, Dialect{Structured: true, Extended: true}, true, all},
+		{"no TLS is the end", unsup("00000005"), nbdtest.HexOption + "00000005 00000000" + nbdtest.HexOption + "00000002 00000000", Dialect{}, true, ClientOptions{TLS: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := NewClientHandshake(OptGo, "f")
-			h.Wish(test.wishes)
-			got := feed(h, unhex(t, hexGreeting+test.send), 1)
-			if want := unhex(t, "00000003"+test.want); !bytes.Equal(got, want) {
+			h.SetOptions(test.options)
+			got := feed(h, nbdtest.Unhex(t, hexGreeting+test.send), 1)
+			if want := nbdtest.Unhex(t, "00000003"+test.want); !bytes.Equal(got, want) {
 				t.Fatalf("got  %x\nwant %x", got, want)
 			}
 			if d := h.Export().Dialect; !h.Done() || test.fails != (h.Err() != nil) || d != test.dialect {
@@ -251,13 +228,13 @@ func TestReplies(t *testing.T) {
 		{"BLOCK_STATUS under extended headers counts its extents", extended, Reply{Op: devices.OpBlockStatus, Cookie: 5, Offset: 512, Data: 16, Payload: devices.Payload{Status: status}}, "6e8a278c 0001 0006 0000000000000005 0000000000000200 0000000000000018 00000001 00000001"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var b [maxHeaderSize]byte
-			n := test.dialect.encodeReply(&b, &test.reply)
-			if want := unhex(t, test.want); !bytes.Equal(b[:n], want) {
+			var b [MaxHeaderSize]byte
+			n := test.dialect.EncodeReply(&b, &test.reply)
+			if want := nbdtest.Unhex(t, test.want); !bytes.Equal(b[:n], want) {
 				t.Errorf("got  %x\nwant %x", b[:n], want)
 			}
 			var c Chunk
-			if size, err := test.dialect.decodeReply(b[:n], &c); err != nil || size > n || c.Cookie != 5 || !c.Last {
+			if size, err := test.dialect.DecodeReply(b[:n], &c); err != nil || size > n || c.Cookie != 5 || !c.Last {
 				t.Errorf("read back as %+v of %d bytes, %v", c, size, err)
 			}
 		})
@@ -268,7 +245,7 @@ func TestReplies(t *testing.T) {
 func TestRulesOfExtendedHeaders(t *testing.T) {
 	x := exportWith(everything)
 	x.Dialect = Dialect{Structured: true, Extended: true, Allocation: true}
-	*x = x.speak(x.Dialect)
+	*x = x.in(x.Dialect)
 	x.Size = 1 << 40
 	for _, test := range []struct {
 		name string
@@ -290,7 +267,7 @@ func TestRulesOfExtendedHeaders(t *testing.T) {
 		{"WRITE with DF is EINVAL", Header{Op: devices.OpWrite, Flags: devices.PayloadLen | devices.DF, Length: 512}, devices.EINVAL},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := x.validate(&test.h); got != test.want {
+			if got := x.Validate(&test.h); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -309,8 +286,8 @@ func TestAnExtendedRequestHasPayloadLenIfItIsAWrite(t *testing.T) {
 		{Header{Op: devices.OpWriteZeroes, Flags: devices.FUA, Cookie: 1, Offset: 2, Length: 3}, "21e41c71 0001 0006 0000000000000001 0000000000000002 0000000000000003"},
 		{Header{Op: devices.OpRead, Cookie: 1, Offset: 2, Length: 3}, "21e41c71 0000 0000 0000000000000001 0000000000000002 0000000000000003"},
 	} {
-		var b [maxHeaderSize]byte
-		if n := d.encodeRequest(&b, &test.h); !bytes.Equal(b[:n], unhex(t, test.want)) {
+		var b [MaxHeaderSize]byte
+		if n := d.EncodeRequest(&b, &test.h); !bytes.Equal(b[:n], nbdtest.Unhex(t, test.want)) {
 			t.Errorf("%+v goes out as %x, expected %s", test.h, b[:n], test.want)
 		}
 	}
@@ -327,7 +304,7 @@ func TestPayloadOfARefusedExtendedRequestIsKnown(t *testing.T) {
 		{Header{Op: devices.OpBlockStatus, Flags: devices.PayloadLen, Length: 7}, 7},
 		{Header{Op: devices.OpWrite, Length: 7}, 7},
 	} {
-		if got := d.payload(&test.h); got != test.want {
+		if got := d.PayloadSize(&test.h); got != test.want {
 			t.Errorf("%+v is followed by %d bytes, want %d", test.h, got, test.want)
 		}
 	}
@@ -335,7 +312,7 @@ func TestPayloadOfARefusedExtendedRequestIsKnown(t *testing.T) {
 
 // mapped is a ram that tells a state of its own for BLOCK_STATUS.
 type mapped struct {
-	*ram
+	*nbdtest.RAM
 	extents []devices.StatusExtent
 }
 
@@ -347,7 +324,7 @@ func (m *mapped) Submit(r *devices.Request) {
 			}
 		}
 	}
-	m.ram.Submit(r)
+	m.RAM.Submit(r)
 }
 
 func ext(n uint64, f devices.StatusFlags) devices.StatusExtent {
@@ -371,12 +348,12 @@ func TestBlockStatusOverAWire(t *testing.T) {
 		{"extents are multiples of the minimum block", 4096, []devices.StatusExtent{ext(6144, hole), ext(2048, data)}, 0, []devices.StatusExtent{ext(4096, hole), ext(4096, data)}},
 		{"a block of several states is in those that all share", 4096, []devices.StatusExtent{ext(2048, hole), ext(4096, devices.StatusZero), ext(2048, hole)}, 0, []devices.StatusExtent{ext(8192, devices.StatusZero)}},
 	} {
-		for name, wishes := range dialects {
+		for name, options := range dialects {
 			t.Run(test.name+", "+name, func(t *testing.T) {
 				loop := sim.NewLoop()
-				d := &mapped{newRAM(loop, testSize), test.extents}
-				d.info.MinIO = test.min
-				w, err := ConnectWith(loop, &Export{Device: d}, 0, nil, nil, wishes)
+				d := &mapped{nbdtest.NewRAM(loop, nbdtest.Size), test.extents}
+				d.Desc.MinIO = test.min
+				w, err := ConnectWith(loop, &Export{Device: d}, 0, nil, nil, options)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -402,80 +379,10 @@ func TestBlockStatusOverAWire(t *testing.T) {
 	}
 }
 
-// TestSocketsInEachDialect: every command, from our client to our server.
-func TestSocketsInEachDialect(t *testing.T) {
-	for name, wishes := range dialects {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, "unix")
-			s.dev.service = 20 * time.Microsecond
-			real := newReal(t)
-			dialer := Dialer{Wishes: wishes, InProcess: true} // attend_test.go has the other way
-			c, err := dialer.Dial(within(t), s.uri, real)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			everyCommand(t, c, real)
-			r := request(devices.OpBlockStatus, 0, testSize, nil)
-			r.Status = &devices.BlockStatus{}
-			r.Status.Reset(8)
-			do(t, real, c, r)
-			want := devices.OK
-			if name == "simple" {
-				want = devices.EINVAL
-			} else if len(r.Status.Extents) != 1 || r.Status.Extents[0].Length != testSize {
-				t.Errorf("status %v", r.Status.Extents)
-			}
-			if r.Errno != want {
-				t.Errorf("BLOCK_STATUS ended with %v, want %v", r.Errno, want)
-			}
-		})
-	}
-}
-
-// everyCommand writes, zeroes, trims, flushes and reads back, and has a READ
-// fail.
-func everyCommand(t *testing.T, c *ClientConn, real *sim.Real) {
-	t.Helper()
-	data := bytes.Repeat([]byte("nbdbench"), testSize/16)
-	at := func(op devices.Op, flags devices.Flags, offset, n uint64, b []byte) *devices.Request {
-		return &devices.Request{Op: op, Flags: flags, Offset: offset, Length: n, Payload: devices.Payload{Bytes: b}}
-	}
-	ok := func(rs ...*devices.Request) {
-		t.Helper()
-		do(t, real, c, rs...)
-		for _, r := range rs {
-			if r.Errno != devices.OK {
-				t.Fatalf("%v ended with %v", r, r.Errno)
-			}
-		}
-	}
-	ok(at(devices.OpWrite, devices.FUA, 0, uint64(len(data)), data))
-	ok(at(devices.OpWriteZeroes, devices.FastZero, 4096, 4096, nil), at(devices.OpTrim, devices.FUA, 16384, 4096, nil), at(devices.OpCache, 0, 0, 4096, nil), at(devices.OpFlush, 0, 0, 0, nil))
-	got := make([]byte, len(data))
-	var reads []*devices.Request
-	for off := 0; off < len(got); off += len(got) / 8 {
-		part := got[off : off+len(got)/8]
-		reads = append(reads, at(devices.OpRead, 0, uint64(off), uint64(len(part)), part))
-	}
-	ok(reads...)
-	clear(data[4096:8192])
-	clear(data[16384:20480])
-	if !bytes.Equal(got, data) {
-		t.Error("read something else than was written")
-	}
-	past := at(devices.OpRead, 0, testSize, 512, make([]byte, 512))
-	do(t, real, c, past)
-	if past.Errno != devices.EINVAL {
-		t.Errorf("a READ past the end ended with %v", past.Errno)
-	}
-	ok(at(devices.OpRead, 0, 0, 512, make([]byte, 512)))
-}
-
 // chunkClient is a client in a dialect, with one READ or BLOCK_STATUS in flight.
 func chunkClient(d Dialect, op devices.Op) (*Client, *devices.Request, uint64) {
 	x := exportWith(everything)
-	*x = x.speak(d)
+	*x = x.in(d)
 	out := &requests{}
 	c := NewClient(sim.NewLoop(), *x, out)
 	r := request(op, 0, 1024, &counter{})
@@ -547,7 +454,7 @@ func TestClientChunks(t *testing.T) {
 						break
 					}
 				}
-				if err = c.ReceiveChunk(&p.k, unhex(t, p.body)); err != nil {
+				if err = c.ReceiveChunk(&p.k, nbdtest.Unhex(t, p.body)); err != nil {
 					break
 				}
 			}
@@ -576,7 +483,7 @@ func TestChunkOfUnknownTypeEndsTheConnection(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var k Chunk
-			_, err := (&Dialect{Structured: true}).decodeReply(unhex(t, test.chunk), &k)
+			_, err := (&Dialect{Structured: true}).DecodeReply(nbdtest.Unhex(t, test.chunk), &k)
 			var protocol *ProtocolError
 			if errors.As(err, &protocol) != test.ends || (err != nil) != test.ends {
 				t.Errorf("%+v: %v", k, err)

@@ -8,8 +8,9 @@
 //
 // Two things join the engines. A [Wire] is a pair of links on the loop of a
 // simulation: what travels is the encoded header, and by reference the data,
-// with one event for each message and no allocation. A [Server] and a
-// [ClientConn] are sockets in real time, over a sim.Real.
+// with one event for each message and no allocation. Package nbd/socket has them
+// on sockets in real time. This package knows neither sockets nor the clock: it
+// does not import net, and starts no goroutine.
 //
 // An [Export] is a device under a name. What it advertises is what the device
 // says of itself: SEND_FLUSH if it can flush, SEND_FUA if its FUA is emulated or
@@ -20,8 +21,8 @@
 //
 // A [Dialect] is how messages look once the handshake is over: simple replies,
 // structured ones, or extended headers with both. It is the plain protocol unless
-// a client's [Wishes] say more, as with Linux's client. A handshake that asks for
-// TLS stops at an Upgrade, which its shell carries out, and forgets what it knew.
+// a client's [ClientOptions] say more, as with Linux's client. A handshake that asks for
+// TLS stops at an Upgrade, which package socket carries out, and forgets what it knew.
 //
 // # Time
 //
@@ -31,33 +32,11 @@
 // no such table, even within one process: all from sending to the reply is
 // charged to devices.Wire, and the other stages say nothing.
 //
-// # Sockets
-//
-// The goroutine that reads a request also runs the loop: it parses what one
-// system call brought, with the data of writes, enters the loop once with all of
-// it, and after leaving writes what has completed meanwhile, on any connection,
-// as far as the sockets take it without blocking. The rest is left to a
-// goroutine of that connection. Replies to a device's timers are written by the
-// pacer of sim.Real in the same way. Nothing is written under the loop's lock.
-//
-// A client's sockets, unless TLS is spoken, are taken out of Go's poller: one
-// thread waits for all of them with poll(2), reads them, and writes what they did
-// not take at once. For one request at a time that is a third less processor time.
-// A server may have ten thousand connections and leaves them to Go's poller.
-//
-// The files server.go, dial.go, attend.go, socket.go and outqueue.go (with
-// client_chunks.go, the reading of chunks) are a real-time shell:
-// they alone here start goroutines and set deadlines.
-//
 // # Bounds
 //
-// A connection has at most MaxInFlight requests and MaxInFlightBytes of their
-// buffers in progress; replies that the peer does not read count too. All
-// connections together hold at most what Server.LimitMemory says, and each of them
-// half of what is free. Beyond that the server stops reading from it, and others do
-// not notice. A
-// handshake takes at most NegotiationTimeout and MaxOptions options and one for
-// each export.
+// A connection has at most MaxInFlight requests and MaxInFlightBytes of their data
+// in progress. A handshake takes at most MaxOptions options, and as many again for
+// each export that was listed.
 //
 // # Caveats
 //
@@ -65,11 +44,7 @@
 //     context. RESIZE and payloads of BLOCK_STATUS are not there.
 //   - A client gives up on a server whose chunks leave more than 1,024 gaps in a
 //     READ at once, which the protocol would allow.
-//   - Over TLS each reply is written by the connection's writer, a hand-off that
-//     plain sockets do not have.
 //   - A READ or WRITE beyond the advertised maximum payload gets EINVAL. nbdkit
 //     gives ENOMEM, which the protocol says SHOULD NOT be sent.
 //   - A client cannot see how a server makes FUA: Client.Info calls it native.
-//   - The server cannot know whether a socket's peer has read a reply; Lateness
-//     ends when the write to the socket begins.
 package nbd

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"nbdbench/devices"
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
 
@@ -25,10 +27,10 @@ func (r *replies) cookies() (c []uint64) {
 func (r *replies) last() Reply { return r.got[len(r.got)-1] }
 
 // newServer returns a ServerConn over a device that answers when it is told to.
-func newServer(e *Export) (*ServerConn, *ram, *replies) {
+func newServer(e *Export) (*ServerConn, *nbdtest.RAM, *replies) {
 	loop := sim.NewLoop()
-	d, out := newRAM(loop, testSize), &replies{}
-	d.held, d.log = true, true
+	d, out := nbdtest.NewRAM(loop, nbdtest.Size), &replies{}
+	d.Held, d.Log = true, true
 	e.Device = d
 	return NewServerConn(loop, e, d, 7, out), d, out
 }
@@ -49,22 +51,22 @@ func TestServerFUAReachesTheDeviceOnlyWhereItMeansSomething(t *testing.T) {
 	} {
 		s, d, _ := newServer(&Export{})
 		give(s, test.h)
-		if len(d.seen) != 1 || d.seen[0].Flags != test.want || d.seen[0].Op != test.h.Op || d.seen[0].Conn != 7 {
-			t.Errorf("%+v reached the device as %v", test.h, d.seen)
+		if len(d.Seen) != 1 || d.Seen[0].Flags != test.want || d.Seen[0].Op != test.h.Op || d.Seen[0].Conn != 7 {
+			t.Errorf("%+v reached the device as %v", test.h, d.Seen)
 		}
 	}
 }
 
 func TestServerFUAByOverrideAloneDoesNothing(t *testing.T) {
 	loop, out := sim.NewLoop(), &replies{}
-	d := newRAM(loop, testSize)
-	d.held, d.log = true, true
-	d.info.FUA, d.info.CanFlush = devices.FUANone, false
+	d := nbdtest.NewRAM(loop, nbdtest.Size)
+	d.Held, d.Log = true, true
+	d.Desc.FUA, d.Desc.CanFlush = devices.FUANone, false
 	s := NewServerConn(loop, &Export{Set: SendFUA | SendFlush}, d, 0, out)
 	give(s, Header{Op: devices.OpWrite, Flags: devices.FUA, Length: 512})
 	give(s, Header{Op: devices.OpFlush, Cookie: 2})
-	if len(d.seen) != 1 || d.seen[0].Flags != 0 {
-		t.Errorf("the device saw %v", d.seen)
+	if len(d.Seen) != 1 || d.Seen[0].Flags != 0 {
+		t.Errorf("the device saw %v", d.Seen)
 	}
 	if len(out.got) != 1 || out.last().Cookie != 2 || out.last().Errno != devices.OK {
 		t.Errorf("FLUSH was answered with %+v", out.got)
@@ -77,7 +79,7 @@ func TestServerRepliesInTheOrderOfCompletion(t *testing.T) {
 		give(s, Header{Op: devices.OpWrite, Cookie: 10 + i, Length: 512})
 	}
 	for _, i := range []int{2, 0, 1, 0} {
-		d.complete(i)
+		d.Complete(i)
 	}
 	if got := out.cookies(); !slices.Equal(got, []uint64{12, 10, 13, 11}) || s.InFlight() != 0 {
 		t.Errorf("replied %v, %d in flight", got, s.InFlight())
@@ -88,7 +90,7 @@ func TestServerSlowFlushHoldsUpNoRead(t *testing.T) {
 	s, d, out := newServer(&Export{})
 	give(s, Header{Op: devices.OpFlush, Cookie: 1})
 	give(s, Header{Op: devices.OpRead, Cookie: 2, Length: 512})
-	d.complete(1)
+	d.Complete(1)
 	if got := out.cookies(); !slices.Equal(got, []uint64{2}) {
 		t.Errorf("replied %v", got)
 	}
@@ -97,8 +99,8 @@ func TestServerSlowFlushHoldsUpNoRead(t *testing.T) {
 func TestServerReadErrorHasNoData(t *testing.T) {
 	s, d, out := newServer(&Export{})
 	give(s, Header{Op: devices.OpRead, Length: 512})
-	d.errno = devices.EIO
-	d.complete(0)
+	d.Errno = devices.EIO
+	d.Complete(0)
 	if r := out.last(); r.Errno != devices.EIO || r.Data != 0 {
 		t.Errorf("replied %+v", r)
 	}
@@ -107,11 +109,11 @@ func TestServerReadErrorHasNoData(t *testing.T) {
 func TestServerDiscFinishesWhatIsInFlightWithoutAReply(t *testing.T) {
 	s, d, out := newServer(&Export{})
 	give(s, Header{Op: devices.OpWrite, Cookie: 1, Length: 512})
-	give(s, Header{Op: cmdDisc, Cookie: 2})
+	give(s, Header{Op: CmdDisc, Cookie: 2})
 	if !s.Disconnected() || len(out.got) != 0 || s.InFlight() != 1 {
 		t.Fatalf("disconnected %v, replies %v", s.Disconnected(), out.got)
 	}
-	d.complete(0)
+	d.Complete(0)
 	if got := out.cookies(); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("replied %v", got)
 	}
@@ -125,7 +127,7 @@ func TestServerDrainAnswersESHUTDOWN(t *testing.T) {
 	if r := out.last(); r.Cookie != 2 || r.Errno != devices.ESHUTDOWN {
 		t.Errorf("replied %+v", r)
 	}
-	d.complete(0)
+	d.Complete(0)
 	if r := out.last(); r.Cookie != 1 || r.Errno != devices.OK {
 		t.Errorf("replied %+v", r)
 	}
@@ -134,8 +136,8 @@ func TestServerDrainAnswersESHUTDOWN(t *testing.T) {
 func TestServerRefusalReachesNoDevice(t *testing.T) {
 	s, d, out := newServer(&Export{Clear: SendFUA})
 	give(s, Header{Op: devices.OpWrite, Flags: devices.FUA, Cookie: 5, Length: 512})
-	if r := out.last(); len(d.seen) != 0 || r.Errno != devices.EINVAL || r.Cookie != 5 || s.InFlight() != 0 {
-		t.Errorf("replied %+v, device saw %v", r, d.seen)
+	if r := out.last(); len(d.Seen) != 0 || r.Errno != devices.EINVAL || r.Cookie != 5 || s.InFlight() != 0 {
+		t.Errorf("replied %+v, device saw %v", r, d.Seen)
 	}
 }
 
@@ -155,7 +157,7 @@ func TestServerHasRoomUpToItsBounds(t *testing.T) {
 	if !s.Room(&Header{Op: devices.OpFlush}) {
 		t.Error("FLUSH has no data and needs no room")
 	}
-	d.queue[0].Finish(devices.EIO)
+	d.Queue[0].Finish(devices.EIO)
 	if !s.Room(&whole) {
 		t.Error("no room after a reply")
 	}
@@ -312,7 +314,7 @@ func TestClientQueuesBeyondItsBound(t *testing.T) {
 
 func TestClientInfoIsWhatWasNegotiated(t *testing.T) {
 	c, _, _ := newClient(everything &^ SendFUA &^ CanMultiConn)
-	if i := c.Info(); i.FUA != devices.FUANone || !i.CanFlush || i.MultiConn || i.Size != testSize || i.MaxPayload != 256<<10 {
+	if i := c.Info(); i.FUA != devices.FUANone || !i.CanFlush || i.MultiConn || i.Size != nbdtest.Size || i.MaxPayload != 256<<10 {
 		t.Errorf("%+v", i)
 	}
 	c, _, _ = newClient(HasFlags | SendFUA | ReadOnly | Rotational)
@@ -322,11 +324,11 @@ func TestClientInfoIsWhatWasNegotiated(t *testing.T) {
 }
 
 // connect joins a client to a device over a virtual wire of 10 µs each way.
-func testWire(t *testing.T, e *Export) (*Wire, *sim.Loop, *ram) {
+func testWire(t *testing.T, e *Export) (*Wire, *sim.Loop, *nbdtest.RAM) {
 	t.Helper()
 	loop := sim.NewLoop()
-	d := newRAM(loop, testSize)
-	d.log = true
+	d := nbdtest.NewRAM(loop, nbdtest.Size)
+	d.Log = true
 	e.Device = d
 	w, err := Connect(loop, e, 3, sim.NewLink(10*time.Microsecond, 0), sim.NewLink(10*time.Microsecond, 1e9))
 	if err != nil {
@@ -337,7 +339,7 @@ func testWire(t *testing.T, e *Export) (*Wire, *sim.Loop, *ram) {
 
 func TestWireStagesSumToTheWholeTime(t *testing.T) {
 	w, loop, d := testWire(t, &Export{})
-	d.service = 7 * time.Microsecond
+	d.Service = 7 * time.Microsecond
 	done := &counter{}
 	r := request(devices.OpRead, 0, 4096, done)
 	r.Bytes = make([]byte, 4096)
@@ -361,7 +363,7 @@ func TestWireCarriesWhoseRequestItIs(t *testing.T) {
 	r.Conn, r.Stream, r.Txn, r.Step = 9, 5, 77, 2
 	w.Client.Submit(r)
 	loop.Run(sim.Never)
-	if s := d.seen[0]; s.Conn != 9 || s.Stream != 5 || s.Txn != 77 || s.Step != 2 || s.Flags != devices.FUA {
+	if s := d.Seen[0]; s.Conn != 9 || s.Stream != 5 || s.Txn != 77 || s.Step != 2 || s.Flags != devices.FUA {
 		t.Errorf("the device saw %+v", s)
 	}
 }
@@ -383,7 +385,7 @@ func TestWireCarriesBytes(t *testing.T) {
 
 func TestWireTakesTheLinksTime(t *testing.T) {
 	loop := sim.NewLoop()
-	d := newRAM(loop, testSize)
+	d := nbdtest.NewRAM(loop, nbdtest.Size)
 	m, _, err := ConnectAll(loop, &Export{Device: d}, 2, sim.NewLink(time.Millisecond, 1e6), sim.NewLink(time.Millisecond, 1e6))
 	if err != nil {
 		t.Fatal(err)
@@ -406,7 +408,7 @@ func TestWireTakesTheLinksTime(t *testing.T) {
 
 func TestWireWithoutLatency(t *testing.T) {
 	loop := sim.NewLoop()
-	d := newRAM(loop, testSize)
+	d := nbdtest.NewRAM(loop, nbdtest.Size)
 	w, err := Connect(loop, &Export{Device: d}, 0, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -424,7 +426,7 @@ func TestWireWithoutLatency(t *testing.T) {
 
 func TestWireHoldsUpWhatTheServerHasNoRoomFor(t *testing.T) {
 	w, loop, d := testWire(t, &Export{})
-	d.service = time.Millisecond
+	d.Service = time.Millisecond
 	done := &counter{}
 	for range MaxClientInFlight {
 		r := request(devices.OpWrite, 0, 256<<10, done)
@@ -447,7 +449,7 @@ func TestWireHoldsUpWhatTheServerHasNoRoomFor(t *testing.T) {
 
 func TestWireCutFailsWhatIsInFlight(t *testing.T) {
 	w, loop, d := testWire(t, &Export{})
-	d.service = time.Millisecond
+	d.Service = time.Millisecond
 	done := &counter{}
 	r := request(devices.OpWrite, 0, 512, done)
 	w.Client.Submit(r)
@@ -471,8 +473,8 @@ func TestWireRefusedExport(t *testing.T) {
 
 func TestWireAllocatesNothing(t *testing.T) {
 	loop := sim.NewLoop()
-	d := newRAM(loop, testSize)
-	d.service = time.Microsecond
+	d := nbdtest.NewRAM(loop, nbdtest.Size)
+	d.Service = time.Microsecond
 	w, err := Connect(loop, &Export{Device: d}, 0, sim.NewLink(time.Microsecond, 0), sim.NewLink(time.Microsecond, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -492,3 +494,10 @@ func TestWireAllocatesNothing(t *testing.T) {
 type nothingElse struct{}
 
 func (nothingElse) Done(*devices.Request) {}
+
+// TestARecordIsWithinItsBound, which servers charge for.
+func TestARecordIsWithinItsBound(t *testing.T) {
+	if n := unsafe.Sizeof(served{}); n > MaxRecord {
+		t.Errorf("a request takes %d bytes, expected at most %d", n, MaxRecord)
+	}
+}

@@ -70,9 +70,9 @@ type ExportInfo struct {
 	Dialect // in which one talks about it
 }
 
-// speak returns x as it is in a dialect: "Transmission flags", SEND_DF needs
+// in returns x as it is in a dialect: "Transmission flags", SEND_DF needs
 // structured replies.
-func (x ExportInfo) speak(d Dialect) ExportInfo {
+func (x ExportInfo) in(d Dialect) ExportInfo {
 	x.Dialect = d
 	if d.Structured {
 		x.Flags |= SendDF
@@ -90,7 +90,7 @@ func (e *Export) open(c ConnInfo) (devices.Device, error) {
 	return e.Device, nil
 }
 
-// describe is what e's clients are told about a device with this info.
+// describe is what e's clients are sent about a device with this info.
 func (e *Export) describe(info *devices.Info) ExportInfo {
 	x := ExportInfo{
 		Name: e.Name, Description: e.Description, Size: info.Size, Flags: e.flags(info),
@@ -146,7 +146,7 @@ func (e *Export) flags(info *devices.Info) TransmissionFlags {
 	return (f | e.Set) &^ e.Clear
 }
 
-// Info is what a client's Device says, knowing only what the server told. What
+// Info is what a client's Device says, knowing only what the server sent. What
 // lies behind FUA cannot be seen from here: it counts as native. A server that
 // takes FLUSH is assumed to have a volatile cache.
 func (x *ExportInfo) Info() devices.Info {

@@ -9,7 +9,7 @@ import (
 // bytes, and by reference the data that follows them: bytes, or a version stamp
 // or nothing at all in place of them.
 type frame struct {
-	header  [maxHeaderSize]byte
+	header  [MaxHeaderSize]byte
 	payload devices.Payload
 
 	timer   sim.Timer

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
 
@@ -14,7 +15,7 @@ func FuzzServerConn(f *testing.F) {
 	f.Add(uint16(everything), uint8(0), encode(Header{Op: devices.OpWrite, Flags: devices.FUA, Length: 2}, 1, 2))
 	f.Add(uint16(HasFlags), uint8(0), append(encode(Header{Op: devices.OpRead, Offset: 1<<64 - 1, Length: 2}), encode(Header{Op: devices.OpFlush})...))
 	f.Add(uint16(everything|ReadOnly), uint8(1), encode(Header{Op: devices.OpWriteZeroes, Flags: devices.FastZero, Length: 1<<32 - 1}))
-	f.Add(uint16(everything), uint8(1), encode(Header{Op: cmdDisc}))
+	f.Add(uint16(everything), uint8(1), encode(Header{Op: CmdDisc}))
 	f.Add(uint16(everything), uint8(2), encodeExt(Header{Op: devices.OpBlockStatus, Length: 1 << 40}))
 	f.Add(uint16(everything), uint8(2), encodeExt(Header{Op: devices.OpWrite, Flags: devices.PayloadLen, Length: 2}, 1, 2))
 	f.Fuzz(func(t *testing.T, advertised uint16, dialect uint8, in []byte) {
@@ -33,15 +34,15 @@ func encodeExt(h Header, data ...byte) []byte {
 
 // fuzzRAM has the memory that all streams are served from: a million of them
 // need not each have their own.
-var fuzzRAM = newRAM(nil, testSize)
+var fuzzRAM = nbdtest.NewRAM(nil, nbdtest.Size)
 
 // serveStream has a ServerConn serve a stream, and checks what it answers.
 func serveStream(t testing.TB, advertised TransmissionFlags, d Dialect, in []byte) {
 	loop, out := sim.NewLoop(), &replies{}
 	dev := *fuzzRAM
-	dev.loop = loop
+	dev.Loop = loop
 	s := NewServerConn(loop, &Export{}, &dev, 0, out)
-	s.Speak(d)
+	s.SetDialect(d)
 	s.info.Flags, s.dev = advertised, &strict{&dev, t, &s.info}
 	want := stream(s, in)
 	loop.Run(sim.Never)
@@ -52,10 +53,10 @@ func serveStream(t testing.TB, advertised TransmissionFlags, d Dialect, in []byt
 		if r.Errno != knownErrno(r.Errno) || r.Errno == devices.ENOTSUP || r.Errno == devices.EOVERFLOW {
 			t.Errorf("replied %v", r.Errno)
 		}
-		var b [maxHeaderSize]byte
+		var b [MaxHeaderSize]byte
 		var c Chunk
-		n := d.encodeReply(&b, &r)
-		if size, err := d.decodeReply(b[:n], &c); err != nil || size > n || c.Cookie != r.Cookie {
+		n := d.EncodeReply(&b, &r)
+		if size, err := d.DecodeReply(b[:n], &c); err != nil || size > n || c.Cookie != r.Cookie {
 			t.Errorf("%+v was encoded to what is read as %+v, %v", r, c, err)
 		}
 	}
@@ -65,14 +66,14 @@ func serveStream(t testing.TB, advertised TransmissionFlags, d Dialect, in []byt
 func stream(s *ServerConn, in []byte) (due int) {
 	var h Header
 	d := &s.info.Dialect
-	for n := d.requestSize(); len(in) >= n && !s.Disconnected() && d.decodeRequest(in[:n], &h) == nil; {
+	for n := d.HeaderSize(); len(in) >= n && !s.Disconnected() && d.DecodeRequest(in[:n], &h) == nil; {
 		in = in[n:]
-		data := d.payload(&h)
+		data := d.PayloadSize(&h)
 		if data > uint64(len(in)) {
 			return due
 		}
 		s.Receive(&h, devices.Payload{}, 0)
-		if in = in[data:]; h.Op != cmdDisc {
+		if in = in[data:]; h.Op != CmdDisc {
 			due++
 		}
 	}
@@ -81,7 +82,7 @@ func stream(s *ServerConn, in []byte) (due int) {
 
 // strict is a device that takes nothing that a server should have refused.
 type strict struct {
-	*ram
+	*nbdtest.RAM
 	t    testing.TB
 	info *ExportInfo
 }
@@ -96,7 +97,7 @@ func (d *strict) Submit(r *devices.Request) {
 	if r.Op.Modifies() && d.info.Flags&ReadOnly != 0 {
 		d.t.Errorf("%v on read-only", r)
 	}
-	d.ram.Submit(r)
+	d.RAM.Submit(r)
 }
 
 // FuzzClientReply feeds any bytes to a Client as replies. Each request must be
@@ -144,23 +145,23 @@ func FuzzClientReply(f *testing.F) {
 // FuzzNegotiation feeds any bytes to either end of the handshake, whole and
 // byte by byte. Both ways must give the same bytes and the same end.
 func FuzzNegotiation(f *testing.F) {
-	f.Add(true, unhex(f, "00000003"+hexOption+"00000007 00000007 00000001 66 0000"))
-	f.Add(true, unhex(f, "00000003"+hexEH+setMeta("0000000a", "66", hexBaseAlloc)+hexGoF))
-	f.Add(true, unhex(f, "00000003"+hexSR+setMeta("00000009", "66", hexBase)+hexOption+"00000005 00000000"))
-	f.Add(false, unhex(f, hexGreeting+hexEHAck+hexReply+"0000000a 00000004 00000013 00000001"+hexBaseAlloc+hexReply+"0000000a 00000001 00000000"+hexInfoF("0085")+hexGoFEnd))
-	f.Add(true, unhex(f, "00000001"+hexOption+"00000003 00000000"+hexOption+"00000001 00000000"))
-	f.Add(true, unhex(f, "00000003"+hexOption+"0000000a 00000003 010203"+hexOption+"00000002 00000000"))
-	f.Add(false, unhex(f, hexGreeting+hexReply+"00000007 80000001 00000000 0000000000002000 000d"))
-	f.Add(false, unhex(f, hexGreeting+hexReply+"00000007 00000003 0000000c 0000 0000000000002000 000d"+hexReply+"00000007 00000001 00000000"))
+	f.Add(true, nbdtest.Unhex(f, "00000003"+nbdtest.HexOption+"00000007 00000007 00000001 66 0000"))
+	f.Add(true, nbdtest.Unhex(f, "00000003"+nbdtest.HexExtendedHeaders+nbdtest.HexSetMeta("0000000a", "66", nbdtest.HexBaseAllocation)+nbdtest.HexGoF))
+	f.Add(true, nbdtest.Unhex(f, "00000003"+nbdtest.HexStructuredReply+nbdtest.HexSetMeta("00000009", "66", nbdtest.HexBase)+nbdtest.HexOption+"00000005 00000000"))
+	f.Add(false, nbdtest.Unhex(f, hexGreeting+hexEHAck+hexReply+"0000000a 00000004 00000013 00000001"+nbdtest.HexBaseAllocation+hexReply+"0000000a 00000001 00000000"+hexInfoF("0085")+hexGoFEnd))
+	f.Add(true, nbdtest.Unhex(f, "00000001"+nbdtest.HexOption+"00000003 00000000"+nbdtest.HexOption+"00000001 00000000"))
+	f.Add(true, nbdtest.Unhex(f, "00000003"+nbdtest.HexOption+"0000000a 00000003 010203"+nbdtest.HexOption+"00000002 00000000"))
+	f.Add(false, nbdtest.Unhex(f, hexGreeting+hexReply+"00000007 80000001 00000000 0000000000002000 000d"))
+	f.Add(false, nbdtest.Unhex(f, hexGreeting+hexReply+"00000007 00000003 0000000c 0000 0000000000002000 000d"+hexReply+"00000007 00000001 00000000"))
 	exports := testExports()
 	f.Fuzz(func(t *testing.T, server bool, in []byte) {
-		begin := func() engine {
+		begin := func() end {
 			h := NewClientHandshake(OptGo, "f")
-			h.Wish(Wishes{Extended: true, Structured: true, Allocation: true})
+			h.SetOptions(ClientOptions{Extended: true, Structured: true, Allocation: true})
 			return h
 		}
 		if server {
-			begin = func() engine {
+			begin = func() end {
 				h := NewServerHandshake(exports, ConnInfo{})
 				h.Offer(MayTLS)
 				return h
@@ -204,7 +205,7 @@ func FuzzExtHeader(f *testing.F) {
 
 // FuzzMetaRequest: what parses is made of the same bytes.
 func FuzzMetaRequest(f *testing.F) {
-	f.Add(unhex(f, meta("66", hexBase, hexBaseAlloc)))
+	f.Add(nbdtest.Unhex(f, nbdtest.HexMeta("66", nbdtest.HexBase, nbdtest.HexBaseAllocation)))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if m, ok := parseMetaRequest(in); ok {
 			if out := appendMetaRequest(nil, m); string(out) != string(in) {
@@ -214,15 +215,15 @@ func FuzzMetaRequest(f *testing.F) {
 	})
 }
 
-// FuzzClientChunks feeds any bytes to a client as a stream of replies, as the
-// socket shell does. Each request must be completed exactly once.
+// FuzzClientChunks feeds any bytes to a client as a stream of replies, as
+// package socket does. Each request must be completed exactly once.
 func FuzzClientChunks(f *testing.F) {
-	f.Add(uint8(1), unhex(f, "668e33ef 0001 8001 0000000000000000 00000006 00000005 0000"))
-	f.Add(uint8(1), unhex(f, "668e33ef 0001 0002 0000000000000000 0000000c 0000000000000000 00000200"))
-	f.Add(uint8(1), unhex(f, "668e33ef 0000 0002 0000000000000000 0000000c 0000000000000000 00000100 668e33ef 0001 0002 0000000000000000 0000000c 0000000000000080 00000100"))
-	f.Add(uint8(1), unhex(f, "668e33ef 0000 0002 0000000000000000 0000000c 0000000000000100 00000100 668e33ef 0001 0002 0000000000000000 0000000c 0000000000000000 00000100"))
-	f.Add(uint8(1), unhex(f, "668e33ef 0001 0005 0000000000000001 0000000c 00000001 00000200 00000003"))
-	f.Add(uint8(2), unhex(f, "6e8a278c 0001 0000 0000000000000002 0000000000000000 0000000000000000"))
+	f.Add(uint8(1), nbdtest.Unhex(f, "668e33ef 0001 8001 0000000000000000 00000006 00000005 0000"))
+	f.Add(uint8(1), nbdtest.Unhex(f, "668e33ef 0001 0002 0000000000000000 0000000c 0000000000000000 00000200"))
+	f.Add(uint8(1), nbdtest.Unhex(f, "668e33ef 0000 0002 0000000000000000 0000000c 0000000000000000 00000100 668e33ef 0001 0002 0000000000000000 0000000c 0000000000000080 00000100"))
+	f.Add(uint8(1), nbdtest.Unhex(f, "668e33ef 0000 0002 0000000000000000 0000000c 0000000000000100 00000100 668e33ef 0001 0002 0000000000000000 0000000c 0000000000000000 00000100"))
+	f.Add(uint8(1), nbdtest.Unhex(f, "668e33ef 0001 0005 0000000000000001 0000000c 00000001 00000200 00000003"))
+	f.Add(uint8(2), nbdtest.Unhex(f, "6e8a278c 0001 0000 0000000000000002 0000000000000000 0000000000000000"))
 	f.Fuzz(func(t *testing.T, dialect uint8, in []byte) {
 		clientStream(t, allDialects[int(dialect)%len(allDialects)], in)
 	})
@@ -230,9 +231,9 @@ func FuzzClientChunks(f *testing.F) {
 
 // clientStream has a client with three requests in flight receive a stream.
 func clientStream(t testing.TB, d Dialect, in []byte) {
-	x := exportWith(everything).speak(d)
+	x := exportWith(everything).in(d)
 	loop, done := sim.NewLoop(), &counter{}
-	c := &ClientConn{Client: NewClient(loop, x, &requests{})}
+	c := NewClient(loop, x, &requests{})
 	read, status := request(devices.OpRead, 0, 512, done), request(devices.OpBlockStatus, 0, 512, done)
 	read.Bytes, status.Status = make([]byte, 512), &devices.BlockStatus{}
 	status.Status.Reset(4)
@@ -241,7 +242,7 @@ func clientStream(t testing.TB, d Dialect, in []byte) {
 	c.Submit(request(devices.OpWrite, 0, 512, done))
 	var k Chunk
 	for c.Err() == nil {
-		size, err := d.decodeReply(in, &k)
+		size, err := d.DecodeReply(in, &k)
 		if err != nil {
 			c.Fail(err)
 		} else if len(in) < size || k.Length > uint64(len(in)-size) || k.Simple && d == (Dialect{}) && len(in) < size+512 {
@@ -252,7 +253,7 @@ func clientStream(t testing.TB, d Dialect, in []byte) {
 			if k.Simple && !d.Structured {
 				err = c.Receive(k.Errno, k.Cookie, devices.Payload{})
 			} else {
-				err = c.deliver(&k, body)
+				err = c.ReceiveWhole(&k, body)
 			}
 			if err != nil {
 				c.Fail(err)
@@ -266,17 +267,8 @@ func clientStream(t testing.TB, d Dialect, in []byte) {
 	}
 }
 
-// FuzzURI: what parses prints to what parses the same.
-func FuzzURI(f *testing.F) {
-	f.Add("nbd://host/x")
-	f.Add("nbd+unix:///e%20f?socket=/a%26b")
-	f.Fuzz(func(t *testing.T, s string) {
-		u, err := ParseURI(s)
-		if err != nil {
-			return
-		}
-		if back, err := ParseURI(u.String()); err != nil || back != u {
-			t.Errorf("%q: %+v prints as %q, which is %+v, %v", s, u, u, back, err)
-		}
-	})
+func encode(h Header, data ...byte) []byte {
+	var b [RequestSize]byte
+	EncodeHeader(&b, &h)
+	return append(b[:], data...)
 }

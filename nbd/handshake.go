@@ -9,8 +9,8 @@ import (
 	"nbdbench/internal/text"
 )
 
-// errEnded is why a handshake ends that was aborted or only asked questions.
-var errEnded = errors.New("nbd: the handshake ended without transmission")
+// ErrEnded is why a handshake ends that was aborted or only asked questions.
+var ErrEnded = errors.New("nbd: the handshake ended without transmission")
 
 // A handshake is one end of the negotiation as a state machine: bytes in, bytes
 // out. It is done once there is transmission to begin or an error.
@@ -35,11 +35,11 @@ func (h *handshake) Upgrade() (rest []byte, ok bool) {
 	return rest, true
 }
 
-// work is for ends of which a step may take its time.
-func (h *handshake) work() func(context.Context) { return nil }
+// Work is for ends of which a step may take its time.
+func (h *handshake) Work() func(context.Context) { return nil }
 
-// progress is for ends that take their time only on the peer's behalf.
-func (h *handshake) progress() (steps, listed int) { return 0, 0 }
+// Progress is for ends that take their time only on the peer's behalf.
+func (h *handshake) Progress() (steps, listed int) { return 0, 0 }
 
 // Output takes what is to be sent.
 func (h *handshake) Output() []byte {
@@ -80,7 +80,7 @@ func (h *handshake) put64(v uint64) { h.out = binary.BigEndian.AppendUint64(h.ou
 // would without any delay.
 func Negotiate(c *ClientHandshake, s *ServerHandshake) error {
 	for !c.Done() || !s.Done() {
-		if work := s.work(); work != nil {
+		if work := s.Work(); work != nil {
 			work(context.Background())
 			s.Feed(nil)
 			continue

@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// Wishes are what a client asks for beyond the plain protocol. What the server
-// does not have is done without, except for TLS.
-type Wishes struct {
+// ClientOptions are what a client asks for beyond the plain protocol. It goes on
+// without what the server does not have, except for TLS.
+type ClientOptions struct {
 	Structured bool // replies in chunks
 	Extended   bool // headers of 64 bits, else Structured
 	Allocation bool // base:allocation, for BLOCK_STATUS; with Structured or Extended
@@ -21,7 +21,7 @@ type ClientHandshake struct {
 	handshake
 	purpose Option // GO, INFO or LIST
 	name    string
-	wishes  Wishes
+	options ClientOptions
 
 	greeted  bool
 	noZeroes bool
@@ -40,7 +40,7 @@ type Listed struct {
 }
 
 // NewClientHandshake asks, by GO to use the export of this name, by INFO to be
-// told about it, or by LIST which exports there are. The empty name is the
+// get its information, or by LIST which exports there are. The empty name is the
 // default export's. It waits for the server to greet.
 func NewClientHandshake(purpose Option, name string) *ClientHandshake {
 	return &ClientHandshake{purpose: purpose, name: name, export: ExportInfo{
@@ -52,7 +52,7 @@ func NewClientHandshake(purpose Option, name string) *ClientHandshake {
 func (h *ClientHandshake) Export() ExportInfo { return h.export }
 
 // Wish sets what is asked for; it comes before the first Feed.
-func (h *ClientHandshake) Wish(w Wishes) { h.wishes = w }
+func (h *ClientHandshake) SetOptions(o ClientOptions) { h.options = o }
 
 // Listed are the exports that the server listed.
 func (h *ClientHandshake) Listed() []Listed { return h.listed }
@@ -74,6 +74,14 @@ func (h *ClientHandshake) Awaited() string {
 		return "TLS handshake"
 	}
 	return "reply to " + h.asked.String()
+}
+
+// CheckRest refuses what a server sends after the handshake before it is asked.
+func (h *ClientHandshake) CheckRest() error {
+	if n := len(h.Rest()); n > 0 {
+		return violation("a server is silent until it is asked", "%d bytes", n)
+	}
+	return nil
 }
 
 // Secured says that TLS has begun, as Upgrade asked for. The negotiation begins.
@@ -98,7 +106,7 @@ func (h *ClientHandshake) step() bool {
 }
 
 func (h *ClientHandshake) greeting() bool {
-	b, ok := h.take(greetingSize)
+	b, ok := h.take(GreetingSize)
 	if !ok {
 		return false
 	}
@@ -120,32 +128,32 @@ func (h *ClientHandshake) greeting() bool {
 
 func (h *ClientHandshake) begin(fixed bool) {
 	switch {
-	case !fixed && h.wishes.TLS:
+	case !fixed && h.options.TLS:
 		h.end(errors.New("nbd: the server's dialect has no TLS"))
 	case !fixed && h.purpose != OptGo:
 		h.end(errors.New("nbd: the server's dialect has no questions, only EXPORT_NAME"))
 	case !fixed:
 		h.ask(OptExportName, []byte(h.name))
 	default:
-		h.plan = h.wishes.plan(h.purpose)
+		h.plan = h.options.plan(h.purpose)
 		h.advance()
 	}
 }
 
 // plan is what is to be asked, in order. Extended headers come before
 // structured replies, which they make superfluous.
-func (w *Wishes) plan(purpose Option) (plan []Option) {
-	if w.TLS {
+func (o *ClientOptions) plan(purpose Option) (plan []Option) {
+	if o.TLS {
 		plan = append(plan, OptStartTLS)
 	}
 	if purpose != OptList {
-		if w.Extended {
+		if o.Extended {
 			plan = append(plan, OptExtendedHeaders)
 		}
-		if w.Structured || w.Extended {
+		if o.Structured || o.Extended {
 			plan = append(plan, OptStructuredReply)
 		}
-		if w.Allocation {
+		if o.Allocation {
 			plan = append(plan, OptSetMetaContext)
 		}
 	}
@@ -191,7 +199,7 @@ func (h *ClientHandshake) ask(opt Option, data []byte) {
 
 // exportName takes the answer to EXPORT_NAME, which has no header.
 func (h *ClientHandshake) exportName() bool {
-	n := exportReplySize
+	n := ExportReplySize
 	if !h.noZeroes {
 		n += exportZeroes
 	}
@@ -206,7 +214,7 @@ func (h *ClientHandshake) exportName() bool {
 
 // reply takes one option reply.
 func (h *ClientHandshake) reply() bool {
-	if len(h.in) < optionReplySize {
+	if len(h.in) < OptionReplySize {
 		return false
 	}
 	n := binary.BigEndian.Uint32(h.in[16:])
@@ -214,10 +222,10 @@ func (h *ClientHandshake) reply() bool {
 		h.end(err)
 		return true
 	}
-	b, ok := h.take(optionReplySize + int(n))
+	b, ok := h.take(OptionReplySize + int(n))
 	if ok {
 		h.replies++
-		h.answer(OptionReply(binary.BigEndian.Uint32(b[12:])), b[optionReplySize:])
+		h.answer(OptionReply(binary.BigEndian.Uint32(b[12:])), b[OptionReplySize:])
 	}
 	return ok
 }
@@ -228,7 +236,7 @@ func (h *ClientHandshake) admit(n uint32) error {
 		return violation("an option's reply begins with its magic", "%#x", m)
 	case opt != h.asked:
 		return violation("a reply is to the option that was asked", "%v", opt)
-	case n > maxOptionData:
+	case n > MaxOptionData:
 		return violation("an option's reply is of reasonable length", "%d bytes", n)
 	case h.replies == MaxExports+MaxOptions:
 		return violation("a server comes to an end of its replies", "more than %d", h.replies)

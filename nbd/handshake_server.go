@@ -81,8 +81,8 @@ func (h *ServerHandshake) Feed(b []byte) {
 	}
 }
 
-// progress is how many options have been answered, and how many exports listed.
-func (h *ServerHandshake) progress() (steps, listed int) { return h.options, h.listed }
+// Progress is how many options have been answered, and how many exports listed.
+func (h *ServerHandshake) Progress() (steps, listed int) { return h.options, h.listed }
 
 // step consumes one message, or reports that it has not come.
 func (h *ServerHandshake) step() bool {
@@ -103,7 +103,7 @@ func (h *ServerHandshake) step() bool {
 		h.end(err)
 		return true
 	}
-	if n > maxOptionData {
+	if n > MaxOptionData {
 		h.in = h.in[optionHeaderSize:]
 		h.tooLong(opt, n)
 		return true
@@ -175,7 +175,7 @@ func (h *ServerHandshake) option(opt Option, data []byte) {
 		h.exportName(string(data))
 	case OptAbort:
 		h.reply(opt, RepAck, nil)
-		h.end(errEnded)
+		h.end(ErrEnded)
 	case OptList:
 		h.list(data)
 	case OptInfo, OptGo:
@@ -215,7 +215,7 @@ func (h *ServerHandshake) startTLS(data []byte) {
 		h.reply(OptStartTLS, RepAck, nil)
 		h.secure, h.upgrade = true, true
 		h.dialect, h.metaExport, h.opened = Dialect{}, "", nil
-		h.leave()
+		h.EndSession()
 	}
 }
 
@@ -253,7 +253,7 @@ func (h *ServerHandshake) exportName(name string) {
 	}
 	info := dev.Info()
 	h.bind(name)
-	x := e.describe(&info).speak(h.dialect)
+	x := e.describe(&info).in(h.dialect)
 	h.put64(x.Size)
 	h.put16(uint16(x.Flags))
 	if !h.noZeroes {
@@ -314,7 +314,7 @@ func (h *ServerHandshake) info(opt Option, data []byte) {
 		return // not yet
 	}
 	info := dev.Info()
-	x := e.describe(&info).speak(h.dialect)
+	x := e.describe(&info).in(h.dialect)
 	x.Name, x.Description = name, h.described(e, name)
 	if !e.AnyName {
 		x.Name = e.Name
@@ -331,7 +331,7 @@ func (h *ServerHandshake) info(opt Option, data []byte) {
 	}
 }
 
-// constrained reports whether a client that was not told the block sizes would
+// constrained reports whether a client that was not sent the block sizes would
 // send what is refused ("Block size constraints").
 func (x *ExportInfo) constrained() bool {
 	return x.MinBlock > 1 || x.MaxPayload < DefaultMaxPayload
@@ -366,7 +366,7 @@ func parseInfoRequest(b []byte) (name string, asked []uint16, ok bool) {
 	}
 	name, b = string(b[4:4+n]), b[4+n:]
 	count := int(binary.BigEndian.Uint16(b))
-	if b = b[2:]; len(b) != 2*count || !validString(name) {
+	if b = b[2:]; len(b) != 2*count || !ValidString(name) {
 		return "", nil, false
 	}
 	for ; len(b) > 0; b = b[2:] {
@@ -375,8 +375,8 @@ func parseInfoRequest(b []byte) (name string, asked []uint16, ok bool) {
 	return name, asked, true
 }
 
-// validString: "Values": strings are UTF-8 without NUL, of at most 4096 bytes.
-func validString(s string) bool {
+// ValidString: "Values": strings are UTF-8 without NUL, of at most 4096 bytes.
+func ValidString(s string) bool {
 	return len(s) <= MaxString && utf8.ValidString(s) && !slices.Contains([]byte(s), 0)
 }
 
@@ -388,7 +388,7 @@ var (
 // open finds the export and opens its device, once for the connection. Without device
 // and error it is not there yet: opt, with its data, is answered later.
 func (h *ServerHandshake) open(opt Option, data []byte, name string) (*Export, devices.Device, error) {
-	if !validString(name) {
+	if !ValidString(name) {
 		return nil, nil, errBadName
 	}
 	e := h.find(name)

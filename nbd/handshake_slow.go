@@ -24,8 +24,8 @@ type slow struct {
 	asked bool // names and err answer LIST
 }
 
-// work is what the next step waits for.
-func (h *ServerHandshake) work() func(context.Context) { return h.slow.work }
+// Work is what the next step waits for.
+func (h *ServerHandshake) Work() func(context.Context) { return h.slow.work }
 
 // again answers the option of which the result is there.
 func (h *ServerHandshake) again() {
@@ -52,7 +52,7 @@ func (h *ServerHandshake) connect(e *Export, opt Option, data []byte, name strin
 	if s.has && s.to == e && s.conn == name {
 		return s.sess.Device, nil
 	}
-	h.leave()
+	h.EndSession()
 	conn := h.conn
 	conn.Export = name
 	h.later(opt, data, func(ctx context.Context) {
@@ -62,8 +62,8 @@ func (h *ServerHandshake) connect(e *Export, opt Option, data []byte, name strin
 	return nil, nil
 }
 
-// leave closes the session, if there is one. On the loop.
-func (h *ServerHandshake) leave() {
+// EndSession closes the session, if there is one. On the loop.
+func (h *ServerHandshake) EndSession() {
 	s := &h.slow
 	if s.has && s.sess.Close != nil {
 		s.sess.Close()
@@ -71,8 +71,8 @@ func (h *ServerHandshake) leave() {
 	s.has, s.sess = false, Session{}
 }
 
-// session hands over the session of the export that was chosen.
-func (h *ServerHandshake) session() Session {
+// TakeSession hands over the session of the export that was chosen.
+func (h *ServerHandshake) TakeSession() Session {
 	s := h.slow.sess
 	h.slow.has, h.slow.sess = false, Session{}
 	return s
@@ -89,7 +89,7 @@ func (h *ServerHandshake) described(e *Export, name string) string {
 // exists says whether there is such an export, and has one opened that takes no time.
 // nbdkit opens no plugin for META_CONTEXT.
 func (h *ServerHandshake) exists(name string) error {
-	if e := h.find(name); e != nil && e.Connect != nil && validString(name) {
+	if e := h.find(name); e != nil && e.Connect != nil && ValidString(name) {
 		return nil
 	}
 	_, _, err := h.open(0, nil, name)
@@ -134,7 +134,7 @@ func listed(ctx context.Context, exports []*Export) (all []ExportName, err error
 		return nil, fmt.Errorf("%d exports, expected at most %d", len(all), MaxExports)
 	}
 	for _, n := range all {
-		if !validString(n.Name) || !validString(n.Description) {
+		if !ValidString(n.Name) || !ValidString(n.Description) {
 			return nil, fmt.Errorf("export %.64q: expected a name and a description in UTF-8 without NUL, of at most %d bytes", n.Name, MaxString)
 		}
 	}

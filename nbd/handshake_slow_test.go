@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
 
@@ -22,7 +23,7 @@ func (s *slowExport) note(format string, args ...any) {
 }
 
 func (s *slowExport) export() *Export {
-	dev := newRAM(sim.NewLoop(), testSize)
+	dev := nbdtest.NewRAM(sim.NewLoop(), nbdtest.Size)
 	return &Export{AnyName: true, Connect: func(_ context.Context, c ConnInfo) (Session, error) {
 		s.note("open %s", c.Export)
 		if s.fail != nil {
@@ -52,8 +53,8 @@ func feedSlowly(h *ServerHandshake, options ...[]byte) (out []byte) {
 		all = append(all, o...)
 	}
 	h.Feed(all)
-	for h.work() != nil {
-		h.work()(context.Background())
+	for h.Work() != nil {
+		h.Work()(context.Background())
 		h.Feed(nil)
 	}
 	return h.Output()
@@ -81,7 +82,7 @@ func TestASlowExportHasOneSession(t *testing.T) {
 		if got := strings.Join(s.log, "; "); got != test.want {
 			t.Errorf("got %s, want %s", got, test.want)
 		}
-		h.leave()
+		h.EndSession()
 	}
 }
 

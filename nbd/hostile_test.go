@@ -2,17 +2,15 @@ package nbd
 
 import (
 	"errors"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"nbdbench/devices"
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
 
@@ -101,19 +99,19 @@ func damage(r *rand.Rand, b []byte) []byte {
 
 // negotiations are what a client sends for each dialect.
 var negotiations = []string{
-	"00000003" + hexGoF,
-	"00000003" + hexSR + hexOption + "0000000a 00000020 00000001 66 00000001 0000000f" + hexBaseAlloc + hexGoF,
-	"00000003" + hexEH + hexOption + "00000005 00000000",
+	"00000003" + nbdtest.HexGoF,
+	"00000003" + nbdtest.HexStructuredReply + nbdtest.HexOption + "0000000a 00000020 00000001 66 00000001 0000000f" + nbdtest.HexBaseAllocation + nbdtest.HexGoF,
+	"00000003" + nbdtest.HexExtendedHeaders + nbdtest.HexOption + "00000005 00000000",
 }
 
 // brokenNegotiation has a server take a broken client's part.
 func brokenNegotiation(t *testing.T, exports []*Export, r *rand.Rand, dialect int) {
 	h := NewServerHandshake(exports, ConnInfo{})
 	h.Offer(TLSPolicy(r.IntN(3)))
-	in := damage(r, unhex(t, negotiations[dialect]))
+	in := damage(r, nbdtest.Unhex(t, negotiations[dialect]))
 	feed(h, in, 1+r.IntN(len(in)+1))
 	var protocol *ProtocolError
-	if err := h.Err(); err != nil && !errors.As(err, &protocol) && !errors.Is(err, errEnded) &&
+	if err := h.Err(); err != nil && !errors.As(err, &protocol) && !errors.Is(err, ErrEnded) &&
 		!errors.Is(err, errNoExport) && !errors.Is(err, errBadName) {
 		t.Errorf("ended with %v", err)
 	}
@@ -121,12 +119,12 @@ func brokenNegotiation(t *testing.T, exports []*Export, r *rand.Rand, dialect in
 
 // serverTalk is what a server sends in a dialect's negotiation.
 func serverTalk(t *testing.T, exports []*Export, dialect int) []byte {
-	return feed(NewServerHandshake(exports, ConnInfo{}), unhex(t, negotiations[dialect]), 1<<20)
+	return feed(NewServerHandshake(exports, ConnInfo{}), nbdtest.Unhex(t, negotiations[dialect]), 1<<20)
 }
 
 func clientNegotiation(t *testing.T, r *rand.Rand, in []byte) {
 	h := NewClientHandshake([]Option{OptGo, OptInfo, OptList}[r.IntN(3)], "f")
-	h.Wish(Wishes{Structured: r.IntN(2) == 0, Extended: r.IntN(2) == 0, Allocation: r.IntN(2) == 0, TLS: r.IntN(8) == 0})
+	h.SetOptions(ClientOptions{Structured: r.IntN(2) == 0, Extended: r.IntN(2) == 0, Allocation: r.IntN(2) == 0, TLS: r.IntN(8) == 0})
 	feed(h, in, 1+r.IntN(len(in)+1))
 	var protocol *ProtocolError
 	var option *OptionError
@@ -138,10 +136,10 @@ func clientNegotiation(t *testing.T, r *rand.Rand, in []byte) {
 // requestTalk is some requests, most of which could be served.
 func requestTalk(r *rand.Rand, d Dialect) (b []byte) {
 	for range 1 + r.IntN(8) {
-		h := Header{Op: devices.Op(r.IntN(9)), Cookie: r.Uint64(), Offset: uint64(r.IntN(testSize)), Length: uint64(r.IntN(2048)), Flags: devices.Flags(1<<r.IntN(8)) & devices.Flags(r.IntN(256))}
-		var head [maxHeaderSize]byte
-		b = append(b, head[:d.encodeRequest(&head, &h)]...)
-		b = append(b, make([]byte, min(d.payload(&h), 2048))...)
+		h := Header{Op: devices.Op(r.IntN(9)), Cookie: r.Uint64(), Offset: uint64(r.IntN(nbdtest.Size)), Length: uint64(r.IntN(2048)), Flags: devices.Flags(1<<r.IntN(8)) & devices.Flags(r.IntN(256))}
+		var head [MaxHeaderSize]byte
+		b = append(b, head[:d.EncodeRequest(&head, &h)]...)
+		b = append(b, make([]byte, min(d.PayloadSize(&h), 2048))...)
 	}
 	return b
 }
@@ -160,119 +158,23 @@ func replyTalk(r *rand.Rand, d Dialect) (b []byte) {
 		case which == 1:
 			reply.Data, reply.Status = uint32(d.descriptorSize()), status
 		}
-		var head [maxHeaderSize]byte
-		b = append(b, head[:d.encodeReply(&head, &reply)]...)
+		var head [MaxHeaderSize]byte
+		b = append(b, head[:d.EncodeReply(&head, &reply)]...)
 		data := make([]byte, reply.Data)
 		if which == 1 && reply.Data > 0 {
-			d.putStatus(data, status)
+			d.PutStatus(data, status)
 		}
 		b = append(b, data...)
 	}
 	return b
 }
 
-// TestASlowLorisIsDisconnected: bytes that come one by one do not extend the
-// time that a handshake has, and hold nobody up meanwhile.
-func TestASlowLorisIsDisconnected(t *testing.T) {
-	s := newSite(t, "unix", func(s *Server) { s.handshakeTimeout = 100 * time.Millisecond })
-	loris, err := net.Dial(s.uri.Network, s.uri.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer loris.Close()
-	gone := make(chan error, 1)
-	go func() {
-		for {
-			if _, err := loris.Write([]byte{0}); err != nil { // a flags' or an option's byte
-				gone <- err
-				return
-			}
-			time.Sleep(30 * time.Millisecond)
-		}
-	}()
-	if x, _, err := Ask(within(t), s.uri, OptInfo); err != nil || x.Size != testSize {
-		t.Errorf("somebody else was told %+v, %v", x, err)
-	}
-	select {
-	case <-gone:
-	case <-time.After(testTimeout):
-		t.Error("it is still connected")
-	}
-	s.idles(t)
-}
-
-// TestAHalfOpenConnectionIsDisconnected: one that never says a word.
-func TestAHalfOpenConnectionIsDisconnected(t *testing.T) {
-	for _, network := range []string{"unix", "tcp"} {
-		s := newSite(t, network, func(s *Server) { s.handshakeTimeout = 50 * time.Millisecond })
-		c, err := net.Dial(s.uri.Network, s.uri.Address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = c.SetDeadline(time.Now().Add(testTimeout))
-		if n, err := io.Copy(io.Discard, c); n != greetingSize || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("read %d bytes, %v", n, err)
-		}
-		_ = c.Close()
-		s.idles(t)
-	}
-}
-
-// TestConnectionsBeyondTheBoundAreClosed and those within it are served on.
-func TestConnectionsBeyondTheBoundAreClosed(t *testing.T) {
-	s := newSite(t, "unix")
-	first := dialRaw(t, s.uri)
-	s.mu.Lock()
-	for i := len(s.conns); i < MaxConnections; i++ {
-		s.conns[&serverSocket{server: s.Server, sock: socket{conn: first.Conn}, id: uint32(1e6 + i)}] = true
-	}
-	s.mu.Unlock()
-	c, err := net.Dial(s.uri.Network, s.uri.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testTimeout))
-	if n, _ := io.Copy(io.Discard, c); n != 0 {
-		t.Errorf("it was sent %d bytes", n)
-	}
-	first.send(encode(Header{Op: devices.OpFlush, Cookie: 9}))
-	if e, cookie := first.reply(); e != devices.OK || cookie != 9 {
-		t.Errorf("the first got %v for %d", e, cookie)
-	}
-	s.mu.Lock()
-	for k := range s.conns {
-		if k.done == nil {
-			delete(s.conns, k)
-		}
-	}
-	s.mu.Unlock()
-}
-
-// TestAWriteThatIsOnlyClaimedAllocatesItsLengthAtMost: the longest payload there
-// is, of which nothing comes.
-func TestAWriteThatIsOnlyClaimedAllocatesItsLengthAtMost(t *testing.T) {
-	s := newSite(t, "unix")
-	for range 64 { // one after another: a buffer is used again
-		c := dialRaw(t, s.uri)
-		c.send(encode(Header{Op: devices.OpWrite, Length: testSize}))
-		_ = c.Close()
-	}
-	s.idles(t)
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	if m.HeapAlloc > 256<<20 {
-		t.Errorf("%d MiB are in use", m.HeapAlloc>>20)
-	}
-}
-
 // TestMisalignedRequestsAreRefusedAndTheConnectionGoesOn over a socket, of every
 // command, where the minimum block is 4 KiB.
 func TestMisalignedRequestsAreRefusedAndTheConnectionGoesOn(t *testing.T) {
 	loop := sim.NewLoop()
-	d := newRAM(loop, testSize)
-	d.info.MinIO = 4096
+	d := nbdtest.NewRAM(loop, nbdtest.Size)
+	d.Desc.MinIO = 4096
 	for _, test := range []struct {
 		op         devices.Op
 		off, n     uint64

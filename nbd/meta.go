@@ -44,7 +44,7 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 		return "", nil, false
 	}
 	s = string(b[4 : 4+n])
-	return s, b[4+n:], validString(s)
+	return s, b[4+n:], ValidString(s)
 }
 
 // appendMetaRequest is what parseMetaRequest reads.

@@ -7,6 +7,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
+	"nbdbench/nbd/nbdtest"
 	"nbdbench/sim"
 )
 
@@ -21,27 +22,27 @@ func TestNbdkitEflags(t *testing.T) {
 		name     string
 		backend  fua.Backend
 		readOnly bool
-		wishes   Wishes
+		options  ClientOptions
 		want     TransmissionFlags
 	}{
-		{"nothing", fua.Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
-		{"-r", fua.Backend{API: 2}, true, Wishes{}, HasFlags | ReadOnly},
-		{"can_write no", fua.Backend{API: 2, CanWrite: fua.No}, false, Wishes{}, HasFlags | ReadOnly},
-		{"can_flush", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
-		{"can_flush, can_fua none", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes, CanFUA: fua.No}, false, Wishes{}, HasFlags | SendFlush | zeroes},
-		{"can_flush, can_fua emulate", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes, CanFUA: fua.Emulate}, false, Wishes{}, HasFlags | SendFlush | SendFUA | zeroes},
-		{"can_fua native without flush", fua.Backend{API: 2, CanFUA: fua.Native}, false, Wishes{}, HasFlags | SendFUA | zeroes},
-		{"-r, can_flush", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
-		{"-r, can_fua, can_trim, can_zero are ignored", fua.Backend{API: 2, Flush: true, CanFUA: fua.Native, Trim: true, CanTrim: fua.Yes, Zero: true, CanZero: fua.Native}, true, Wishes{}, HasFlags | ReadOnly | SendFlush},
-		{"can_trim", fua.Backend{API: 2, Trim: true, CanTrim: fua.Yes}, false, Wishes{}, HasFlags | SendTrim | zeroes},
-		{"can_zero none", fua.Backend{API: 2, CanZero: fua.No}, false, Wishes{}, HasFlags},
-		{"structured replies bring DF", fua.Backend{API: 2}, false, Wishes{Structured: true}, HasFlags | zeroes | SendDF},
-		{"--no-sr has no DF", fua.Backend{API: 2}, false, Wishes{}, HasFlags | zeroes},
+		{"nothing", fua.Backend{API: 2}, false, ClientOptions{}, HasFlags | zeroes},
+		{"-r", fua.Backend{API: 2}, true, ClientOptions{}, HasFlags | ReadOnly},
+		{"can_write no", fua.Backend{API: 2, CanWrite: fua.No}, false, ClientOptions{}, HasFlags | ReadOnly},
+		{"can_flush", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes}, false, ClientOptions{}, HasFlags | SendFlush | SendFUA | zeroes},
+		{"can_flush, can_fua none", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes, CanFUA: fua.No}, false, ClientOptions{}, HasFlags | SendFlush | zeroes},
+		{"can_flush, can_fua emulate", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes, CanFUA: fua.Emulate}, false, ClientOptions{}, HasFlags | SendFlush | SendFUA | zeroes},
+		{"can_fua native without flush", fua.Backend{API: 2, CanFUA: fua.Native}, false, ClientOptions{}, HasFlags | SendFUA | zeroes},
+		{"-r, can_flush", fua.Backend{API: 2, Flush: true, CanFlush: fua.Yes}, true, ClientOptions{}, HasFlags | ReadOnly | SendFlush},
+		{"-r, can_fua, can_trim, can_zero are ignored", fua.Backend{API: 2, Flush: true, CanFUA: fua.Native, Trim: true, CanTrim: fua.Yes, Zero: true, CanZero: fua.Native}, true, ClientOptions{}, HasFlags | ReadOnly | SendFlush},
+		{"can_trim", fua.Backend{API: 2, Trim: true, CanTrim: fua.Yes}, false, ClientOptions{}, HasFlags | SendTrim | zeroes},
+		{"can_zero none", fua.Backend{API: 2, CanZero: fua.No}, false, ClientOptions{}, HasFlags},
+		{"structured replies bring DF", fua.Backend{API: 2}, false, ClientOptions{Structured: true}, HasFlags | zeroes | SendDF},
+		{"--no-sr has no DF", fua.Backend{API: 2}, false, ClientOptions{}, HasFlags | zeroes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := &scribe{info: devices.Info{Size: testSize}}
+			s := &scribe{info: devices.Info{Size: nbdtest.Size}}
 			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(sim.NewLoop(), "", Plugin{test.backend, s}, fua.ModeAbsent, test.readOnly)}, ConnInfo{})
-			client.Wish(test.wishes)
+			client.SetOptions(test.options)
 			if err := Negotiate(client, server); err != nil {
 				t.Fatal(err)
 			}
@@ -128,30 +129,9 @@ func TestNbdkitFua(t *testing.T) {
 	}
 }
 
-// TestNbdkitBlocksizeWriteDisconnect is test-blocksize-write-disconnect.sh: the
-// ladder of writes that are too long, each of which is read to its end or ends
-// the connection.
-func TestNbdkitBlocksizeWriteDisconnect(t *testing.T) {
-	s := newSite(t, "unix")
-	s.real.Do(func() { s.dev.info.MaxPayload, s.dev.info.Size = 64<<10, 1<<30 })
-	c := dialRaw(t, s.uri)
-	for i, n := range []uint64{64 << 10, 64<<10 + 1, 1 << 20, 33 << 20} {
-		want := devices.OK
-		if n > 64<<10 {
-			want = devices.EINVAL
-		}
-		c.send(encode(Header{Op: devices.OpWrite, Cookie: uint64(i), Length: n}, make([]byte, n)...))
-		if e, cookie := c.reply(); e != want || cookie != uint64(i) {
-			t.Fatalf("a write of %d: %v to %d, want %v", n, e, cookie, want)
-		}
-	}
-	c.send(encode(Header{Op: devices.OpWrite, Length: maxSkip + 1}))
-	c.closes()
-}
-
 // TestNbdkitLongName is test-long-name.sh: names up to 4,096 bytes.
 func TestNbdkitLongName(t *testing.T) {
-	d := newRAM(nil, testSize)
+	d := nbdtest.NewRAM(nil, nbdtest.Size)
 	long := strings.Repeat("x", MaxString)
 	for name, ok := range map[string]bool{long: true, long + "x": false} {
 		client, server := NewClientHandshake(OptGo, name), NewServerHandshake([]*Export{{Name: long, Device: d}}, ConnInfo{})
@@ -164,8 +144,8 @@ func TestNbdkitLongName(t *testing.T) {
 // TestNbdkitMultiConnName is test-multi-conn-name.sh in what it is about here:
 // CAN_MULTI_CONN is each export's own.
 func TestNbdkitMultiConnName(t *testing.T) {
-	shared, alone := newRAM(nil, testSize), newRAM(nil, testSize)
-	alone.info.MultiConn = false
+	shared, alone := nbdtest.NewRAM(nil, nbdtest.Size), nbdtest.NewRAM(nil, nbdtest.Size)
+	alone.Desc.MultiConn = false
 	exports := []*Export{{Name: "shared", Device: shared}, {Name: "alone", Device: alone}}
 	for name, want := range map[string]bool{"shared": true, "alone": false} {
 		client := NewClientHandshake(OptGo, name)

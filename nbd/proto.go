@@ -16,11 +16,11 @@ const (
 	RequestSize = 28 // a request's header
 	ReplySize   = 16 // a simple reply's header
 
-	greetingSize     = 18
+	GreetingSize     = 18
 	clientFlagsSize  = 4
 	optionHeaderSize = 16
-	optionReplySize  = 20
-	exportReplySize  = 10  // EXPORT_NAME's reply without the zeroes
+	OptionReplySize  = 20
+	ExportReplySize  = 10  // EXPORT_NAME's reply without the zeroes
 	exportZeroes     = 124 // what follows it unless NO_ZEROES was negotiated
 )
 
@@ -48,8 +48,8 @@ const (
 	SendFastZero    TransmissionFlags = 1 << 11
 )
 
-// cmdDisc is NBD_CMD_DISC, the one command that no device sees.
-const cmdDisc devices.Op = 2
+// CmdDisc is NBD_CMD_DISC, the one command that no device sees.
+const CmdDisc devices.Op = 2
 
 // The metadata context that describes what is allocated, and the id by which
 // this server knows it.
@@ -109,12 +109,12 @@ const (
 	infoBlockSize   = 3
 )
 
-// Bounds of what a peer may ask for. A peer that goes beyond is told so, held
+// Bounds of what a peer may ask for. A peer that goes beyond gets an error, is held
 // up, or, where the protocol leaves no other way, disconnected.
 const (
 	// MaxString is the protocol's limit for a string, in bytes.
 	MaxString = 4096
-	// MaxOptions is how many options a client may haggle over, and again for each
+	// MaxOptions is how many options a client may send, and again for each
 	// export that was listed to it, as in nbdkit.
 	MaxOptions = 32
 	// MaxExports is how many exports a server has.
@@ -122,9 +122,9 @@ const (
 	// maxUnsent is how much of a handshake's output may wait to be sent before
 	// the next option is looked at.
 	maxUnsent = 64 << 10
-	// maxOptionData is the longest option that is looked at: a longest name and
+	// MaxOptionData is the longest option that is looked at: a longest name and
 	// every information request there could be. Longer ones are skipped.
-	maxOptionData = 64 << 10
+	MaxOptionData = 64 << 10
 	// maxOptionSkip is the longest option that is skipped rather than fatal.
 	maxOptionSkip = 64 << 20
 

@@ -32,11 +32,11 @@ const (
 	ExtRequestSize = 32 // an extended request's header
 
 	chunkSize     = 20                         // a structured reply chunk's
-	extReplySize  = 32                         // an extended reply chunk's
-	offsetSize    = 8                          // of OFFSET_DATA, before the data
+	ExtReplySize  = 32                         // an extended reply chunk's
+	OffsetSize    = 8                          // of OFFSET_DATA, before the data
 	holeSize      = 12                         // of OFFSET_HOLE, all of it
 	errorSize     = 6                          // of an error chunk, before the message
-	maxHeaderSize = extReplySize + offsetSize  // the longest header there is
+	MaxHeaderSize = ExtReplySize + OffsetSize  // the longest header there is
 	maxMessage    = MaxString                  // of an error chunk's message
 	maxStatusBody = 8 + 16*(1<<20)             // of a BLOCK_STATUS chunk: the protocol's 2^20 descriptors
 	maxErrorBody  = errorSize + maxMessage + 8 // of an error chunk, with ERROR_OFFSET's offset
@@ -61,17 +61,17 @@ func (t ChunkType) isError() bool { return t>>15 != 0 }
 // chunkDone is NBD_REPLY_FLAG_DONE: no more chunks answer the request.
 const chunkDone = 1 << 0
 
-// requestSize is the length of a request's header.
-func (d *Dialect) requestSize() int {
+// HeaderSize is the length of a request's header.
+func (d *Dialect) HeaderSize() int {
 	if d.Extended {
 		return ExtRequestSize
 	}
 	return RequestSize
 }
 
-// encodeRequest writes h to b and returns how many bytes that took. "Extended
+// EncodeRequest writes h to b and returns how many bytes that took. "Extended
 // request message": PAYLOAD_LEN says that the length is that of a payload.
-func (d *Dialect) encodeRequest(b *[maxHeaderSize]byte, h *Header) int {
+func (d *Dialect) EncodeRequest(b *[MaxHeaderSize]byte, h *Header) int {
 	if !d.Extended {
 		EncodeHeader((*[RequestSize]byte)(b[:]), h)
 		return RequestSize
@@ -83,16 +83,16 @@ func (d *Dialect) encodeRequest(b *[maxHeaderSize]byte, h *Header) int {
 	return ExtRequestSize
 }
 
-// decodeRequest reads h from b, which has requestSize bytes.
-func (d *Dialect) decodeRequest(b []byte, h *Header) error {
+// DecodeRequest reads h from b, which has HeaderSize bytes.
+func (d *Dialect) DecodeRequest(b []byte, h *Header) error {
 	if d.Extended {
 		return DecodeExtHeader((*[ExtRequestSize]byte)(b), h)
 	}
 	return DecodeHeader((*[RequestSize]byte)(b), h)
 }
 
-// payload is how many bytes of data follow h on the wire.
-func (d *Dialect) payload(h *Header) uint64 {
+// PayloadSize is how many bytes of data follow h on the wire.
+func (d *Dialect) PayloadSize(h *Header) uint64 {
 	if h.Op == devices.OpWrite || d.Extended && h.Flags&devices.PayloadLen != 0 {
 		return h.Length
 	}
@@ -125,11 +125,11 @@ func DecodeExtHeader(b *[ExtRequestSize]byte, h *Header) error {
 	return nil
 }
 
-// encodeReply writes all of r but its data to b, and returns how many bytes that
+// EncodeReply writes all of r but its data to b, and returns how many bytes that
 // took. A reply is one chunk: a READ's data in one piece, which DF is content
 // with whatever its length, and one BLOCK_STATUS for the one context there is.
 // What may be simple is, as in nbdkit: it is shorter.
-func (d *Dialect) encodeReply(b *[maxHeaderSize]byte, r *Reply) int {
+func (d *Dialect) EncodeReply(b *[MaxHeaderSize]byte, r *Reply) int {
 	chunked := r.Op == devices.OpRead || r.Op == devices.OpBlockStatus
 	switch {
 	case !d.Structured || !chunked && !d.Extended:
@@ -141,9 +141,9 @@ func (d *Dialect) encodeReply(b *[maxHeaderSize]byte, r *Reply) int {
 		binary.BigEndian.PutUint16(b[n+4:], 0) // without a message
 		return n + errorSize
 	case r.Op == devices.OpRead:
-		n := d.encodeChunk(b, r, ChunkOffsetData, offsetSize+uint64(r.Data))
+		n := d.encodeChunk(b, r, ChunkOffsetData, OffsetSize+uint64(r.Data))
 		binary.BigEndian.PutUint64(b[n:], r.Offset)
-		return n + offsetSize
+		return n + OffsetSize
 	case r.Op == devices.OpBlockStatus:
 		return d.encodeStatusHeader(b, r)
 	default:
@@ -151,7 +151,7 @@ func (d *Dialect) encodeReply(b *[maxHeaderSize]byte, r *Reply) int {
 	}
 }
 
-func (d *Dialect) encodeStatusHeader(b *[maxHeaderSize]byte, r *Reply) int {
+func (d *Dialect) encodeStatusHeader(b *[MaxHeaderSize]byte, r *Reply) int {
 	if !d.Extended {
 		n := d.encodeChunk(b, r, ChunkBlockStatus, 4+uint64(r.Data))
 		binary.BigEndian.PutUint32(b[n:], d.AllocationID)
@@ -165,7 +165,7 @@ func (d *Dialect) encodeStatusHeader(b *[maxHeaderSize]byte, r *Reply) int {
 
 // encodeChunk writes the header of a request's last chunk, whose payload has n
 // bytes. "Extended reply message": offset is the request's.
-func (d *Dialect) encodeChunk(b *[maxHeaderSize]byte, r *Reply, t ChunkType, n uint64) int {
+func (d *Dialect) encodeChunk(b *[MaxHeaderSize]byte, r *Reply, t ChunkType, n uint64) int {
 	be := binary.BigEndian
 	be.PutUint16(b[4:], chunkDone)
 	be.PutUint16(b[6:], uint16(t))
@@ -178,7 +178,7 @@ func (d *Dialect) encodeChunk(b *[maxHeaderSize]byte, r *Reply, t ChunkType, n u
 	be.PutUint32(b[0:], magicExtReply)
 	be.PutUint64(b[16:], r.Offset)
 	be.PutUint64(b[24:], n)
-	return extReplySize
+	return ExtReplySize
 }
 
 // descriptorSize is the length of an extent in a BLOCK_STATUS chunk.
@@ -189,8 +189,8 @@ func (d *Dialect) descriptorSize() int {
 	return 8
 }
 
-// putStatus writes b's extents to p, as BLOCK_STATUS has them.
-func (d *Dialect) putStatus(p []byte, b *devices.BlockStatus) {
+// PutStatus writes b's extents to p, as BLOCK_STATUS has them.
+func (d *Dialect) PutStatus(p []byte, b *devices.BlockStatus) {
 	for _, e := range b.Extents {
 		if d.Extended {
 			binary.BigEndian.PutUint64(p, e.Length)
@@ -214,9 +214,9 @@ type Chunk struct {
 	Length uint64 // bytes of payload; of a simple reply 0
 }
 
-// decodeReply reads a reply's header from b, of which size bytes make it up. If
+// DecodeReply reads a reply's header from b, of which size bytes make it up. If
 // b is shorter, size says so and c means nothing.
-func (d *Dialect) decodeReply(b []byte, c *Chunk) (size int, err error) {
+func (d *Dialect) DecodeReply(b []byte, c *Chunk) (size int, err error) {
 	be := binary.BigEndian
 	if len(b) < ReplySize {
 		return ReplySize, nil
@@ -228,7 +228,7 @@ func (d *Dialect) decodeReply(b []byte, c *Chunk) (size int, err error) {
 	case m == magicChunk && d.Structured && !d.Extended:
 		size = chunkSize
 	case m == magicExtReply && d.Extended:
-		size = extReplySize
+		size = ExtReplySize
 	default:
 		return 0, wrongMagic(m)
 	}
@@ -256,7 +256,7 @@ func (c *Chunk) check() error {
 		return violation("a chunk of type NONE is the last", "one that is not")
 	case c.Type == ChunkNone:
 	case c.Type == ChunkOffsetData:
-		low, high = offsetSize+1, offsetSize+maxSkip
+		low, high = OffsetSize+1, OffsetSize+maxSkip
 	case c.Type == ChunkOffsetHole:
 		low, high = holeSize, holeSize
 	case c.Type == ChunkBlockStatus:

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"nbdbench/devices"
+	"nbdbench/internal/buffer"
 	"nbdbench/sim"
 )
 
@@ -18,9 +19,28 @@ type Reply struct {
 	Data   uint32 // bytes of data on the wire, extents included
 	devices.Payload
 
-	buf    *buffer  // whose part Payload.Bytes is, if it is from the pool
-	due    sim.Time // when the request came, and the device's time after that
-	charge charge   // what the request holds
+	Due  sim.Time // when the request came, and the device's time after that
+	Hold Hold     // as it came with the request
+}
+
+// Hold is what a transport has taken for a request. The ServerConn hands it back
+// with the reply, once for each request. The zero value is nothing.
+type Hold struct {
+	Buffer   *buffer.Buffer // whose part Payload.Bytes is, if it is from the pool
+	Bytes    int32          // of memory
+	Reserved bool           // the memory is beyond the bounds of the connection
+}
+
+// Transport is what a ServerConn is to know of whoever hands it requests.
+type Transport struct {
+	// MaxFree is how many records of requests the connection keeps for its next
+	// ones. What is beyond is shared by all connections.
+	MaxFree int
+	// Lend, where set, is called with what a request holds whose payload the device
+	// keeps beyond the reply. It returns what the reply gives back, h without what
+	// belongs to the payload, and what is to be called when the device returns the
+	// payload, or nil.
+	Lend func(h Hold) (rest Hold, returned func())
 }
 
 // Replies takes a server's replies on their way. It must not call back into
@@ -41,7 +61,7 @@ type ServerConn struct {
 	out   Replies
 	peer  *table // the client's requests, if it is in this process
 
-	returned func(bytes int64) // gives back what a device has kept; nil is nothing
+	transport Transport
 
 	inflight int
 	bytes    uint64
@@ -50,8 +70,11 @@ type ServerConn struct {
 	tally    tally
 	free     *served
 	frees    int // in the list of free
-	maxFree  int
 }
+
+// MaxRecord bounds what a ServerConn itself keeps for a request, in bytes, without the
+// extents of a BLOCK_STATUS.
+const MaxRecord = 768
 
 // served is a request that the server has submitted.
 type served struct {
@@ -62,19 +85,13 @@ type served struct {
 	data   uint32 // bytes of payload, in either direction
 	began  sim.Time
 	client *devices.Request // whose request it is, if in this process
-	buf    *buffer
-	charge charge
+	hold   Hold
 	next   *served
 }
 
-// maxFree is how many records a connection of a Server keeps for its next
-// requests, and maxFreeExtents for how many extents such a record has room. What
-// is beyond is shared by all connections, or is garbage: ten thousand idle
-// connections may each have been busy.
-const (
-	maxFree        = 32
-	maxFreeExtents = 64
-)
+// maxFreeExtents is for how many extents a record has room that is kept. Beyond
+// that they are garbage: ten thousand idle connections may each have been busy.
+const maxFreeExtents = 64
 
 var freeServed = sync.Pool{New: func() any { return new(served) }}
 
@@ -82,13 +99,18 @@ var freeServed = sync.Pool{New: func() any { return new(served) }}
 // connection.
 func NewServerConn(loop *sim.Loop, e *Export, dev devices.Device, id uint32, out Replies) *ServerConn {
 	info := dev.Info()
-	return &ServerConn{loop: loop, dev: dev, under: info, info: e.describe(&info), id: id, out: out, maxFree: MaxInFlight}
+	return &ServerConn{loop: loop, dev: dev, under: info, info: e.describe(&info), id: id, out: out, transport: Transport{MaxFree: MaxInFlight}}
 }
 
-// Speak sets the dialect that was negotiated. It comes before the first request.
-func (s *ServerConn) Speak(d Dialect) { s.info = s.info.speak(d) }
+// SetDialect sets the dialect that was negotiated. It comes before the first
+// request.
+func (s *ServerConn) SetDialect(d Dialect) { s.info = s.info.in(d) }
 
-// Info is what the client was told.
+// SetTransport sets what the connection is to know of its transport. It comes
+// before the first request.
+func (s *ServerConn) SetTransport(t Transport) { s.transport = t }
+
+// Info is what the client was sent about the export.
 func (s *ServerConn) Info() ExportInfo { return s.info }
 
 // InFlight is how many requests have come and have not been answered.
@@ -126,24 +148,26 @@ func dataLength(h *Header) uint64 {
 // waited for Room since. The data of a WRITE, and the place for that of a READ,
 // are p; the connection holds it until the reply.
 func (s *ServerConn) Receive(h *Header, p devices.Payload, arrived sim.Time) {
-	s.receive(h, p, nil, charge{}, arrived)
+	s.ReceiveHeld(h, p, Hold{}, arrived)
 }
 
-func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, c charge, arrived sim.Time) {
-	if h.Op == cmdDisc { // "Request types", DISC: finish what is in flight, no reply
+// ReceiveHeld is Receive of a request for which the transport holds something. A
+// DISC must hold nothing: it has no reply.
+func (s *ServerConn) ReceiveHeld(h *Header, p devices.Payload, hold Hold, arrived sim.Time) {
+	if h.Op == CmdDisc { // "Request types", DISC: finish what is in flight, no reply
 		s.disc = true
 		return
 	}
-	e := s.info.validate(h)
+	e := s.info.Validate(h)
 	if e == devices.OK && (s.draining || s.disc) {
 		e = devices.ESHUTDOWN // "Error values": the server is shutting down
 	}
 	if e != devices.OK {
-		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Op: h.Op, Offset: h.Offset, Cookie: h.Cookie, buf: buf, due: arrived, charge: c})
+		s.out.SendReply(Reply{Errno: replyErrno(e, h.Flags), Op: h.Op, Offset: h.Offset, Cookie: h.Cookie, Due: arrived, Hold: hold})
 		return
 	}
-	r := s.take(h, p, buf, arrived)
-	r.charge = c
+	r := s.begin(h, p, arrived)
+	r.hold = hold
 	if h.Op == devices.OpFlush && !s.under.CanFlush {
 		s.answer(r) // advertised by override alone
 		return
@@ -151,13 +175,13 @@ func (s *ServerConn) receive(h *Header, p devices.Payload, buf *buffer, c charge
 	s.dev.Submit(&r.Request)
 }
 
-// take makes the request that h asks for.
-func (s *ServerConn) take(h *Header, p devices.Payload, buf *buffer, arrived sim.Time) *served {
+// begin makes the request that h asks for.
+func (s *ServerConn) begin(h *Header, p devices.Payload, arrived sim.Time) *served {
 	r := s.get()
-	r.cookie, r.flags, r.buf, r.began = h.Cookie, h.Flags, buf, arrived
+	r.cookie, r.flags, r.began = h.Cookie, h.Flags, arrived
 	r.data = uint32(dataLength(h))
 	r.Op, r.Offset, r.Length, r.Payload = h.Op, h.Offset, h.Length, p
-	r.Flags = s.below(h)
+	r.Flags = s.deviceFlags(h)
 	r.Conn, r.Ref, r.Completer = s.id, r, s
 	now := s.loop.Now()
 	r.Intended, r.Submitted = arrived, now
@@ -167,7 +191,7 @@ func (s *ServerConn) take(h *Header, p devices.Payload, buf *buffer, arrived sim
 		r.askStatus(h)
 	}
 	if s.peer != nil {
-		s.adopt(r)
+		s.link(r)
 	}
 	s.inflight++
 	s.bytes += uint64(r.data)
@@ -187,9 +211,9 @@ func (r *served) askStatus(h *Header) {
 	r.Status = &r.status
 }
 
-// below is which flags reach the device: FUA where it means something, and
-// nothing that is about the form of messages.
-func (s *ServerConn) below(h *Header) devices.Flags {
+// deviceFlags are those of h that reach the device: FUA where it means something,
+// and nothing that is about the form of messages.
+func (s *ServerConn) deviceFlags(h *Header) devices.Flags {
 	f := h.Flags &^ (devices.PayloadLen | devices.DF | devices.ReqOne)
 	if !h.Op.Modifies() || s.under.FUA == devices.FUANone {
 		return f &^ devices.FUA
@@ -197,8 +221,8 @@ func (s *ServerConn) below(h *Header) devices.Flags {
 	return f
 }
 
-// adopt says whose request r is, and for a READ where its data belongs.
-func (s *ServerConn) adopt(r *served) {
+// link links r to the client's request, and for a READ to the place for its data.
+func (s *ServerConn) link(r *served) {
 	c := s.peer.lookup(r.cookie)
 	if c == nil {
 		return
@@ -224,12 +248,12 @@ func (s *ServerConn) answer(r *served) {
 		r.Charge(devices.ServerQueue, now)
 		r.client.Absorb(devices.Wire, r.began, &r.Request)
 	}
-	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Op: r.Op, Offset: r.Offset, Cookie: r.cookie, buf: r.buf, due: r.began.Add(now.Sub(r.Submitted)), charge: r.charge}
+	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Op: r.Op, Offset: r.Offset, Cookie: r.cookie, Due: r.began.Add(now.Sub(r.Submitted)), Hold: r.hold}
 	if r.Op == devices.OpRead && reply.Errno == devices.OK {
 		reply.Data, reply.Payload = r.data, r.Payload
 	}
 	if r.Op == devices.OpBlockStatus && reply.Errno == devices.OK {
-		s.told(r)
+		s.alignStatus(r)
 		reply.Data, reply.Status = uint32(len(r.Status.Extents)*s.info.descriptorSize()), r.Status
 	}
 	s.inflight--
@@ -241,17 +265,12 @@ func (s *ServerConn) answer(r *served) {
 	s.put(r)
 }
 
-// lend leaves r's buffer to the device, with the memory that it is charged for: the
-// reply gives back the rest.
+// lend leaves r's payload to the device. The reply gives back the rest of what the
+// request holds.
 func (s *ServerConn) lend(r *served, reply *Reply) {
-	reply.buf, reply.Data, reply.Payload = nil, 0, devices.Payload{}
-	kept := r.charge.bytes - requestCost
-	if kept <= 0 || r.buf == nil {
-		return
-	}
-	reply.charge.bytes -= kept
-	if s.returned != nil {
-		r.Loan.Returned = func() { s.returned(int64(kept)) }
+	reply.Data, reply.Payload = 0, devices.Payload{}
+	if s.transport.Lend != nil {
+		reply.Hold, r.Loan.Returned = s.transport.Lend(reply.Hold)
 	}
 }
 
@@ -295,9 +314,9 @@ func align(b *devices.BlockStatus, unit uint64) {
 	} // what is left of a block comes from a device that had no more room
 }
 
-// told makes a device's answer to BLOCK_STATUS one for the wire: of whole
+// alignStatus makes a device's answer to BLOCK_STATUS one for the wire: of whole
 // minimum blocks ("Block size constraints"), and not empty.
-func (s *ServerConn) told(r *served) {
+func (s *ServerConn) alignStatus(r *served) {
 	unit := uint64(s.info.MinBlock)
 	align(r.Status, unit)
 	if len(r.Status.Extents) == 0 {
@@ -307,11 +326,11 @@ func (s *ServerConn) told(r *served) {
 
 // put takes r back.
 func (s *ServerConn) put(r *served) {
-	r.client, r.buf, r.Payload = nil, nil, devices.Payload{}
+	r.client, r.hold, r.Payload = nil, Hold{}, devices.Payload{}
 	if cap(r.status.Extents) > maxFreeExtents {
 		r.status = devices.BlockStatus{}
 	}
-	if s.frees >= s.maxFree {
+	if s.frees >= s.transport.MaxFree {
 		freeServed.Put(r)
 		return
 	}

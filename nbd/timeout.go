@@ -21,14 +21,6 @@ func (t *Timeouts) of(r *devices.Request) time.Duration {
 	return t.Reply
 }
 
-// handshake bounds the negotiation.
-func (t *Timeouts) handshake() time.Duration {
-	if t.Reply > 0 {
-		return min(t.Reply, NegotiationTimeout)
-	}
-	return NegotiationTimeout
-}
-
 // watchdog finds the reply that is overdue. Its timer is set while requests are
 // in flight, and costs one look at all of them for each time that it fires: at
 // most once in the time of a bound, because no deadline of a later request
@@ -40,8 +32,8 @@ type watchdog struct {
 	expired func(*TimeoutError) // is to end the connection
 }
 
-// watch has expired called, on the loop, when a reply is overdue.
-func (c *Client) watch(t Timeouts, expired func(*TimeoutError)) {
+// Watch has expired called, on the loop, when a reply is overdue.
+func (c *Client) Watch(t Timeouts, expired func(*TimeoutError)) {
 	if t.Reply > 0 || t.Flush > 0 {
 		c.watchdog = &watchdog{client: c, limits: t, expired: expired}
 	}

@@ -2,11 +2,11 @@ package nbd
 
 import "nbdbench/devices"
 
-// validate says what is wrong with a request: one errno for each rule, the
+// Validate says what is wrong with a request: one errno for each rule, the
 // rules in the order of nbdkit's validate_request (server/protocol.c). It looks
 // at nothing but the request and what was advertised, so anybody may call it.
 // The sections named are those of the NBD protocol document.
-func (x *ExportInfo) validate(h *Header) devices.Errno {
+func (x *ExportInfo) Validate(h *Header) devices.Errno {
 	if e := x.checkRange(h); e != devices.OK {
 		return e
 	}
@@ -27,7 +27,7 @@ func (x *ExportInfo) checkRange(h *Header) devices.Errno {
 		if h.Offset != 0 || h.Length != 0 {
 			return devices.EINVAL // "Request types", FLUSH: length and offset MUST be 0
 		}
-	case h.Op > devices.OpBlockStatus || h.Op == cmdDisc:
+	case h.Op > devices.OpBlockStatus || h.Op == CmdDisc:
 		return devices.EINVAL // "Error values": unknown command
 	case h.Offset > x.Size || h.Length > x.Size-h.Offset:
 		return outOfRange(h.Op)
@@ -52,7 +52,7 @@ func outOfRange(op devices.Op) devices.Errno {
 func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
 	f := h.Flags
 	if x.Extended && h.Op == devices.OpWrite {
-		f &^= devices.PayloadLen // see lacksPayloadLen
+		f &^= devices.PayloadLen // see LacksPayloadLen
 	}
 	switch {
 	case f == 0:
@@ -73,11 +73,20 @@ func (x *ExportInfo) checkFlags(h *Header) devices.Errno {
 	return devices.OK
 }
 
-// lacksPayloadLen reports whether h is a WRITE of which the client forgot
+// LacksPayloadLen reports whether h is a WRITE of which the client forgot
 // PAYLOAD_LEN. "Extended request message": WRITE MUST have it. QEMU sends none,
 // and its server accepts that; what the length says is certain either way.
-func (x *ExportInfo) lacksPayloadLen(h *Header) bool {
+func (x *ExportInfo) LacksPayloadLen(h *Header) bool {
 	return x.Extended && h.Op == devices.OpWrite && h.Flags&devices.PayloadLen == 0
+}
+
+// CheckSkip refuses to skip the payload of a refused WRITE that is longer than any
+// that makes sense, of n bytes. The error ends the connection.
+func CheckSkip(n uint64) error {
+	if n > maxSkip {
+		return violation("a payload is of reasonable length", "%d bytes", n)
+	}
+	return nil
 }
 
 // checkBlock: "Block size constraints": EINVAL SHOULD answer what goes against

@@ -4,15 +4,14 @@ import (
 	"testing"
 
 	"nbdbench/devices"
+	"nbdbench/nbd/nbdtest"
 )
-
-const testSize = 1 << 20
 
 // everything advertises all that a server here can.
 var everything = HasFlags | SendFlush | SendFUA | SendTrim | SendWriteZeroes | SendFastZero | SendCache | CanMultiConn
 
 func exportWith(f TransmissionFlags) *ExportInfo {
-	return &ExportInfo{Size: testSize, Flags: f, MinBlock: 1, PreferredBlock: 4096, MaxPayload: 256 << 10}
+	return &ExportInfo{Size: nbdtest.Size, Flags: f, MinBlock: 1, PreferredBlock: 4096, MaxPayload: 256 << 10}
 }
 
 // Each row is one rule of the protocol; the test's name says which.
@@ -29,7 +28,7 @@ func TestRules(t *testing.T) {
 		want  devices.Errno
 	}{
 		{"read in range", everything, Header{Op: read, Length: 4096}, ok},
-		{"read up to the last byte", everything, Header{Op: read, Offset: testSize - 1, Length: 1}, ok},
+		{"read up to the last byte", everything, Header{Op: read, Offset: nbdtest.Size - 1, Length: 1}, ok},
 		{"write in range", everything, Header{Op: write, Length: 4096}, ok},
 		{"write of an odd length where the minimum block is 1", everything, Header{Op: write, Offset: 3, Length: 5}, ok},
 
@@ -37,22 +36,22 @@ func TestRules(t *testing.T) {
 		{"trim on read-only is EPERM", everything | ReadOnly, Header{Op: trim, Length: 1}, perm},
 		{"write_zeroes on read-only is EPERM", everything | ReadOnly, Header{Op: zeroes, Length: 1}, perm},
 		{"read-only is found out before FUA", HasFlags | ReadOnly, Header{Op: write, Flags: devices.FUA, Length: 1}, perm},
-		{"read-only is found out before the range", everything | ReadOnly, Header{Op: write, Offset: testSize, Length: 1}, perm},
+		{"read-only is found out before the range", everything | ReadOnly, Header{Op: write, Offset: nbdtest.Size, Length: 1}, perm},
 		{"read of read-only", everything | ReadOnly, Header{Op: read, Length: 1}, ok},
 		{"flush on read-only", everything | ReadOnly, Header{Op: flush}, ok},
 
-		{"write past the end is ENOSPC", everything, Header{Op: write, Offset: testSize - 1, Length: 2}, nospc},
-		{"write_zeroes past the end is ENOSPC", everything, Header{Op: zeroes, Offset: testSize, Length: 1}, nospc},
-		{"read past the end is EINVAL", everything, Header{Op: read, Offset: testSize - 1, Length: 2}, inval},
-		{"trim past the end is EINVAL", everything, Header{Op: trim, Offset: testSize, Length: 1}, inval},
-		{"cache past the end is EINVAL", everything, Header{Op: cache, Offset: testSize, Length: 1}, inval},
+		{"write past the end is ENOSPC", everything, Header{Op: write, Offset: nbdtest.Size - 1, Length: 2}, nospc},
+		{"write_zeroes past the end is ENOSPC", everything, Header{Op: zeroes, Offset: nbdtest.Size, Length: 1}, nospc},
+		{"read past the end is EINVAL", everything, Header{Op: read, Offset: nbdtest.Size - 1, Length: 2}, inval},
+		{"trim past the end is EINVAL", everything, Header{Op: trim, Offset: nbdtest.Size, Length: 1}, inval},
+		{"cache past the end is EINVAL", everything, Header{Op: cache, Offset: nbdtest.Size, Length: 1}, inval},
 		{"offset near 2^64 does not wrap", everything, Header{Op: read, Offset: 1<<64 - 1, Length: 2}, inval},
 		{"read of nothing is EINVAL", everything, Header{Op: read}, inval},
 		{"write of nothing is EINVAL", everything, Header{Op: write}, inval},
 		{"write_zeroes of nothing is EINVAL", everything, Header{Op: zeroes, Offset: 512}, inval},
-		{"trim of nothing is EINVAL", everything, Header{Op: trim, Offset: testSize}, inval},
+		{"trim of nothing is EINVAL", everything, Header{Op: trim, Offset: nbdtest.Size}, inval},
 		{"cache of nothing is EINVAL", everything, Header{Op: cache}, inval},
-		{"write of nothing past the end is ENOSPC", everything, Header{Op: write, Offset: testSize + 1}, nospc},
+		{"write of nothing past the end is ENOSPC", everything, Header{Op: write, Offset: nbdtest.Size + 1}, nospc},
 
 		{"flush with an offset is EINVAL", everything, Header{Op: flush, Offset: 512}, inval},
 		{"flush with a length is EINVAL", everything, Header{Op: flush, Length: 512}, inval},
@@ -94,7 +93,7 @@ func TestRules(t *testing.T) {
 		{"block_status without a context is EINVAL", everything, Header{Op: status, Length: 1}, inval},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := exportWith(test.flags).validate(&test.h); got != test.want {
+			if got := exportWith(test.flags).Validate(&test.h); got != test.want {
 				t.Errorf("%+v: %v, want %v", test.h, got, test.want)
 			}
 		})
@@ -114,14 +113,14 @@ func TestMisalignedRequestIsEINVAL(t *testing.T) {
 		{Header{Op: devices.OpTrim, Offset: 512, Length: 511}, devices.EINVAL},
 		{Header{Op: devices.OpFlush}, devices.OK},
 	} {
-		if got := x.validate(&test.h); got != test.want {
+		if got := x.Validate(&test.h); got != test.want {
 			t.Errorf("%+v: %v, want %v", test.h, got, test.want)
 		}
 	}
 }
 
 func TestAdvertisedFlags(t *testing.T) {
-	full := newRAM(nil, testSize).info
+	full := nbdtest.NewRAM(nil, nbdtest.Size).Desc
 	with := func(f func(*devices.Info)) devices.Info {
 		i := full
 		f(&i)
@@ -134,7 +133,7 @@ func TestAdvertisedFlags(t *testing.T) {
 		want   TransmissionFlags
 	}{
 		{"all", full, Export{}, everything},
-		{"nothing but HAS_FLAGS", devices.Info{Size: testSize}, Export{}, HasFlags},
+		{"nothing but HAS_FLAGS", devices.Info{Size: nbdtest.Size}, Export{}, HasFlags},
 		{"fua emulated is advertised", with(func(i *devices.Info) { i.FUA = devices.FUAEmulate }), Export{}, everything},
 		{"fua without flush", with(func(i *devices.Info) { i.CanFlush = false }), Export{}, everything &^ SendFlush},
 		{"flush without fua", with(func(i *devices.Info) { i.FUA = devices.FUANone }), Export{}, everything &^ SendFUA},

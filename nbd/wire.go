@@ -21,7 +21,7 @@ type Wire struct {
 	up, down *sim.Link
 	frames   frames
 	held     fifo // arrived, but the server has no room
-	pouring  bool
+	draining bool
 	cut      bool
 }
 
@@ -36,21 +36,21 @@ const (
 // bandwidth; a nil link takes no time. id is the connection's number, for the
 // requests that reach the device.
 func Connect(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link) (*Wire, error) {
-	return ConnectWith(loop, e, id, up, down, Wishes{})
+	return ConnectWith(loop, e, id, up, down, ClientOptions{})
 }
 
-// ConnectWith is Connect by a client that wishes for more than the plain
+// ConnectWith is Connect by a client that asks for more than the plain
 // protocol.
-func ConnectWith(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link, wishes Wishes) (*Wire, error) {
+func ConnectWith(loop *sim.Loop, e *Export, id uint32, up, down *sim.Link, options ClientOptions) (*Wire, error) {
 	client, server := NewClientHandshake(OptGo, e.Name), NewServerHandshake([]*Export{e}, ConnInfo{ID: id})
-	client.Wish(wishes)
+	client.SetOptions(options)
 	if err := Negotiate(client, server); err != nil {
 		return nil, fmt.Errorf("connection %d: %w", id, err)
 	}
 	w := &Wire{loop: loop, up: orNone(up), down: orNone(down)}
 	chosen, dev := server.Chosen()
 	w.Server = NewServerConn(loop, chosen, dev, id, w)
-	w.Server.Speak(server.Dialect())
+	w.Server.SetDialect(server.Dialect())
 	w.dialect = server.Dialect()
 	w.Client = NewClient(loop, client.Export(), w)
 	w.Server.peer = &w.Client.table
@@ -92,7 +92,7 @@ func (w *Wire) Cut() {
 // SendRequest puts a request on the wire. It is for the Client to call.
 func (w *Wire) SendRequest(h Header, p devices.Payload) {
 	f := w.frames.get()
-	n := uint64(w.dialect.encodeRequest(&f.header, &h)) + w.dialect.payload(&h)
+	n := uint64(w.dialect.EncodeRequest(&f.header, &h)) + w.dialect.PayloadSize(&h)
 	f.payload = p
 	f.timer.Tag = toServer
 	w.loop.At(&f.timer, w.up.Arrival(w.loop.Now(), n), w)
@@ -101,12 +101,12 @@ func (w *Wire) SendRequest(h Header, p devices.Payload) {
 // SendReply puts a reply on the wire. It is for the ServerConn to call.
 func (w *Wire) SendReply(r Reply) {
 	f := w.frames.get()
-	n := uint64(w.dialect.encodeReply(&f.header, &r)) + uint64(r.Data)
+	n := uint64(w.dialect.EncodeReply(&f.header, &r)) + uint64(r.Data)
 	f.payload = r.Payload
 	f.timer.Tag = toClient
 	w.loop.At(&f.timer, w.down.Arrival(w.loop.Now(), n), w)
 	if w.held.head != nil {
-		w.pour()
+		w.drainHeld()
 	}
 }
 
@@ -127,7 +127,7 @@ func (w *Wire) Fire(t *sim.Timer) {
 // request hands f to the server, or holds it up behind those that wait.
 func (w *Wire) request(f *frame) {
 	var h Header
-	if err := w.dialect.decodeRequest(f.header[:w.dialect.requestSize()], &h); err != nil {
+	if err := w.dialect.DecodeRequest(f.header[:w.dialect.HeaderSize()], &h); err != nil {
 		panic(err) // a Client encoded it
 	}
 	if w.held.head != nil || !w.Server.Room(&h) {
@@ -139,16 +139,16 @@ func (w *Wire) request(f *frame) {
 	w.Server.Receive(&h, p, arrived)
 }
 
-// pour hands over what was held up, for as long as there is room. A reply that
+// drainHeld hands over what was held up, for as long as there is room. A reply that
 // the server gives meanwhile does not begin another round.
-func (w *Wire) pour() {
-	if w.pouring {
+func (w *Wire) drainHeld() {
+	if w.draining {
 		return
 	}
-	w.pouring = true
+	w.draining = true
 	for f := w.held.head; f != nil; f = w.held.head {
 		var h Header
-		_ = w.dialect.decodeRequest(f.header[:w.dialect.requestSize()], &h) // was decoded when it arrived
+		_ = w.dialect.DecodeRequest(f.header[:w.dialect.HeaderSize()], &h) // was decoded when it arrived
 		if !w.Server.Room(&h) {
 			break
 		}
@@ -157,14 +157,14 @@ func (w *Wire) pour() {
 		w.frames.put(f)
 		w.Server.Receive(&h, p, arrived)
 	}
-	w.pouring = false
+	w.draining = false
 }
 
 // reply hands f to the client. Its data is where the request wants it already,
 // and so are its extents: the server's end has seen to that.
 func (w *Wire) reply(f *frame) {
 	var c Chunk
-	n, err := w.dialect.decodeReply(f.header[:], &c)
+	n, err := w.dialect.DecodeReply(f.header[:], &c)
 	if err != nil {
 		panic(err) // a ServerConn encoded it
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/internal/serve"
-	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -89,7 +89,7 @@ func (a *attachFlags) config(c *cobra.Command, what string) (config serve.Attach
 			return config, usage("--%s: expected a simulated device, got %s: how an export is served is its server's business", name, what)
 		}
 	}
-	if config.URI, err = nbd.ParseURI(what); err != nil {
+	if config.URI, err = socket.ParseURI(what); err != nil {
 		return config, usage("%w", err)
 	}
 	if config.URI.TLS || config.URI.Network == "vsock" {

@@ -16,7 +16,7 @@ import (
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/calibrate"
 	"nbdbench/internal/stack"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 const fitHelp = `Measure a target and write a profile that reproduces it.
@@ -41,7 +41,7 @@ type fitFlags struct {
 	output, name  string
 	duration      time.Duration
 	timeout       time.Duration
-	tls           nbd.TLSFiles
+	tls           socket.TLSFiles
 }
 
 func newDevicesFit() *cobra.Command {

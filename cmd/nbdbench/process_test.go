@@ -17,6 +17,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/results"
 )
 
@@ -164,11 +165,11 @@ func TestServeThatDoesNotBeginLeavesNoImage(t *testing.T) {
 
 func TestServeHasDevicesOfOneBlock(t *testing.T) {
 	s := startServe(t, "ram", "--size", "512")
-	u, err := nbd.ParseURI(s.uri)
+	u, err := socket.ParseURI(s.uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x, _, err := nbd.Ask(t.Context(), u, nbd.OptInfo); err != nil || x.Size != 512 {
+	if x, _, err := socket.Ask(t.Context(), u, nbd.OptInfo); err != nil || x.Size != 512 {
 		t.Errorf("%d bytes: %v", x.Size, err)
 	}
 	if code, _ := s.stop(t, syscall.SIGTERM); code != exitOK {
@@ -208,11 +209,11 @@ func TestServeWarnsOncePlaintextIsOpenToOthers(t *testing.T) {
 // TestADrainThatTakesTooLongNamesTheClient on stderr, with what it holds.
 func TestADrainThatTakesTooLongNamesTheClient(t *testing.T) {
 	s := startServe(t, "ram", "--size", "1MiB", "--delay", "1h", "--drain", "100ms")
-	u, err := nbd.ParseURI(s.uri)
+	u, err := socket.ParseURI(s.uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := nbd.Handover(t.Context(), u)
+	c, _, err := socket.Handover(t.Context(), u)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/internal/text"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 const resolveHelp = `Say what a backend's declarations come to, or what a server's flags ask of a client.
@@ -39,7 +40,7 @@ type resolveFlags struct {
 	mode     fua.Mode
 	readOnly bool
 	format   string
-	tls      nbd.TLSFiles
+	tls      socket.TLSFiles
 	timeout  time.Duration
 }
 
@@ -240,11 +241,11 @@ func wordsOf(a fua.Action) []string {
 
 // ask asks the server that the URI names what it advertises.
 func (f *resolveFlags) ask(ctx context.Context, uri string) (*resolveDocument, error) {
-	u, err := nbd.ParseURI(uri)
+	u, err := socket.ParseURI(uri)
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	var d nbd.Dialer
+	var d socket.Dialer
 	if u.TLS {
 		if d.TLS, err = f.tls.Client(u); err != nil {
 			return nil, usage("%w", err)

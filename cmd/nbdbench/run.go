@@ -20,7 +20,7 @@ import (
 	"nbdbench/internal/bench"
 	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/results"
 	"nbdbench/workloads"
 )
@@ -88,7 +88,7 @@ type runFlags struct {
 	thresholds                     []string
 	output, format                 string
 	noSave, destroy                bool
-	tls                            nbd.TLSFiles
+	tls                            socket.TLSFiles
 }
 
 func newRun() *cobra.Command {
@@ -415,7 +415,7 @@ func verdictOf(c *cobra.Command, doc *results.Run) error {
 }
 
 // targetTLS are the flags of a client of nbds://.
-func targetTLS(fl *pflag.FlagSet, files *nbd.TLSFiles) {
+func targetTLS(fl *pflag.FlagSet, files *socket.TLSFiles) {
 	fl.StringVar(&files.CA, "tls-ca", "", "who signed the certificate of a target of nbds://, a file in PEM (default: the system's)")
 	fl.StringVar(&files.Cert, "tls-cert", "", "our own certificate for such a target, a file in PEM")
 	fl.StringVar(&files.Key, "tls-key", "", "its key, a file in PEM")

@@ -15,6 +15,7 @@ import (
 	"nbdbench/internal/serve"
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -98,7 +99,7 @@ func newServe() *cobra.Command {
 	var depth int
 	var secure string
 	var exports []string
-	var files nbd.TLSFiles
+	var files socket.TLSFiles
 	var faults, control, stop string
 	var paths filePaths
 	var imageSync bool
@@ -205,7 +206,7 @@ func serveFlags(c *cobra.Command, config *serve.Config, advertise, size string) 
 		config.Size = uint64(n)
 	}
 	if config.Listen != "" {
-		if _, err := nbd.ParseURI(config.Listen); err != nil {
+		if _, err := socket.ParseURI(config.Listen); err != nil {
 			return usage("--listen: %w", err)
 		}
 	}
@@ -227,8 +228,8 @@ func memoryFlag(config *serve.Config, memory string) error {
 	switch {
 	case err != nil:
 		return usage("--memory: %w", err)
-	case n < nbd.MinMemory:
-		return usage("--memory: expected at least %v, got %v", units.Size(nbd.MinMemory), n)
+	case n < socket.MinMemory:
+		return usage("--memory: expected at least %v, got %v", units.Size(socket.MinMemory), n)
 	}
 	config.Memory = int64(n)
 	return nil
@@ -255,7 +256,7 @@ func exportFlags(config *serve.Config, exports []string, secure string) error {
 	switch {
 	case !ok:
 		return usage("--tls: expected require, allow or off, got %q", secure)
-	case policy == nbd.NoTLS && config.TLS != (nbd.TLSFiles{}):
+	case policy == nbd.NoTLS && config.TLS != (socket.TLSFiles{}):
 		return usage("--tls-*: expected --tls-cert and --tls-key and not --tls off")
 	}
 	config.Secure = policy
@@ -264,7 +265,7 @@ func exportFlags(config *serve.Config, exports []string, secure string) error {
 			return usage("--tls-*: %w", err)
 		}
 	}
-	if u, err := nbd.ParseURI(config.Listen); err == nil && u.TLS && policy != nbd.ForcedTLS {
+	if u, err := socket.ParseURI(config.Listen); err == nil && u.TLS && policy != nbd.ForcedTLS {
 		return usage("--listen: %s asks for TLS: expected --tls-cert and --tls-key", config.Listen)
 	}
 	if err := config.Validate(); err != nil {

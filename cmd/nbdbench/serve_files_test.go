@@ -13,7 +13,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/internal/crash"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -21,14 +21,14 @@ import (
 type talker struct {
 	t    *testing.T
 	real *sim.Real
-	conn *nbd.ClientConn
+	conn *socket.ClientConn
 	done bool
 }
 
 // talkTo connects to an export of a server.
 func talkTo(t *testing.T, s *served, export string) *talker {
 	t.Helper()
-	u, err := nbd.ParseURI(s.uri)
+	u, err := socket.ParseURI(s.uri)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func talkTo(t *testing.T, s *served, export string) *talker {
 	if k.real, err = sim.NewReal(sim.NewLoop()); err != nil {
 		t.Fatal(err)
 	}
-	if k.conn, err = nbd.Dial(t.Context(), u, k.real); err != nil {
+	if k.conn, err = socket.Dial(t.Context(), u, k.real); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = k.conn.Close(), k.real.Close() })

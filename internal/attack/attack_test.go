@@ -98,7 +98,7 @@ func TestHostileClients(t *testing.T) {
 func attack(t *testing.T, p *Program, kind Kind, seed uint64) (conns []*Client) {
 	t.Helper()
 	for range kind.Clients {
-		c, err := Dial(p.URI, kind.Wishes)
+		c, err := Dial(p.URI, kind.Options)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ type behaved struct {
 
 func behave(t *testing.T, p *Program) *behaved {
 	t.Helper()
-	c, err := Dial(p.URI, nbd.Wishes{})
+	c, err := Dial(p.URI, nbd.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 	alone := good.rate(look)
 	before := p.usage(t)
 	kind := Kinds[0]
-	c, err := Dial(p.URI, kind.Wishes)
+	c, err := Dial(p.URI, kind.Options)
 	if err != nil {
 		t.Fatal(err)
 	}

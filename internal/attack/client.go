@@ -10,6 +10,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // Client is a raw connection to a server, in the transmission phase.
@@ -24,14 +25,14 @@ type Client struct {
 const negotiationTimeout = 30 * time.Second
 
 // Dial connects, and negotiates what wishes say.
-func Dial(u nbd.URI, wishes nbd.Wishes) (*Client, error) {
+func Dial(u socket.URI, options nbd.ClientOptions) (*Client, error) {
 	conn, err := net.Dial(u.Network, u.Address)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(negotiationTimeout))
 	h := nbd.NewClientHandshake(nbd.OptGo, u.Export)
-	h.Wish(wishes)
+	h.SetOptions(options)
 	if err := negotiate(conn, h); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("negotiate with %v: %w", u, err)

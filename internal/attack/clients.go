@@ -9,6 +9,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // stall is how long a client that does not read waits for a server to take more,
@@ -23,7 +24,7 @@ type Kind struct {
 	Name string
 	// Clients do it at the same time, and share the exchanges.
 	Clients int
-	Wishes  nbd.Wishes
+	Options nbd.ClientOptions
 	// Do has exchanges with the server, as many as n or until it is stalled. The
 	// connection stays open after it.
 	Do func(c *Client, n int, r *rand.Rand) error
@@ -31,20 +32,20 @@ type Kind struct {
 
 // Kinds are all ways but those that end the connection.
 var Kinds = []Kind{
-	{"READs of 1 byte, never reading", 1, nbd.Wishes{}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
-	{"READs of 1 byte on 64 connections, never reading", 64, nbd.Wishes{}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
-	{"structured READs of 1 byte, never reading", 1, nbd.Wishes{Structured: true}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
-	{"extended READs of 1 byte, never reading", 1, nbd.Wishes{Structured: true, Extended: true}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
-	{"WRITEs of 1 byte, never reading", 1, nbd.Wishes{}, flood(nbd.Header{Op: devices.OpWrite, Length: 1})},
-	{"FLUSHes, never reading", 4, nbd.Wishes{}, flood(nbd.Header{Op: devices.OpFlush})},
-	{"TRIMs, never reading", 1, nbd.Wishes{}, flood(nbd.Header{Op: devices.OpTrim, Length: 512})},
-	{"unknown commands, never reading", 1, nbd.Wishes{}, flood(nbd.Header{Op: 99})},
-	{"BLOCK_STATUS of all, never reading", 16, nbd.Wishes{Structured: true, Allocation: true}, flood(nbd.Header{Op: devices.OpBlockStatus, Length: 32 << 20})},
-	{"READs of 32 MiB, never reading", 64, nbd.Wishes{}, flood(nbd.Header{Op: devices.OpRead, Length: payload})},
-	{"READs of all lengths, never reading", 64, nbd.Wishes{}, anyLength},
-	{"WRITEs that are refused", 4, nbd.Wishes{}, refused},
-	{"WRITEs of 32 MiB short of one byte", 64, nbd.Wishes{}, short(stall)},
-	{"READs of 1 byte, reading at last", 1, nbd.Wishes{}, late},
+	{"READs of 1 byte, never reading", 1, nbd.ClientOptions{}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
+	{"READs of 1 byte on 64 connections, never reading", 64, nbd.ClientOptions{}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
+	{"structured READs of 1 byte, never reading", 1, nbd.ClientOptions{Structured: true}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
+	{"extended READs of 1 byte, never reading", 1, nbd.ClientOptions{Structured: true, Extended: true}, flood(nbd.Header{Op: devices.OpRead, Length: 1})},
+	{"WRITEs of 1 byte, never reading", 1, nbd.ClientOptions{}, flood(nbd.Header{Op: devices.OpWrite, Length: 1})},
+	{"FLUSHes, never reading", 4, nbd.ClientOptions{}, flood(nbd.Header{Op: devices.OpFlush})},
+	{"TRIMs, never reading", 1, nbd.ClientOptions{}, flood(nbd.Header{Op: devices.OpTrim, Length: 512})},
+	{"unknown commands, never reading", 1, nbd.ClientOptions{}, flood(nbd.Header{Op: 99})},
+	{"BLOCK_STATUS of all, never reading", 16, nbd.ClientOptions{Structured: true, Allocation: true}, flood(nbd.Header{Op: devices.OpBlockStatus, Length: 32 << 20})},
+	{"READs of 32 MiB, never reading", 64, nbd.ClientOptions{}, flood(nbd.Header{Op: devices.OpRead, Length: payload})},
+	{"READs of all lengths, never reading", 64, nbd.ClientOptions{}, anyLength},
+	{"WRITEs that are refused", 4, nbd.ClientOptions{}, refused},
+	{"WRITEs of 32 MiB short of one byte", 64, nbd.ClientOptions{}, short(stall)},
+	{"READs of 1 byte, reading at last", 1, nbd.ClientOptions{}, late},
 }
 
 // flood sends the same request again and again, and reads no reply.
@@ -176,7 +177,7 @@ func late(c *Client, n int, _ *rand.Rand) error {
 
 // Break connects, does something that ends the connection, and leaves. The server
 // may close first, so errors of the connection say nothing.
-func Break(u nbd.URI, r *rand.Rand) error {
+func Break(u socket.URI, r *rand.Rand) error {
 	conn, err := net.Dial(u.Network, u.Address)
 	if err != nil {
 		return err
@@ -192,7 +193,7 @@ func Break(u nbd.URI, r *rand.Rand) error {
 		return nil
 	}
 	h := nbd.NewClientHandshake(nbd.OptGo, u.Export)
-	h.Wish(nbd.Wishes{Structured: r.IntN(2) == 0, Extended: r.IntN(2) == 0})
+	h.SetOptions(nbd.ClientOptions{Structured: r.IntN(2) == 0, Extended: r.IntN(2) == 0})
 	if err := negotiate(conn, h); err != nil {
 		return err
 	}

@@ -187,7 +187,7 @@ func kill(t *testing.T, device, strategy string, seed uint64) killed {
 	w := newWitness(1 + r.IntN(killReplies))
 	var wg sync.WaitGroup
 	for i := range uint32(killConns) {
-		c, err := Dial(p.URI, nbd.Wishes{})
+		c, err := Dial(p.URI, nbd.ClientOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

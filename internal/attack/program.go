@@ -15,12 +15,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // Program is `nbdbench serve` in a process of its own, as an operator sees it.
 type Program struct {
-	URI nbd.URI
+	URI socket.URI
 
 	cmd     *exec.Cmd
 	group   *group // nil if there is none
@@ -74,7 +74,7 @@ func Serve(binary, dir string, memory int64, args ...string) (*Program, error) {
 		close(p.ended)
 	}()
 	if err == nil {
-		p.URI, err = nbd.ParseURI(strings.TrimSuffix(line, "\n"))
+		p.URI, err = socket.ParseURI(strings.TrimSuffix(line, "\n"))
 	}
 	if err != nil {
 		p.Kill()

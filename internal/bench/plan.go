@@ -14,8 +14,8 @@ import (
 	"nbdbench/internal/input"
 	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
-	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
+	"nbdbench/nbd/socket"
 	"nbdbench/results"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -41,15 +41,15 @@ type Plan struct {
 	Target     string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
 	// Nbdkit are nbdkit's arguments, and TargetCommand is a shell command: each, in
 	// place of devices, starts the server that is driven, for each run.
-	Nbdkit        string       `yaml:"nbdkit" json:"nbdkit,omitempty"`
-	TargetCommand string       `yaml:"target_command" json:"target_command,omitempty"`
-	TLS           nbd.TLSFiles `yaml:"-" json:"-"`               // for a target of nbds://
-	Via           string       `yaml:"via" json:"via,omitempty"` // ViaUserspace if empty, or ViaKernel
-	QueueDepth    uint32       `yaml:"queue_depth" json:"queue_depth,omitempty"`
-	Connections   uint32       `yaml:"connections" json:"connections"`
-	Rate          units.Rate   `yaml:"rate" json:"rate,omitempty"`
-	Arrival       string       `yaml:"arrival" json:"arrival,omitempty"`
-	Commits       uint64       `yaml:"commits" json:"commits,omitempty"`
+	Nbdkit        string          `yaml:"nbdkit" json:"nbdkit,omitempty"`
+	TargetCommand string          `yaml:"target_command" json:"target_command,omitempty"`
+	TLS           socket.TLSFiles `yaml:"-" json:"-"`               // for a target of nbds://
+	Via           string          `yaml:"via" json:"via,omitempty"` // ViaUserspace if empty, or ViaKernel
+	QueueDepth    uint32          `yaml:"queue_depth" json:"queue_depth,omitempty"`
+	Connections   uint32          `yaml:"connections" json:"connections"`
+	Rate          units.Rate      `yaml:"rate" json:"rate,omitempty"`
+	Arrival       string          `yaml:"arrival" json:"arrival,omitempty"`
+	Commits       uint64          `yaml:"commits" json:"commits,omitempty"`
 	// Duration is how long commits may become due; Warmup comes before it.
 	Duration time.Duration `yaml:"duration" json:"duration_ns,omitempty"`
 	Warmup   Warmup        `yaml:"warmup" json:"warmup"`
@@ -223,7 +223,7 @@ func (p *Plan) validateBounds() error {
 }
 
 func isURI(s string) bool {
-	_, err := nbd.ParseURI(s)
+	_, err := socket.ParseURI(s)
 	return err == nil
 }
 

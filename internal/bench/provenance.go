@@ -15,6 +15,7 @@ import (
 	"nbdbench/internal/conf"
 	"nbdbench/internal/target"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/results"
 	"nbdbench/workloads"
 )
@@ -124,7 +125,7 @@ func (p *Plan) rememberWorkload(i int, name string) (label string, err error) {
 }
 
 // saw notes what the plan's target says about itself.
-func (p *Plan) saw(u nbd.URI, x nbd.ExportInfo) {
+func (p *Plan) saw(u socket.URI, x nbd.ExportInfo) {
 	t := &results.Target{URI: u.String(), Size: x.Size, Flags: flagNames(x.Flags), Server: p.kept.server}
 	if p.starts() {
 		t.URI = startedURI

@@ -19,6 +19,7 @@ import (
 	"nbdbench/devices/layer"
 	"nbdbench/internal/stack"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/results"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -56,20 +57,20 @@ func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
 	return h, err
 }
 
-// socket is the server half of a run in real time: a device behind a real
+// cellServer is the server half of a run in real time: a device behind a real
 // socket, on a loop of its own.
-type socket struct {
+type cellServer struct {
 	real   *sim.Real
 	model  catalog.Device
-	server *nbd.Server
+	server *socket.Server
 	dir    string
-	uri    nbd.URI
+	uri    socket.URI
 	served chan error
 }
 
 // listen opens the cell's device, puts the strategy's server half around it
 // and serves it on a Unix socket in a directory of its own.
-func listen(c *Cell, seed sim.Seed) (*socket, error) {
+func listen(c *Cell, seed sim.Seed) (*cellServer, error) {
 	loop := sim.NewLoop()
 	model, err := c.Profile.Open(loop, catalog.Options{Mode: drive.RealBytes, Seed: seed})
 	if err != nil {
@@ -79,7 +80,7 @@ func listen(c *Cell, seed sim.Seed) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{model: model, served: make(chan error, 1)}
+	s := &cellServer{model: model, served: make(chan error, 1)}
 	if s.dir, err = os.MkdirTemp("", "nbdbench"); err != nil {
 		return nil, err
 	}
@@ -91,8 +92,8 @@ func listen(c *Cell, seed sim.Seed) (*socket, error) {
 	if s.real, err = sim.NewReal(loop); err != nil {
 		return nil, errors.Join(err, l.Close(), os.RemoveAll(s.dir))
 	}
-	s.server = nbd.NewServer(s.real, &nbd.Export{Device: served})
-	if s.uri, err = nbd.ParseURI("nbd+unix:///?socket=" + url.QueryEscape(path)); err != nil {
+	s.server = socket.NewServer(s.real, &nbd.Export{Device: served})
+	if s.uri, err = socket.ParseURI("nbd+unix:///?socket=" + url.QueryEscape(path)); err != nil {
 		return nil, errors.Join(err, l.Close(), s.close())
 	}
 	go func() { s.served <- s.server.Serve(l) }()
@@ -100,12 +101,12 @@ func listen(c *Cell, seed sim.Seed) (*socket, error) {
 }
 
 // stats are the model's counters so far.
-func (s *socket) stats() (d devices.Stats) {
+func (s *cellServer) stats() (d devices.Stats) {
 	s.real.Do(func() { d = s.model.Stats() })
 	return d
 }
 
-func (s *socket) close() error {
+func (s *cellServer) close() error {
 	return errors.Join(s.server.Close(), s.real.Close(), os.RemoveAll(s.dir))
 }
 
@@ -134,7 +135,7 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 
 // drive is the client half: it connects to uri, that of the socket or of a target
 // if s is nil, and runs the workload.
-func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, uri nbd.URI) {
+func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *cellServer, uri socket.URI) {
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		o.err = err
@@ -175,7 +176,7 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 }
 
 // measure runs the workload on d, the client's device.
-func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *socket, real *sim.Real, d devices.Device) {
+func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *cellServer, real *sim.Real, d devices.Device) {
 	loop := real.Loop()
 	recorder := results.NewRecorder(results.RecorderConfig{NoStages: true, Raw: p.Raw, Open: c.Workload.Open()})
 	top, err := clientHalf(p, c)(newObserve(d, loop, recorder), layer.Options{Loop: loop})
@@ -190,7 +191,7 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		real.Do(func() { o.err = cmp.Or(stack.Cause(d), o.err) })
 		return
 	}
-	w := realWindow{loop: loop, recorder: recorder, opens: reading{socket: s}, closes: reading{socket: s}}
+	w := realWindow{loop: loop, recorder: recorder, opens: reading{server: s}, closes: reading{server: s}}
 	config := runnerConfig(p, c, seed, commitsOnly{recorder})
 	config.Ends = w.ends
 	runner, err := workloads.NewRunner(loop, top, config)
@@ -225,7 +226,7 @@ func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realW
 	r.Partial = ctx.Err() != nil
 	r.Short = runner.Short() && !r.Partial
 	r.Load = loadCounts(runner.Stats())
-	if w.opens.socket != nil {
+	if w.opens.server != nil {
 		stats := w.closes.stats.Sub(w.opens.stats)
 		r.Device = &stats
 		if p.Via == ViaKernel {
@@ -254,7 +255,7 @@ func (w *realWindow) ends(at sim.Time, last uint64) {
 
 // reading is what the server's end had counted at an instant.
 type reading struct {
-	socket *socket // nil for a target
+	server *cellServer // nil for a target
 	read   bool
 	stats  devices.Stats
 	counts nbd.Counts
@@ -275,8 +276,8 @@ func (r *reading) at(loop *sim.Loop, at sim.Time) {
 // client's.
 func (r *reading) Fire(*sim.Timer) {
 	r.read = true
-	if r.socket != nil {
-		r.stats, r.counts = r.socket.stats(), r.socket.server.Counts()
+	if r.server != nil {
+		r.stats, r.counts = r.server.stats(), r.server.server.Counts()
 	}
 }
 

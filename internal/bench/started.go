@@ -18,6 +18,7 @@ import (
 	"nbdbench/internal/target"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -151,7 +152,7 @@ func (o *outcome) driveTarget(ctx context.Context, p *Plan, c *Cell, seed sim.Se
 		o.driveStarted(ctx, p, c, seed)
 		return
 	}
-	uri, err := nbd.ParseURI(p.Target)
+	uri, err := socket.ParseURI(p.Target)
 	if err != nil {
 		o.err = err
 		return
@@ -208,8 +209,8 @@ func lacking(m *target.Missing) error {
 	return &kernel.Missing{What: m.Program + " is not installed", Mend: "apt-get install " + m.Program, Err: m.Err}
 }
 
-func socketURI(path string) nbd.URI {
-	u, err := nbd.ParseURI("nbd+unix:///?socket=" + url.QueryEscape(path))
+func socketURI(path string) socket.URI {
+	u, err := socket.ParseURI("nbd+unix:///?socket=" + url.QueryEscape(path))
 	if err != nil {
 		panic(err) // a path that is quoted is a URI's
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"nbdbench/internal/stack"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/results"
 )
 
@@ -83,7 +83,7 @@ func (p *Plan) UseDuration(d time.Duration) {
 }
 
 // dialer connects to a target as the plan says.
-func (p *Plan) dialer(u nbd.URI) (nbd.Dialer, error) { return stack.Dialer(u, &p.TLS, p.Timeout) }
+func (p *Plan) dialer(u socket.URI) (socket.Dialer, error) { return stack.Dialer(u, &p.TLS, p.Timeout) }
 
 // WouldOverwrite says what a run against the plan's target would do to it; empty if
 // the plan has none.
@@ -96,7 +96,7 @@ func (p *Plan) WouldOverwrite(ctx context.Context) string {
 	case p.Target == "":
 		return ""
 	}
-	u, err := nbd.ParseURI(p.Target)
+	u, err := socket.ParseURI(p.Target)
 	if err != nil {
 		return fmt.Sprintf("--target: %v", err)
 	}

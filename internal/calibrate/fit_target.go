@@ -14,17 +14,17 @@ import (
 	"nbdbench/internal/bench"
 	"nbdbench/internal/stack"
 	"nbdbench/internal/units"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
 // FitTarget is what devices fit measures: an NBD export, a file or a block
 // device. The zero value is none; see ParseFitTarget.
 type FitTarget struct {
-	TLS     nbd.TLSFiles  // for a URI of nbds://
-	Timeout time.Duration // of each reply over NBD; 0 is DefaultTimeout
+	TLS     socket.TLSFiles // for a URI of nbds://
+	Timeout time.Duration   // of each reply over NBD; 0 is DefaultTimeout
 
-	uri  *nbd.URI // nil for a path
+	uri  *socket.URI // nil for a path
 	path string
 	size uint64 // of a file or block device
 	kind string // in words
@@ -38,7 +38,7 @@ const MinFitSize = units.MiB
 // asks nothing.
 func ParseFitTarget(s string) (*FitTarget, error) {
 	if strings.Contains(s, "://") {
-		u, err := nbd.ParseURI(s)
+		u, err := socket.ParseURI(s)
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nbdbench/devices"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -72,7 +72,7 @@ func runLoad(text string) error {
 	if err := json.Unmarshal([]byte(text), &l); err != nil {
 		return err
 	}
-	u, err := nbd.ParseURI(l.URI)
+	u, err := socket.ParseURI(l.URI)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func runLoad(text string) error {
 	if err != nil {
 		return err
 	}
-	d, err := nbd.DialAll(context.Background(), u, real, l.Connections)
+	d, err := socket.DialAll(context.Background(), u, real, l.Connections)
 	if err != nil {
 		return err
 	}

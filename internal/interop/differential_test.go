@@ -18,6 +18,7 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // declared is a backend, as nbdkit's eval plugin can be told to be it and as ours
@@ -122,7 +123,7 @@ type raw struct{ net.Conn }
 
 func rawClient(t *testing.T, uri string) (raw, nbd.TransmissionFlags, error) {
 	t.Helper()
-	u, err := nbd.ParseURI(uri)
+	u, err := socket.ParseURI(uri)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // notes are what a plugin writes down.
@@ -343,7 +344,7 @@ func TestAServerEndsWhileAPluginOpens(t *testing.T) {
 		<-gate
 		return nothing()
 	}), plugin.Options{})
-	u, err := nbd.ParseURI(uri)
+	u, err := socket.ParseURI(uri)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -48,7 +49,7 @@ func exportPlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string) 
 }
 
 // servePlugin is exportPlugin for a test that looks at the server, too.
-func servePlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string, server *nbd.Server) {
+func servePlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string, server *socket.Server) {
 	t.Helper()
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
@@ -56,8 +57,8 @@ func servePlugin(t *testing.T, p plugin.Plugin, o plugin.Options) (uri string, s
 	}
 	o.Loop, o.Real = real.Loop(), real
 	host := plugin.NewHost(p, o)
-	server = nbd.NewServer(real, nbd.HostExport("", "", host))
-	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: filepath.Join(t.TempDir(), "socket")})
+	server = socket.NewServer(real, nbd.HostExport("", "", host))
+	l, u, err := socket.Listen(socket.URI{Network: "unix", Address: filepath.Join(t.TempDir(), "socket")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // manyConnections are all open at once, each with requests of its own.
@@ -65,11 +66,11 @@ func TestTenThousandConnections(t *testing.T) {
 	if e := conns[0].send(t, order{op: devices.OpFlush}); e != devices.OK {
 		t.Errorf("the last one left ended with %v", e)
 	}
-	u, err := nbd.ParseURI(s.uri)
+	u, err := socket.ParseURI(s.uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := nbd.Ask(t.Context(), u, nbd.OptInfo); err != nil {
+	if _, _, err := socket.Ask(t.Context(), u, nbd.OptInfo); err != nil {
 		t.Errorf("a new one: %v", err)
 	}
 }

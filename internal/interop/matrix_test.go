@@ -12,6 +12,7 @@ import (
 	"nbdbench/devices"
 	"nbdbench/internal/testcerts"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -143,17 +144,17 @@ func matrixImg(t *testing.T, uri string) {
 
 // exercise has our client do every command that a server advertises, in each
 // dialect, one connection after the other, and reads back what it wrote.
-func exercise(t *testing.T, begin func() (uri string), files nbd.TLSFiles) {
+func exercise(t *testing.T, begin func() (uri string), files socket.TLSFiles) {
 	t.Helper()
 	exerciseWithout(t, begin, files, 0)
 }
 
 // exerciseWithout does so for a server that advertises flags that it does not serve.
-func exerciseWithout(t *testing.T, begin func() (uri string), files nbd.TLSFiles, broken devices.Flags) {
+func exerciseWithout(t *testing.T, begin func() (uri string), files socket.TLSFiles, broken devices.Flags) {
 	t.Helper()
 	uri := begin()
-	for name, wishes := range map[string]nbd.Wishes{"simple": {}, "structured": {Structured: true, Allocation: true}, "extended": {Extended: true, Structured: true, Allocation: true}} {
-		u, err := nbd.ParseURI(uri)
+	for name, options := range map[string]nbd.ClientOptions{"simple": {}, "structured": {Structured: true, Allocation: true}, "extended": {Extended: true, Structured: true, Allocation: true}} {
+		u, err := socket.ParseURI(uri)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +162,7 @@ func exerciseWithout(t *testing.T, begin func() (uri string), files nbd.TLSFiles
 		if err != nil {
 			t.Fatal(err)
 		}
-		dialer := nbd.Dialer{Wishes: wishes}
+		dialer := socket.Dialer{Options: options}
 		if u.TLS {
 			if dialer.TLS, err = files.Client(u); err != nil {
 				t.Fatal(err)
@@ -180,7 +181,7 @@ func exerciseWithout(t *testing.T, begin func() (uri string), files nbd.TLSFiles
 }
 
 // commands sends every command that was advertised, without flags that are broken.
-func commands(t *testing.T, name string, c *nbd.ClientConn, real *sim.Real, broken devices.Flags) {
+func commands(t *testing.T, name string, c *socket.ClientConn, real *sim.Real, broken devices.Flags) {
 	t.Helper()
 	x := c.Export()
 	data := bytes.Repeat([]byte("nbdbench"), 8192)
@@ -251,10 +252,10 @@ func (c completer) Done(*devices.Request) { c() }
 
 // serverRows are the peers that are servers to our client.
 func serverRows(certs testcerts.Dir) []matrixRow {
-	files := nbd.TLSFiles{CA: certs.Path(testcerts.CA), Cert: certs.Path(testcerts.ClientCert), Key: certs.Path(testcerts.ClientKey)}
+	files := socket.TLSFiles{CA: certs.Path(testcerts.CA), Cert: certs.Path(testcerts.ClientCert), Key: certs.Path(testcerts.ClientKey)}
 	kit := func(args ...string) (plain, tls func(*testing.T)) {
 		plain = func(t *testing.T) {
-			exercise(t, func() string { uri, _ := nbdkit(t, args...); return uri }, nbd.TLSFiles{})
+			exercise(t, func() string { uri, _ := nbdkit(t, args...); return uri }, socket.TLSFiles{})
 		}
 		tls = func(t *testing.T) {
 			exercise(t, func() string {
@@ -272,18 +273,20 @@ func serverRows(certs testcerts.Dir) []matrixRow {
 	rows[0].plain, rows[0].tls = kit("memory", "64M")
 	rows[1].plain = func(t *testing.T) {
 		file := rawFile(t)
-		exercise(t, func() string { uri, _ := nbdkit(t, "file", file); return uri }, nbd.TLSFiles{})
+		exercise(t, func() string { uri, _ := nbdkit(t, "file", file); return uri }, socket.TLSFiles{})
 	}
 	rows[2].plain, rows[2].tls = kit("--filter=blocksize", "--filter=fua", "--filter=nozero", "memory", "64M", "maxdata=16k", "fuamode=emulate", "zeromode=emulate")
 	return append(rows,
 		matrixRow{
 			"server", "qemu-nbd", "a raw file, its reads with holes",
-			func(t *testing.T) { exercise(t, func() string { return qemuNBD(t, rawFile(t)).uri }, nbd.TLSFiles{}) },
+			func(t *testing.T) {
+				exercise(t, func() string { return qemuNBD(t, rawFile(t)).uri }, socket.TLSFiles{})
+			},
 			func(t *testing.T) { exercise(t, func() string { return qemuNBDWithTLS(t, certs) }, files) },
 		},
 		// nbd-server 3.26 answers a READ with DF without its data, to libnbd too.
 		matrixRow{"server", "nbd-server", "a raw file, without DF", func(t *testing.T) {
-			exerciseWithout(t, func() string { return nbdServer(t).uri }, nbd.TLSFiles{}, devices.DF)
+			exerciseWithout(t, func() string { return nbdServer(t).uri }, socket.TLSFiles{}, devices.DF)
 		}, nil},
 	)
 }

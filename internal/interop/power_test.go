@@ -19,7 +19,7 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/history"
 	"nbdbench/internal/crash"
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -397,7 +397,7 @@ func TestABatteryKeepsWhatTheControllerAcknowledged(t *testing.T) {
 // hammer writes until the server is gone, each slot in blocks of its own, and
 // knows what was promised.
 type hammer struct {
-	conn     *nbd.ClientConn
+	conn     *socket.ClientConn
 	stamp    devices.Stamp
 	slots    []hammerSlot
 	promised map[uint64]devices.Stamp // by block
@@ -478,7 +478,7 @@ func TestKillLosesNothingThatWasPromised(t *testing.T) {
 func hammered(t *testing.T, dir string, after time.Duration) *hammer {
 	t.Helper()
 	p := power(t, dir, "nvme-990pro")
-	u, err := nbd.ParseURI(p.uri)
+	u, err := socket.ParseURI(p.uri)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -487,7 +487,7 @@ func hammered(t *testing.T, dir string, after time.Duration) *hammer {
 		t.Fatal(err)
 	}
 	h := &hammer{promised: map[uint64]devices.Stamp{}, sent: map[uint64]devices.Stamp{}, slots: make([]hammerSlot, hammerSlots)}
-	if h.conn, err = nbd.Dial(t.Context(), u, real); err != nil {
+	if h.conn, err = socket.Dial(t.Context(), u, real); err != nil {
 		t.Fatal(err)
 	}
 	real.Do(func() {

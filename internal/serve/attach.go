@@ -10,14 +10,14 @@ import (
 	"strings"
 
 	"nbdbench/devices/catalog"
-	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
+	"nbdbench/nbd/socket"
 )
 
 // AttachConfig is an export to be given to the kernel: that of a server, or a
 // simulated device that we serve ourselves.
 type AttachConfig struct {
-	URI    nbd.URI
+	URI    socket.URI
 	Serve  *Config // in place of URI
 	Kernel kernel.Config
 }
@@ -54,7 +54,7 @@ func Attach(ctx context.Context, c AttachConfig, ready, talk io.Writer) error {
 	if err != nil {
 		return <-served
 	}
-	u, err := nbd.ParseURI(strings.TrimSpace(line))
+	u, err := socket.ParseURI(strings.TrimSpace(line))
 	if err == nil {
 		err = c.attach(ctx, u, ready, talk, true)
 	}
@@ -63,7 +63,7 @@ func Attach(ctx context.Context, c AttachConfig, ready, talk io.Writer) error {
 }
 
 // attach attaches u, and stays where the device must not outlast us.
-func (c *AttachConfig) attach(ctx context.Context, u nbd.URI, ready, talk io.Writer, stay bool) error {
+func (c *AttachConfig) attach(ctx context.Context, u socket.URI, ready, talk io.Writer, stay bool) error {
 	a, err := kernel.Attach(ctx, u, c.Kernel)
 	if err != nil {
 		return err

@@ -17,13 +17,14 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
 // console is what the control socket and SIGUSR1 act on.
 type console struct {
 	real   *sim.Real
-	server *nbd.Server
+	server *socket.Server
 	talk   io.Writer
 
 	mu     sync.Mutex // one command at a time

@@ -8,7 +8,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"golang.org/x/sys/unix"
 
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // memoryShare is which part of the memory that a process may use serve's clients
@@ -17,7 +17,7 @@ const memoryShare = 4
 
 // DefaultMemory is how much serve's clients may hold if nobody says how much: a
 // quarter of the machine's memory, or of what a cgroup or ulimit allows this process,
-// and at least nbd.MinMemory.
+// and at least socket.MinMemory.
 func DefaultMemory() int64 {
 	return defaultMemory(memlimit.FromSystem, memlimit.FromCgroup, addressSpace)
 }
@@ -31,7 +31,7 @@ func defaultMemory(sources ...memlimit.Provider) int64 {
 			least = n
 		}
 	}
-	return max(int64(least/memoryShare), nbd.MinMemory)
+	return max(int64(least/memoryShare), socket.MinMemory)
 }
 
 // addressSpace is what ulimit -v and ulimit -d leave. Go's runtime has reserved more

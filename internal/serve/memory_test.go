@@ -6,7 +6,7 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
-	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // TestDefaultMemoryIsAQuarterOfTheLeastLimit there is.
@@ -21,15 +21,15 @@ func TestDefaultMemoryIsAQuarterOfTheLeastLimit(t *testing.T) {
 		"cgroup":           {[]memlimit.Provider{memlimit.Limit(16 << 30), memlimit.Limit(2 << 30), none}, 512 << 20},
 		"ulimit":           {[]memlimit.Provider{memlimit.Limit(16 << 30), none, memlimit.Limit(1 << 30)}, 256 << 20},
 		"broken":           {[]memlimit.Provider{memlimit.Limit(16 << 30), broken}, 4 << 30},
-		"small":            {[]memlimit.Provider{memlimit.Limit(64 << 20)}, nbd.MinMemory},
-		"nobody says":      {[]memlimit.Provider{none, none}, nbd.MinMemory},
+		"small":            {[]memlimit.Provider{memlimit.Limit(64 << 20)}, socket.MinMemory},
+		"nobody says":      {[]memlimit.Provider{none, none}, socket.MinMemory},
 		"without a cgroup": {[]memlimit.Provider{memlimit.Limit(1<<64 - 4096), memlimit.Limit(8 << 30)}, 2 << 30},
 	} {
 		if got := defaultMemory(test.sources...); got != test.want {
 			t.Errorf("%s: %d, expected %d", name, got, test.want)
 		}
 	}
-	if got := DefaultMemory(); got < nbd.MinMemory {
+	if got := DefaultMemory(); got < socket.MinMemory {
 		t.Errorf("here it is %d", got)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"nbdbench/devices/layer"
 	"nbdbench/internal/text"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -41,7 +42,7 @@ type Config struct {
 	More []NamedDevice
 	// Secure is whether clients may or must use TLS, by the certificates of TLS.
 	Secure nbd.TLSPolicy
-	TLS    nbd.TLSFiles
+	TLS    socket.TLSFiles
 	// Depth bounds the requests in progress on a connection under emulate; 0 is
 	// no limit.
 	Depth int
@@ -55,7 +56,7 @@ type Config struct {
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 	// Memory is how many bytes all clients together may have the server hold, at
-	// least nbd.MinMemory; 0 is DefaultMemory.
+	// least socket.MinMemory; 0 is DefaultMemory.
 	Memory int64
 	// FUAMode is what nbdkit's fua filter would be over the devices; it goes with the
 	// strategy pass alone.
@@ -79,7 +80,7 @@ type Files struct {
 
 // Validate says whether the exports' names can be told apart.
 func (c *Config) Validate() error {
-	u, _ := nbd.ParseURI(c.Listen) // who listens says what is wrong with it
+	u, _ := socket.ParseURI(c.Listen) // who listens says what is wrong with it
 	names := map[string]bool{u.Export: true}
 	for _, m := range c.More {
 		if names[m.Name] {
@@ -128,12 +129,12 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	server := nbd.NewServer(real, c.exports(loop, at.uris[0].Export, served, plugins)...)
+	server := socket.NewServer(real, c.exports(loop, at.uris[0].Export, served, plugins)...)
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
-	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(served, (*device).takesTime), server.WhenCrowded)
-	server.BlockWhenAlone()
+	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(served, (*device).takesTime), server.OnContention)
+	server.UseDedicatedReader()
 	server.Notify(noticesTo(talk))
 	server.LimitMemory(cmp.Or(c.Memory, DefaultMemory()))
 	if err := c.secure(server); err != nil {
@@ -160,14 +161,14 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	case <-ctx.Done():
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 		defer cancel()
-		if err = server.Shutdown(drain); errors.As(err, new(*nbd.DrainError)) {
+		if err = server.Shutdown(drain); errors.As(err, new(*socket.DrainError)) {
 			err = fmt.Errorf("after --drain %v: %w", c.Drain, err)
 		}
 	}
 	err = errors.Join(err, closePlugins(ctx, plugins, c.Drain, talk))
 	con.end(c.PowerCut)
 	summarize(server, talk)
-	if errors.Is(err, nbd.ErrServerClosed) {
+	if errors.Is(err, socket.ErrServerClosed) {
 		err = nil
 	}
 	return errors.Join(err, server.Close(), real.Close())
@@ -188,7 +189,7 @@ func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, ta
 }
 
 // summarize says what has been served.
-func summarize(server *nbd.Server, talk io.Writer) {
+func summarize(server *socket.Server, talk io.Writer) {
 	n := server.Counts()
 	fmt.Fprintf(talk, "served %d reads, %d writes, %d FUA writes, %d flushes; replies late: %v\n", n.Read, n.Write, n.WriteFUA, n.Flush, server.Lateness())
 	if n := server.LackingPayloadLen(); n > 0 {
@@ -208,10 +209,10 @@ func sayTo(talk io.Writer) func(line string) {
 
 // noticesTo has a server's notices written to talk, a line each. Parts of a cause
 // are the client's own words.
-func noticesTo(talk io.Writer) nbd.Notices {
+func noticesTo(talk io.Writer) socket.Notices {
 	line := sayTo(talk)
 	say := func(format string, args ...any) { line(fmt.Sprintf(format, args...)) }
-	return nbd.Notices{
+	return socket.Notices{
 		HandshakeFailed: func(client, cause string, unreported uint64) {
 			more := ""
 			if unreported > 0 {
@@ -293,7 +294,7 @@ func closeDevices(served []*device) error {
 	return errors.Join(errs...)
 }
 
-func (c *Config) secure(server *nbd.Server) error {
+func (c *Config) secure(server *socket.Server) error {
 	if c.Secure == nbd.NoTLS {
 		return nil
 	}
@@ -348,7 +349,7 @@ func (c *Config) applyStrategy(loop *sim.Loop, name string, model devices.Device
 
 // listening is where clients come in.
 type listening struct {
-	uris      []nbd.URI
+	uris      []socket.URI
 	sockets   []net.Listener
 	activated bool   // the process was started with them
 	cleanup   func() // removes what listen made
@@ -358,10 +359,10 @@ type listening struct {
 // was started with.
 func (c *Config) listen() (listening, error) {
 	at := listening{cleanup: func() {}}
-	u := nbd.URI{Network: "unix"}
+	u := socket.URI{Network: "unix"}
 	if c.Listen != "" {
 		var err error
-		if u, err = nbd.ParseURI(c.Listen); err != nil {
+		if u, err = socket.ParseURI(c.Listen); err != nil {
 			return at, err
 		}
 	} else {
@@ -376,20 +377,20 @@ func (c *Config) listen() (listening, error) {
 		u.Address = filepath.Join(dir, "socket")
 	}
 	u.TLS = c.Secure == nbd.ForcedTLS
-	l, u, err := nbd.Listen(u)
+	l, u, err := socket.Listen(u)
 	if err != nil {
 		at.cleanup()
 		return at, err
 	}
-	at.uris, at.sockets = []nbd.URI{u}, []net.Listener{l}
+	at.uris, at.sockets = []socket.URI{u}, []net.Listener{l}
 	return at, nil
 }
 
 // activate takes the sockets that the process was started with, if there are any.
 func (at *listening) activate(secure bool) error {
-	ls, err := nbd.Activated()
+	ls, err := socket.Activated()
 	for _, l := range ls {
-		u := nbd.URIOf(l)
+		u := socket.URIOf(l)
 		u.TLS = secure
 		at.uris = append(at.uris, u)
 	}

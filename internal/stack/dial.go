@@ -8,6 +8,7 @@ import (
 
 	"nbdbench/internal/units"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // The bounds of what a target may take its time over.
@@ -33,7 +34,7 @@ const askTimeout = 5 * time.Second
 
 // Dialer connects to u with these files for TLS, and bounds each reply; 0 is
 // DefaultTimeout.
-func Dialer(u nbd.URI, files *nbd.TLSFiles, timeout time.Duration) (d nbd.Dialer, err error) {
+func Dialer(u socket.URI, files *socket.TLSFiles, timeout time.Duration) (d socket.Dialer, err error) {
 	d.Timeouts = timeouts(timeout)
 	if u.TLS {
 		d.TLS, err = files.Client(u)
@@ -42,7 +43,7 @@ func Dialer(u nbd.URI, files *nbd.TLSFiles, timeout time.Duration) (d nbd.Dialer
 }
 
 // ExportName names the export that u means, with its size if the server tells it.
-func ExportName(ctx context.Context, d nbd.Dialer, u nbd.URI) string {
+func ExportName(ctx context.Context, d socket.Dialer, u socket.URI) string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	what := fmt.Sprintf("the export %q", u.Export)
@@ -58,7 +59,7 @@ func ExportName(ctx context.Context, d nbd.Dialer, u nbd.URI) string {
 func Unreached(ctx context.Context, err error, first bool) error {
 	var violated *nbd.ProtocolError
 	var late *nbd.TimeoutError
-	var lost *nbd.LostError
+	var lost *socket.LostError
 	switch {
 	case ctx.Err() != nil:
 		return ErrNotRun

@@ -21,6 +21,8 @@ type Rules struct {
 	Ranks map[string]int
 	// Reserved has, for a package, the only one that may import it.
 	Reserved map[string]string
+	// Without has, for a package, what it must not import, tests apart.
+	Without map[string][]string
 	// Shells may use the clock, goroutines and select: files, or directories
 	// with a slash at the end, each with its reason.
 	Shells map[string]string

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,9 @@ func (c *checker) checkWords(f *file) {
 func (c *checker) checkImports(f *file) {
 	rank, known := c.rules.Ranks[f.dir]
 	for _, spec := range f.ast.Imports {
+		if p := importPath(spec); slices.Contains(c.rules.Without[f.dir], p) {
+			c.at(spec.Pos(), "imports", "%s does without %s", f.dir, p)
+		}
 		dir, inside := strings.CutPrefix(importPath(spec), c.rules.Module+"/")
 		if !inside || dir == f.dir {
 			continue

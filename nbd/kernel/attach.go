@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 )
 
 // The defaults and bounds of a Config.
@@ -71,7 +72,7 @@ type Attachment struct {
 
 // Attach connects to the export that u names and gives it to the kernel. The
 // module has to be there: see Load.
-func Attach(ctx context.Context, u nbd.URI, c Config) (*Attachment, error) {
+func Attach(ctx context.Context, u socket.URI, c Config) (*Attachment, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func Attach(ctx context.Context, u nbd.URI, c Config) (*Attachment, error) {
 }
 
 // dial connects and negotiates as often as the kernel is to have sockets.
-func (c *Config) dial(ctx context.Context, u nbd.URI) (sockets []*os.File, export nbd.ExportInfo, err error) {
+func (c *Config) dial(ctx context.Context, u socket.URI) (sockets []*os.File, export nbd.ExportInfo, err error) {
 	defer func() {
 		if err != nil {
 			for _, s := range sockets {
@@ -109,7 +110,7 @@ func (c *Config) dial(ctx context.Context, u nbd.URI) (sockets []*os.File, expor
 		}
 	}()
 	for i := range max(c.Connections, 1) {
-		conn, info, err := nbd.Handover(ctx, u)
+		conn, info, err := socket.Handover(ctx, u)
 		if err != nil {
 			return sockets, info, err
 		}

@@ -13,6 +13,7 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/plugin"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -43,8 +44,8 @@ func main() {
 		panic(err)
 	}
 	host := plugin.NewHost(mine, plugin.Options{Loop: real.Loop(), Real: real, Timeout: 30e9, Report: func(line string) { fmt.Fprintln(os.Stderr, line) }})
-	server := nbd.NewServer(real, nbd.HostExport("", "", host))
-	listener, uri, err := nbd.Listen(nbd.URI{Network: "unix", Address: os.Args[1]})
+	server := socket.NewServer(real, nbd.HostExport("", "", host))
+	listener, uri, err := socket.Listen(socket.URI{Network: "unix", Address: os.Args[1]})
 	if err != nil {
 		panic(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
 	"nbdbench/nbd/kernel"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -23,8 +24,8 @@ type disk struct {
 	t      *testing.T
 	real   *sim.Real
 	model  catalog.Device
-	server *nbd.Server
-	uri    nbd.URI
+	server *socket.Server
+	uri    socket.URI
 	served chan error
 }
 
@@ -97,8 +98,8 @@ func (d *disk) listenExport(loop *sim.Loop, e *nbd.Export) {
 	if d.real, err = sim.NewReal(loop); err != nil {
 		d.t.Fatal(err)
 	}
-	d.server = nbd.NewServer(d.real, e)
-	l, u, err := nbd.Listen(nbd.URI{Network: "unix", Address: fmt.Sprintf("/tmp/nbd%d", sockets.Add(1))})
+	d.server = socket.NewServer(d.real, e)
+	l, u, err := socket.Listen(socket.URI{Network: "unix", Address: fmt.Sprintf("/tmp/nbd%d", sockets.Add(1))})
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"nbdbench/internal/fork"
 	"nbdbench/internal/testcerts"
 	"nbdbench/nbd"
+	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
@@ -37,7 +38,7 @@ const loopback = vsock.Local
 
 // started runs a server until the test ends, and returns the URI that it prints,
 // for the loopback.
-func started(t *testing.T, c *exec.Cmd) nbd.URI {
+func started(t *testing.T, c *exec.Cmd) socket.URI {
 	t.Helper()
 	out, err := c.StdoutPipe()
 	c.Stderr = os.Stderr
@@ -62,7 +63,7 @@ func started(t *testing.T, c *exec.Cmd) nbd.URI {
 	if !strings.Contains(line, "+vsock://:") {
 		t.Fatalf("serve prints %q, expected a vsock without a context", line)
 	}
-	u, err := nbd.ParseURI(strings.Replace(line, "://:", fmt.Sprintf("://%d:", loopback), 1))
+	u, err := socket.ParseURI(strings.Replace(line, "://:", fmt.Sprintf("://%d:", loopback), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,17 +98,17 @@ func TestGuestVsockBothEnds(t *testing.T) {
 	guestOnly(t)
 	loadModules(t, "vsock_loopback")
 	u := started(t, exec.Command(program, "serve", "ram", "--size", "16MiB", "--listen", "nbd+vsock://:0/"))
-	talk(t, u, nbd.Dialer{})
+	talk(t, u, socket.Dialer{})
 	expect(t, 2, "attach", u.String())
 
 	certs := testcerts.New(t)
 	u = started(t, exec.Command(program, "serve", "ram", "--size", "16MiB", "--listen", "nbds+vsock://:0/",
 		"--tls-cert", certs.Path(testcerts.ServerCert), "--tls-key", certs.Path(testcerts.ServerKey)))
-	trust, err := (&nbd.TLSFiles{CA: certs.Path(testcerts.CA)}).Client(u)
+	trust, err := (&socket.TLSFiles{CA: certs.Path(testcerts.CA)}).Client(u)
 	if err != nil {
 		t.Fatal(err)
 	}
-	talk(t, u, nbd.Dialer{TLS: trust})
+	talk(t, u, socket.Dialer{TLS: trust})
 }
 
 // A server may be started with a vsock that listens, as by systemd's
@@ -149,21 +150,21 @@ func TestGuestVsockClientWithNbdkit(t *testing.T) {
 		_ = c.Process.Kill()
 		_ = c.Wait()
 	})
-	u := nbd.URI{Network: "vsock", Address: fmt.Sprintf("%d:%d", loopback, nbdkitPort)}
+	u := socket.URI{Network: "vsock", Address: fmt.Sprintf("%d:%d", loopback, nbdkitPort)}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		if _, _, err := nbd.Ask(t.Context(), u, nbd.OptInfo); err == nil {
+		if _, _, err := socket.Ask(t.Context(), u, nbd.OptInfo); err == nil {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
 	for _, inProcess := range []bool{false, true} {
-		t.Run(fmt.Sprintf("InProcess=%v", inProcess), func(t *testing.T) { talk(t, u, nbd.Dialer{InProcess: inProcess}) })
+		t.Run(fmt.Sprintf("InProcess=%v", inProcess), func(t *testing.T) { talk(t, u, socket.Dialer{InProcess: inProcess}) })
 	}
 }
 
 // talk writes with FUA, flushes, and reads back, by two connections.
-func talk(t *testing.T, u nbd.URI, dialer nbd.Dialer) {
+func talk(t *testing.T, u socket.URI, dialer socket.Dialer) {
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		t.Fatal(err)

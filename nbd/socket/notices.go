@@ -1,0 +1,159 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nbdbench/nbd"
+	"nbdbench/sim"
+)
+
+// Notices are what a server reports to whoever runs it, and to no client. The
+// zero value is silent. The goroutine of the connection calls them: one that
+// blocks holds up that client alone.
+type Notices struct {
+	// HandshakeFailed reports a client that did not get as far as transmission.
+	// Each cause is reported once a minute; unreported is how many more failures
+	// there were since the last report.
+	HandshakeFailed func(client, cause string, unreported uint64)
+	// LacksPayloadLen reports the first client of an export that sends WRITE
+	// without NBD_CMD_FLAG_PAYLOAD_LEN under extended headers.
+	LacksPayloadLen func(client, export string)
+}
+
+// Notify sets who is notified. It comes before Serve.
+func (s *Server) Notify(n Notices) { s.notices = n }
+
+// LackingPayloadLen is how many WRITEs have come without NBD_CMD_FLAG_PAYLOAD_LEN
+// under extended headers.
+func (s *Server) LackingPayloadLen() uint64 { return s.lacking.Load() }
+
+// lacksPayloadLen counts one such WRITE, and reports the first of an export.
+func (k *serverSocket) lacksPayloadLen() {
+	s := k.server
+	s.lacking.Add(1)
+	if k.lacks {
+		return
+	}
+	k.lacks = true
+	if f := s.notices.LacksPayloadLen; f != nil && s.firstLacking(k.export) {
+		defer k.reacquireTimers(k.releaseTimers()) // that may take its time
+		f(k.client, k.export.Name)
+	}
+}
+
+// firstLacking reports whether e had no such client before.
+func (s *Server) firstLacking(e *nbd.Export) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.lackers, e) {
+		return false
+	}
+	s.lackers = append(s.lackers, e)
+	return true
+}
+
+// handshakeFailed reports why a handshake ended, if that is a failure.
+func (s *Server) handshakeFailed(k *serverSocket, err error) {
+	if s.notices.HandshakeFailed == nil || s.ctx.Err() != nil || !isFailure(err) {
+		return
+	}
+	cause := causeOf(err)
+	if ok, unreported := s.failures.admit(cause, s.real.Now()); ok {
+		s.notices.HandshakeFailed(k.client, cause, unreported)
+	}
+}
+
+// isFailure reports whether something went wrong when a handshake ended by err.
+// A client may leave at any time, but not while TLS is set up: then it does not
+// trust the server, or the two cannot agree.
+func isFailure(err error) bool {
+	var t *tlsError
+	if errors.As(err, &t) {
+		return !errors.Is(err, net.ErrClosed)
+	}
+	return !slices.ContainsFunc([]error{
+		nbd.ErrEnded, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE,
+	}, func(e error) bool { return errors.Is(err, e) })
+}
+
+// tlsError is why TLS could not be set up.
+type tlsError struct{ err error }
+
+func (e *tlsError) Error() string { return "TLS: " + e.err.Error() }
+func (e *tlsError) Unwrap() error { return e.err }
+
+// maxCause is the longest cause that is reported, in bytes: parts of it are the
+// client's own words.
+const maxCause = 256
+
+// causeOf is err without addresses, which differ from client to client.
+func causeOf(err error) string {
+	text := err.Error()
+	var op *net.OpError
+	if errors.As(err, &op) && (op.Source != nil || op.Addr != nil) {
+		text = strings.Replace(text, op.Error(), op.Err.Error(), 1)
+	}
+	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")
+}
+
+// The bounds of what is reported: maxCauses different ones in failureInterval.
+const (
+	failureInterval = time.Minute
+	maxCauses       = 16
+)
+
+// failures limits how many failed handshakes are reported.
+type failures struct {
+	mu         sync.Mutex
+	began      sim.Time // the interval
+	reported   []string // causes, in it
+	unreported uint64
+}
+
+// admit says whether a failure at this time is to be reported, and then how many
+// before it were not.
+func (f *failures) admit(cause string, now sim.Time) (ok bool, unreported uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.began) >= failureInterval {
+		f.began, f.reported = now, f.reported[:0]
+	}
+	if len(f.reported) == maxCauses || slices.Contains(f.reported, cause) {
+		f.unreported++
+		return false, 0
+	}
+	f.reported = append(f.reported, cause)
+	unreported, f.unreported = f.unreported, 0
+	return true, unreported
+}
+
+// clientName says who is at the other end: an address, or the process at the
+// other end of a Unix socket.
+func clientName(c net.Conn) string {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return c.RemoteAddr().String()
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return "unix"
+	}
+	var peer *unix.Ucred
+	_ = raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err != nil || peer == nil || peer.Pid == 0 { // of another PID namespace
+		return "unix"
+	}
+	return fmt.Sprintf("process %d", peer.Pid)
+}
