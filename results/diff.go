@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"nbdbench/internal/text"
 )
@@ -15,10 +16,14 @@ const DiffSchema = "nbdbench/compare/v1"
 
 // Diff is what changed from one document to another.
 type Diff struct {
-	Schema string    `json:"schema"`
-	Rows   []DiffRow `json:"rows"`
-	// Only names the cells that one of the documents does not have.
-	Only []string `json:"only"`
+	Schema string `json:"schema"`
+	// Differences say, one in each sentence, in what else than their results the two
+	// documents differ: program, plan, profiles, host.
+	Differences []string  `json:"differences"`
+	Rows        []DiffRow `json:"rows"`
+	// OnlyOld and OnlyNew are the ids of cells that the other document does not have.
+	OnlyOld []string `json:"only_old"`
+	OnlyNew []string `json:"only_new"`
 }
 
 // DiffRow is one metric of one cell. Ratio is new/old: below 1, new is faster.
@@ -33,6 +38,8 @@ type DiffRow struct {
 	// P is null: the interval alone decides.
 	P       *float64 `json:"p_adjusted"`
 	Verdict string   `json:"verdict"`
+	// Reason is why there is no interval; empty if there is one.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Compare says what changed between two documents, cell by cell, by the rules
@@ -41,40 +48,62 @@ type DiffRow struct {
 // whatever their seeds, and are compared unpaired too. The intervals of one metric
 // hold at once.
 func Compare(before, after *Run) *Diff {
-	d := &Diff{Schema: DiffSchema, Rows: []DiffRow{}, Only: []string{}}
-	for _, x := range before.Cells {
-		if after.cell(x.ID) == nil {
-			d.Only = append(d.Only, x.ID)
-		}
-	}
-	for _, y := range after.Cells {
-		if before.cell(y.ID) == nil {
-			d.Only = append(d.Only, y.ID)
-		}
-	}
-	for m := range numMetrics {
-		d.add(before, after, m)
-	}
+	d, _ := compareBy(before, after, func(c *Cell) string { return c.ID })
 	return d
 }
 
-func (r *Run) cell(id string) *Cell {
-	if i := slices.IndexFunc(r.Cells, func(c *Cell) bool { return c.ID == id }); i >= 0 {
-		return r.Cells[i]
+// CompareDevices is Compare of two documents of one device each: a cell's device does
+// not count in finding the cell of the other document.
+func CompareDevices(before, after *Run) (*Diff, error) {
+	for _, r := range []*Run{before, after} {
+		for _, c := range r.Cells {
+			if c.Device != r.Cells[0].Device {
+				return nil, fmt.Errorf("%s and %s: expected a run of one device", r.Cells[0].Device, c.Device)
+			}
+		}
 	}
-	return nil
+	return compareBy(before, after, func(c *Cell) string { return strings.TrimPrefix(c.ID, c.Device+"/") })
+}
+
+func compareBy(before, after *Run, id func(*Cell) string) (*Diff, error) {
+	d := &Diff{Schema: DiffSchema, Differences: differences(before, after), Rows: []DiffRow{}, OnlyOld: []string{}, OnlyNew: []string{}}
+	theirs := map[string]*Cell{}
+	for _, y := range after.Cells {
+		theirs[id(y)] = y
+	}
+	var pairs []pair
+	for _, x := range before.Cells {
+		if y := theirs[id(x)]; y != nil {
+			pairs = append(pairs, pair{id(x), x, y})
+			delete(theirs, id(x))
+		} else {
+			d.OnlyOld = append(d.OnlyOld, x.ID)
+		}
+	}
+	for _, y := range after.Cells {
+		if theirs[id(y)] != nil {
+			d.OnlyNew = append(d.OnlyNew, y.ID)
+		}
+	}
+	for m := range numMetrics {
+		d.add(pairs, m)
+	}
+	return d, nil
+}
+
+// pair is a cell that both documents have, under the id that they share.
+type pair struct {
+	id            string
+	before, after *Cell
 }
 
 // add appends one family: a metric of every cell that both have.
-func (d *Diff) add(before, after *Run, m metric) {
-	var pairs [][2]*Cell
-	for _, x := range before.Cells {
-		if y := after.cell(x.ID); y != nil && x.usable() && y.usable() && x.at(m) != nil && y.at(m) != nil {
-			pairs = append(pairs, [2]*Cell{x, y})
-		}
-	}
+func (d *Diff) add(all []pair, m metric) {
+	pairs := slices.DeleteFunc(slices.Clone(all), func(p pair) bool {
+		return !p.before.usable() || !p.after.usable() || p.before.at(m) == nil || p.after.at(m) == nil
+	})
 	for _, p := range pairs {
-		x, y := p[0], p[1]
+		x, y := p.before, p.after
 		var e *effect
 		if x.Clock == "virtual" && y.Clock == "virtual" {
 			e = compare(y, x, m, len(pairs))
@@ -85,10 +114,16 @@ func (d *Diff) add(before, after *Run, m metric) {
 		if e == nil {
 			continue
 		}
-		if x.unfit(m) != "" || y.unfit(m) != "" {
+		var why string
+		if unfit := x.unfit(m); unfit != "" {
+			why = "old " + unfit
+		} else if unfit := y.unfit(m); unfit != "" {
+			why = "new " + unfit
+		}
+		if why != "" {
 			e.span, e.exact = nil, false
 		}
-		d.Rows = append(d.Rows, DiffRow{Cell: x.ID, Metric: metricNames[m], Old: *x.at(m), New: *y.at(m), Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict()})
+		d.Rows = append(d.Rows, DiffRow{Cell: p.id, Metric: metricNames[m], Old: *x.at(m), New: *y.at(m), Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict(), Reason: why})
 	}
 }
 
@@ -98,6 +133,19 @@ func (d *Diff) Regressed(metric string, limit float64) []DiffRow {
 	var out []DiffRow
 	for _, r := range d.Rows {
 		if r.Metric == metric && r.CI95 != nil && r.CI95[0] > 1+limit {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// NotExcluded lists the rows of a metric of which an increase by more than the limit
+// is possible, but not certain: those without an interval, and those whose interval
+// ends beyond 1+limit and begins within it.
+func (d *Diff) NotExcluded(metric string, limit float64) []DiffRow {
+	var out []DiffRow
+	for _, r := range d.Rows {
+		if r.Metric == metric && (r.CI95 == nil || r.CI95[0] <= 1+limit && r.CI95[1] > 1+limit) {
 			out = append(out, r)
 		}
 	}
@@ -135,8 +183,17 @@ func (d *Diff) Table() *Table {
 		t.Rows = append(t.Rows, Row{Group: r.Metric, Values: r.values()})
 	}
 	t.Notes = []string{fmt.Sprintf("Intervals are 95%% over runs, all of one metric at once; they cover seeds, not model error. Verdicts go by them and a margin of %.0f%%.", 100*Margin)}
-	for _, c := range d.Only {
-		t.Notes = append(t.Notes, c+": in one of the runs only")
+	for _, r := range d.Rows {
+		note := fmt.Sprintf("%s: without an interval: %s", r.Cell, r.Reason)
+		if r.Reason != "" && !slices.Contains(t.Notes, note) {
+			t.Notes = append(t.Notes, note)
+		}
+	}
+	for _, c := range d.OnlyOld {
+		t.Notes = append(t.Notes, c+": in the old run only")
+	}
+	for _, c := range d.OnlyNew {
+		t.Notes = append(t.Notes, c+": in the new run only")
 	}
 	return t
 }

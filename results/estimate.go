@@ -332,3 +332,6 @@ func median(x []float64) float64 {
 	slices.Sort(s)
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
+
+// Metrics are the names of the metrics that documents compare cells by.
+func Metrics() []string { return metricNames[:] }
