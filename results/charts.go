@@ -134,6 +134,3 @@ func labelOf(strategy string, groups []*group) string {
 	}
 	return strategy + " (not durable)"
 }
-
-// figureWidth is that of all figures, in points: 18 cm.
-const figureWidth = 540

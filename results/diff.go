@@ -167,7 +167,6 @@ func (d *Diff) WriteJSON(w io.Writer) error {
 
 // Table is the comparison as a table, grouped by metric.
 func (d *Diff) Table() *Table {
-	everywhere := InText | InPage | InData
 	t := &Table{Columns: []Column{
 		{Key: "metric", Title: "metric", Place: InPage | InData},
 		{Key: "cell", Title: "cell", Place: everywhere},
@@ -199,7 +198,7 @@ func (d *Diff) Table() *Table {
 }
 
 func (r *DiffRow) values() []Value {
-	ratio, low, high := Value{significant(r.Ratio), r.Ratio}, Value{}, Value{}
+	ratio, low, high := Value{Text: significant(r.Ratio), Data: r.Ratio}, Value{}, Value{}
 	if r.CI95 != nil {
 		low, high = Value{Data: r.CI95[0]}, Value{Data: r.CI95[1]}
 		if r.Exact {
@@ -209,14 +208,14 @@ func (r *DiffRow) values() []Value {
 		}
 	}
 	return []Value{
-		{r.Metric, r.Metric},
-		{r.Cell, r.Cell},
-		{formatNS(r.Old), r.Old},
-		{formatNS(r.New), r.New},
+		textValue(r.Metric),
+		textValue(r.Cell),
+		{Text: formatNS(r.Old), Data: r.Old},
+		{Text: formatNS(r.New), Data: r.New},
 		ratio,
 		low,
 		high,
 		{},
-		{r.Verdict, r.Verdict},
+		textValue(r.Verdict),
 	}
 }

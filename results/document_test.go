@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -68,8 +69,8 @@ func TestTextIsNeverWiderThanAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, l := range strings.Split(b.String(), "\n") {
-			if runes(l) > limit {
-				t.Errorf("width %d: line of %d: %s", width, runes(l), l)
+			if utf8.RuneCountInString(l) > limit {
+				t.Errorf("width %d: line of %d: %s", width, utf8.RuneCountInString(l), l)
 			}
 		}
 	}

@@ -20,6 +20,8 @@ import (
 	"gonum.org/v1/plot/vg/vgimg"
 	_ "gonum.org/v1/plot/vg/vgpdf" // the format "pdf"
 	_ "gonum.org/v1/plot/vg/vgsvg" // the format "svg"
+
+	"nbdbench/internal/atomicfile"
 )
 
 // Chart is one figure, drawn from a document.
@@ -118,7 +120,7 @@ var pdfDate = regexp.MustCompile(`(/(?:Creation|Mod)Date \(D:)\d{14}`)
 // says the format.
 func (c *Chart) Save(path string) error {
 	format := strings.TrimPrefix(filepath.Ext(path), ".")
-	return writeFile(path, func(w io.Writer) error { return c.Write(w, format) })
+	return atomicfile.Write(path, func(w io.Writer) error { return c.Write(w, format) })
 }
 
 // The colours of Okabe and Ito, which the colour-blind tell apart, and greys.
@@ -136,35 +138,6 @@ var (
 	purple    = color.RGBA{0xcc, 0x79, 0xa7, 0xff}
 	yellow    = color.RGBA{0xe0, 0xd0, 0x20, 0xff}
 )
-
-// look is how a strategy is drawn, everywhere the same.
-type look struct {
-	color color.RGBA
-	dash  []vg.Length
-}
-
-var looks = map[string]look{
-	"native":          {blue, nil},
-	"emulate":         {vermilion, nil},
-	"emulate-grouped": {orange, nil},
-	"none":            {green, []vg.Length{7, 2}},
-	"none-grouped":    {sky, []vg.Length{7, 2}},
-	"none-unsafe":     {grey, []vg.Length{2, 2}},
-	"force":           {purple, nil},
-	"discard":         {grey, []vg.Length{5, 2, 1, 2}},
-	"pass":            {ink, nil},
-}
-
-func lookOf(strategy string) look {
-	if l, ok := looks[strategy]; ok {
-		return l
-	}
-	return look{ink, []vg.Length{1, 1}}
-}
-
-func (l look) line(width vg.Length) draw.LineStyle {
-	return draw.LineStyle{Color: l.color, Width: width, Dashes: l.dash}
-}
 
 // translucent is c as the alpha of a band.
 func translucent(c color.RGBA) color.Color {
@@ -233,6 +206,9 @@ func write(c draw.Canvas, s draw.TextStyle, words string, lines int) draw.Canvas
 	c.Max.Y = y
 	return c
 }
+
+// figureWidth is that of all figures, in points: 18 cm.
+const figureWidth = 540
 
 const (
 	figureMargin = 14

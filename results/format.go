@@ -123,24 +123,3 @@ func join(names []string) string {
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
-
-// wrap breaks text at spaces into lines of at most width runes; the lines after
-// the first begin with indent.
-func wrap(text string, width int, indent string) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		switch {
-		case line == "":
-			line = word
-		case runes(line)+1+runes(word) > width:
-			lines = append(lines, line)
-			line = indent + word
-		default:
-			line += " " + word
-		}
-	}
-	return append(lines, line)
-}
-
-func runes(s string) int { return len([]rune(s)) }

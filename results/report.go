@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"slices"
 )
 
 //go:embed report.html.tmpl
@@ -65,7 +64,7 @@ func (r *Run) writeHTML(w io.Writer, charts []*Chart) error {
 	p := page{
 		Title: "nbdbench: what a durable write costs, and loses", Table: t, Verdicts: r.Verdicts,
 		Warnings: r.warnings(), Notes: append([]string{r.legend()}, r.reasons()...),
-		Columns: t.pageColumns(), Groups: t.pageGroups(), Comparisons: r.pageComparisons(),
+		Columns: pageColumns(t), Groups: pageGroups(t), Comparisons: r.pageComparisons(),
 	}
 	p.EstimateColumns, p.Estimates = r.sensitivityOnPage()
 	var err error
@@ -101,41 +100,29 @@ func inline(charts []*Chart) ([]pageChart, error) {
 	return out, nil
 }
 
-// onPage are the columns that a page shows: its groups have headings, so not
-// those that the headings repeat.
-func (t *Table) onPage() []int {
-	return slices.DeleteFunc(t.at(InPage).columns, func(i int) bool { return t.Columns[i].Place&InText == 0 && i < 2 })
-}
+// markClasses are the classes of rows in the report's style sheet.
+var markClasses = map[Mark]string{Best: "best", Qualified: "unsafe"}
 
-func (t *Table) pageColumns() []Column {
+func pageColumns(t *Table) []Column {
 	var out []Column
-	for _, i := range t.onPage() {
+	for _, i := range t.PageColumns() {
 		out = append(out, t.Columns[i])
 	}
 	return out
 }
 
-func (t *Table) pageGroups() []pageGroup {
+func pageGroups(t *Table) []pageGroup {
 	var out []pageGroup
 	for i, r := range t.Rows {
 		if i == 0 || r.Group != t.Rows[i-1].Group {
 			out = append(out, pageGroup{Name: r.Group})
 		}
+		row := pageRow{Class: markClasses[r.Mark]}
+		for _, i := range t.PageColumns() {
+			row.Values = append(row.Values, pageValue{r.Values[i].Text, t.Columns[i].Right})
+		}
 		g := &out[len(out)-1]
-		g.Rows = append(g.Rows, t.pageRow(r))
-	}
-	return out
-}
-
-func (t *Table) pageRow(r Row) (out pageRow) {
-	for _, i := range t.onPage() {
-		out.Values = append(out.Values, pageValue{r.Values[i].Text, t.Columns[i].Right})
-	}
-	switch r.Values[len(r.Values)-1].Text {
-	case "wins", "ties":
-		out.Class = "best"
-	case "not durable", "no verdict", "not settled", StatusUnsupported, StatusInvalid, StatusPartial:
-		out.Class = "unsafe"
+		g.Rows = append(g.Rows, row)
 	}
 	return out
 }

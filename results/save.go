@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"nbdbench/internal/atomicfile"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -139,35 +140,13 @@ func (r *Run) saveFiles(dir string) (stored []string, err error) {
 	}
 	errs := []error{os.Mkdir(filepath.Join(dir, DirCharts), 0o777)}
 	for _, f := range files {
-		e := writeFile(filepath.Join(dir, f.name), f.write)
+		e := atomicfile.WriteSteps(filepath.Join(dir, f.name), f.write, func(step string) { atStep(step) })
 		if errs = append(errs, e); e == nil {
 			stored = append(stored, f.name)
 		}
 	}
 	errs = append(errs, syncDir(filepath.Join(dir, DirCharts)), syncDir(dir))
 	return stored, errors.Join(errs...)
-}
-
-// writeFile writes a file whole or not at all, and to the disk.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	atStep("made a file for " + filepath.Base(path))
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = errors.Join(write(f), f.Chmod(0o644), f.Sync())
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	atStep("wrote " + filepath.Base(path))
-	err = os.Rename(f.Name(), path)
-	atStep("named " + filepath.Base(path))
-	return err
 }
 
 // syncDir has the names in a directory on the disk.

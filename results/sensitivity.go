@@ -293,8 +293,8 @@ func (r *Run) SensitivityTable() *Table {
 		return nil
 	}
 	t := &Table{Head: []string{"What a verdict depends on"}, Columns: []Column{
-		{Key: "device", Title: "device", Place: InPage},
-		{Key: "workload", Title: "workload", Place: InPage},
+		{Key: "device", Title: "device", Heading: true, Place: InPage},
+		{Key: "workload", Title: "workload", Heading: true, Place: InPage},
 		{Key: "parameter", Title: "estimated parameter", Place: InPage | InText},
 		{Key: "value", Title: "profile", Right: true, Place: InPage | InText},
 		{Key: "low", Title: "low", Right: true, Place: InPage | InText},
@@ -314,14 +314,13 @@ func (s *Sensitivity) values() []Value {
 		if v == nil {
 			return none
 		}
-		return Value{s.show(*v), *v}
+		return Value{Text: s.show(*v), Data: *v}
 	}
 	low, high := number(s.Low), number(s.High)
 	if s.Parameter != Joint && len(s.Points) == 2 {
 		low.Text += s.clamped(0)
 		high.Text += s.clamped(1)
 	}
-	text := func(x string) Value { return Value{x, x} }
 	name := s.Parameter
 	if name == Joint {
 		name = plural(int64(len(s.Points)), "joint point")
@@ -335,7 +334,7 @@ func (s *Sensitivity) values() []Value {
 	if baseline == "" {
 		baseline = "no verdict"
 	}
-	return []Value{text(s.Device), text(s.Workload), text(name), number(s.Value), low, high, text(baseline), text(verdict)}
+	return []Value{textValue(s.Device), textValue(s.Workload), textValue(name), number(s.Value), low, high, textValue(baseline), textValue(verdict)}
 }
 
 // clamped says what was asked in place of a point's value, if that is not the same.
@@ -364,7 +363,7 @@ func (r *Run) sensitivityOnPage() (columns []Column, groups []pageGroup) {
 	if t == nil {
 		return nil, nil
 	}
-	return t.pageColumns(), t.pageGroups()
+	return pageColumns(t), pageGroups(t)
 }
 
 // doubt says that the verdict depends on how many requests the device serves at once,

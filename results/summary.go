@@ -9,36 +9,43 @@ import (
 	"nbdbench/sim"
 )
 
-// summaryColumns are the main table's. By names the metric that decides, base the
-// baseline.
-func summaryColumns(by, base string) []Column {
-	return []Column{
-		{Key: "device", Title: "device", Place: InPage | InData},
-		{Key: "workload", Title: "workload", Place: InPage | InData},
-		{Key: "strategy", Title: "strategy", Place: InText | InPage | InData},
-		{Key: "status", Title: "status", Place: InData},
-		{Key: "who_durable", Title: "made durable by", Shorten: true, Place: InText | InPage | InData},
-		{Key: "arrival", Place: InData},
-		{Key: "offered_per_s", Title: "asked/s", Right: true, Place: InText | InPage | InData},
-		{Key: "achieved_per_s", Title: "done/s", Right: true, Place: InText | InPage | InData},
-		{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: InText | InPage | InData},
-		{Key: "service_p99_ns", Title: "service p99", Right: true, Place: InText | InPage | InData},
-		{Key: "p50_ns", Title: "p50", Right: true, Drop: 5, Place: InText | InPage | InData},
-		{Key: "p99_ns", Title: "p99", Right: true, Place: InText | InPage | InData},
-		{Key: "p99_ci_low_ns", Place: InData},
-		{Key: "p99_ci_high_ns", Place: InData},
-		{Key: "p999_ns", Title: "p99.9", Right: true, Place: InPage | InData},
-		{Key: "ratio", Title: by + "/" + base, Right: true, Drop: 3, Place: InText | InPage | InData},
-		{Key: "ratio_metric", Place: InData},
-		{Key: "ratio_low", Place: InData},
-		{Key: "ratio_high", Place: InData},
-		{Key: "p_adjusted", Place: InData},
-		{Key: "flushes_per_commit", Title: "flush/c", Right: true, Drop: 1, Place: InText | InPage | InData},
-		{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: InText | InPage | InData},
-		{Key: "at_risk_per_cut", Place: InData},
-		{Key: "kernel_sent", Title: "kernel sent/c", Place: InText | InPage | InData},
-		{Key: "verdict", Title: "verdict", Place: InText | InPage | InData},
-	}
+// summaryColumn is a column of the main table, and its value for a cell.
+type summaryColumn struct {
+	Column
+	value func(r *Run, c *Cell) Value
+}
+
+// everywhere are all places that a table is shown in.
+const everywhere = InText | InPage | InData
+
+// summaryColumns are the main table's. The title of ratio is made for a run: it
+// names the metric that decides, and the baseline.
+var summaryColumns = []summaryColumn{
+	{Column{Key: "device", Title: "device", Heading: true, Place: InPage | InData}, func(_ *Run, c *Cell) Value { return textValue(c.Device) }},
+	{Column{Key: "workload", Title: "workload", Heading: true, Place: InPage | InData}, func(_ *Run, c *Cell) Value { return textValue(c.Workload) }},
+	{Column{Key: "strategy", Title: "strategy", Place: everywhere}, func(_ *Run, c *Cell) Value { return textValue(c.Strategy) }},
+	{Column{Key: "status", Title: "status", Place: InData}, func(_ *Run, c *Cell) Value { return textValue(c.Status) }},
+	{Column{Key: "who_durable", Title: "made durable by", Shorten: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return textValue(c.WhoDurable) }},
+	{Column{Key: "arrival", Place: InData}, func(_ *Run, c *Cell) Value { return textValue(c.Arrival) }},
+	{Column{Key: "offered_per_s", Title: "asked/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return rateValue(c.Offered) }},
+	{Column{Key: "achieved_per_s", Title: "done/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return rateValue(c.Achieved) }},
+	{Column{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.rate() }},
+	{Column{Key: "service_p99_ns", Title: "service p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.service() }},
+	{Column{Key: "p50_ns", Title: "p50", Right: true, Drop: 5, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.duration(metricP50) }},
+	{Column{Key: "p99_ns", Title: "p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.p99() }},
+	{Column{Key: "p99_ci_low_ns", Place: InData}, func(_ *Run, c *Cell) Value { return c.p99End(0) }},
+	{Column{Key: "p99_ci_high_ns", Place: InData}, func(_ *Run, c *Cell) Value { return c.p99End(1) }},
+	{Column{Key: "p999_ns", Title: "p99.9", Right: true, Place: InPage | InData}, func(_ *Run, c *Cell) Value { return c.p999() }},
+	{Column{Key: "ratio", Right: true, Drop: 3, Place: everywhere}, (*Run).ratio},
+	{Column{Key: "ratio_metric", Place: InData}, (*Run).ratioMetric},
+	{Column{Key: "ratio_low", Place: InData}, func(r *Run, c *Cell) Value { return r.ratioEnd(c, 0) }},
+	{Column{Key: "ratio_high", Place: InData}, func(r *Run, c *Cell) Value { return r.ratioEnd(c, 1) }},
+	{Column{Key: "p_adjusted", Place: InData}, func(*Run, *Cell) Value { return Value{} }}, // the interval alone decides
+	{Column{Key: "flushes_per_commit", Title: "flush/c", Right: true, Drop: 1, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.flushes() }},
+	{Column{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.lost() }},
+	{Column{Key: "at_risk_per_cut", Place: InData}, func(_ *Run, c *Cell) Value { return c.risk() }},
+	{Column{Key: "kernel_sent", Title: "kernel sent/c", Place: everywhere}, func(_ *Run, c *Cell) Value { return c.sent() }},
+	{Column{Key: "verdict", Title: "verdict", Place: everywhere}, func(r *Run, c *Cell) Value { v, _ := r.rowVerdict(c); return textValue(v) }},
 }
 
 // LinkKernel is the link of a cell whose requests went through the kernel's
@@ -48,15 +55,6 @@ const LinkKernel = "kernel"
 // throughKernel reports whether any cell's requests went through the kernel.
 func (r *Run) throughKernel() bool {
 	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.Link == LinkKernel })
-}
-
-// withoutColumn takes the column of this key out of the table.
-func (t *Table) withoutColumn(key string) {
-	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
-	t.Columns = slices.Delete(t.Columns, i, i+1)
-	for k := range t.Rows {
-		t.Rows[k].Values = slices.Delete(t.Rows[k].Values, i, i+1)
-	}
 }
 
 // sent is what crossed the wire for each commit, of what makes one durable, by
@@ -75,29 +73,41 @@ func (c *Cell) sent() Value {
 		}
 	}
 	s := strings.Join(words, ", ")
-	return Value{s, s}
+	return Value{Text: s, Data: s}
 }
 
 // Summary is the main table: one row a cell, grouped by device and workload.
 func (r *Run) Summary() *Table {
-	t := &Table{Head: r.head(), Columns: summaryColumns(shortMetric(metricNames[r.decide()]), r.baseName())}
+	t := &Table{Head: r.head()}
+	for i := range summaryColumns {
+		column := summaryColumns[i].Column
+		if column.Key == "ratio" {
+			column.Title = shortMetric(metricNames[r.decide()]) + "/" + r.baseName()
+		}
+		t.Columns = append(t.Columns, column)
+	}
 	for _, g := range r.groups() {
 		for _, c := range g.cells {
-			t.Rows = append(t.Rows, Row{Group: g.device + " · " + g.workload, Values: r.summaryRow(c)})
+			_, mark := r.rowVerdict(c)
+			row := Row{Group: g.device + " · " + g.workload, Mark: mark}
+			for i := range summaryColumns {
+				row.Values = append(row.Values, summaryColumns[i].value(r, c))
+			}
+			t.Rows = append(t.Rows, row)
 		}
 	}
 	t.Notes = r.notes()
 	if !r.throughKernel() {
-		t.withoutColumn("kernel_sent")
+		t.Remove("kernel_sent")
 	}
 	open := r.openLoops()
 	for _, key := range []string{"offered_per_s", "achieved_per_s", "service_p99_ns"} {
 		if open == 0 {
-			t.withoutColumn(key)
+			t.Remove(key)
 		}
 	}
 	if open == len(r.Cells) { // it is what was done
-		t.withoutColumn("commits_per_s")
+		t.Remove("commits_per_s")
 	}
 	return t
 }
@@ -117,7 +127,7 @@ func rateValue(x *float64) Value {
 	if x == nil {
 		return none
 	}
-	return Value{formatRate(*x), *x}
+	return Value{Text: formatRate(*x), Data: *x}
 }
 
 // service is the p99 of an open loop's service time, without the wait for a slot.
@@ -125,7 +135,7 @@ func (c *Cell) service() Value {
 	if c.Service == nil || c.Service.P99 == nil || !c.usable() {
 		return none
 	}
-	return Value{formatNS(*c.Service.P99), *c.Service.P99}
+	return Value{Text: formatNS(*c.Service.P99), Data: *c.Service.P99}
 }
 
 // baseName is the baseline of all groups, or the word where they differ.
@@ -147,44 +157,26 @@ func (r *Run) baseName() string {
 	return name
 }
 
-// summaryRow is the cell's values in the order of summaryColumns.
-func (r *Run) summaryRow(c *Cell) []Value {
-	same := func(s string) Value { return Value{s, s} }
-	ratio := r.ratioValues(c)
-	p99 := c.duration(metricP99)
-	low, high := Value{}, Value{}
-	if c.usable() && c.CI95 != nil && c.CI95.P99 != nil {
-		low, high = Value{Data: c.CI95.P99[0]}, Value{Data: c.CI95.P99[1]}
-		p99.Text += plusMinus(*c.Commit.P99, c.CI95.P99)
+// textValue is the same to people and to machines.
+func textValue(s string) Value { return Value{Text: s, Data: s} }
+
+// p99 is the p99 with its interval.
+func (c *Cell) p99() Value {
+	v := c.duration(metricP99)
+	if c.hasP99Interval() {
+		v.Text += plusMinus(*c.Commit.P99, c.CI95.P99)
 	}
-	lost, risk := c.lossValues()
-	return []Value{
-		same(c.Device),
-		same(c.Workload),
-		same(c.Strategy),
-		same(c.Status),
-		same(c.WhoDurable),
-		same(c.Arrival),
-		rateValue(c.Offered),
-		rateValue(c.Achieved),
-		c.rate(),
-		c.service(),
-		c.duration(metricP50),
-		p99,
-		low,
-		high,
-		c.p999(),
-		ratio[0],
-		ratio[1],
-		ratio[2],
-		ratio[3],
-		ratio[4],
-		c.flushes(),
-		lost,
-		risk,
-		c.sent(),
-		same(r.rowVerdict(c)),
+	return v
+}
+
+func (c *Cell) hasP99Interval() bool { return c.usable() && c.CI95 != nil && c.CI95.P99 != nil }
+
+// p99End is an end of the p99's interval, 0 the lower one.
+func (c *Cell) p99End(end int) Value {
+	if !c.hasP99Interval() {
+		return Value{}
 	}
+	return Value{Data: c.CI95.P99[end]}
 }
 
 // none is what is not observable or does not apply.
@@ -192,7 +184,7 @@ var none = Value{Text: "-"}
 
 func (c *Cell) duration(m metric) Value {
 	if v := c.at(m); v != nil && c.usable() {
-		return Value{formatNS(*v), *v}
+		return Value{Text: formatNS(*v), Data: *v}
 	}
 	return none
 }
@@ -201,14 +193,14 @@ func (c *Cell) p999() Value {
 	if !c.usable() || c.Commit.P999 == nil {
 		return none
 	}
-	return Value{formatNS(*c.Commit.P999), *c.Commit.P999}
+	return Value{Text: formatNS(*c.Commit.P999), Data: *c.Commit.P999}
 }
 
 func (c *Cell) rate() Value {
 	if c.Rates == nil || !c.usable() {
 		return none
 	}
-	return Value{formatRate(c.Rates.Commits), c.Rates.Commits}
+	return Value{Text: formatRate(c.Rates.Commits), Data: c.Rates.Commits}
 }
 
 func (c *Cell) flushes() Value {
@@ -216,7 +208,7 @@ func (c *Cell) flushes() Value {
 		return none
 	}
 	x := float64(c.Stats.Flushes) / float64(c.Commit.Count)
-	return Value{fmt.Sprintf("%.2f", x), x}
+	return Value{Text: fmt.Sprintf("%.2f", x), Data: x}
 }
 
 // plusMinus is the farther end of the interval, rounded upwards: in whole percents,
@@ -233,19 +225,31 @@ func plusMinus(v int64, s *Span) string {
 	return fmt.Sprintf(" ±%.0f%%", math.Ceil(percent))
 }
 
-// lossValues are commits lost in a cut and those at risk, on average.
-func (c *Cell) lossValues() (lost, risk Value) {
+// lost is how many commits a cut lost, on average; what was at risk is beside it
+// where that is another number.
+func (c *Cell) lost() Value {
 	d := c.Durability
 	if !d.Measured() {
-		return none, none
+		return none
 	}
-	n := float64(d.Cuts)
-	lost = Value{formatAverage(d.CommitsLost, d.Cuts), float64(d.CommitsLost) / n}
-	risk = Value{formatAverage(d.CommitsAtRisk, d.Cuts), float64(d.CommitsAtRisk) / n}
-	if lost.Text != risk.Text {
-		lost.Text += " (" + risk.Text + ")"
+	v := averageValue(d.CommitsLost, d.Cuts)
+	if risk := c.risk(); v.Text != risk.Text {
+		v.Text += " (" + risk.Text + ")"
 	}
-	return lost, risk
+	return v
+}
+
+// risk is how many commits were at risk in a cut, on average.
+func (c *Cell) risk() Value {
+	d := c.Durability
+	if !d.Measured() {
+		return none
+	}
+	return averageValue(d.CommitsAtRisk, d.Cuts)
+}
+
+func averageValue(total, n int64) Value {
+	return Value{Text: formatAverage(total, n), Data: float64(total) / float64(n)}
 }
 
 // ComparisonOf is the cell's row of the comparisons by the metric that decides; nil
@@ -261,23 +265,38 @@ func (r *Run) ComparisonOf(c *Cell) *Comparison {
 	return &r.Comparisons[i]
 }
 
-// ratioValues are the ratio, its metric, both ends of its interval and p.
-func (r *Run) ratioValues(c *Cell) [5]Value {
+// ratio is the cell's ratio to the baseline by the metric that decides.
+func (r *Run) ratio(c *Cell) Value {
 	x := r.ComparisonOf(c)
 	if x == nil {
-		return [5]Value{{Text: r.baselineMark(c)}, {}, {}, {}, {}}
+		return Value{Text: r.baselineMark(c)}
 	}
-	out := [5]Value{{significant(x.Ratio), x.Ratio}, {Data: x.Metric}, {}, {}, {}}
-	if x.CI95 != nil {
-		out[2], out[3] = Value{Data: x.CI95[0]}, Value{Data: x.CI95[1]}
-	}
+	out := Value{Text: significant(x.Ratio), Data: x.Ratio}
 	switch {
 	case x.Exact:
-		out[0].Text += " exact"
+		out.Text += " exact"
 	case x.CI95 != nil && c.safe(): // else it is not another way of doing the same
-		out[0].Text = formatEstimate(x.Ratio, x.CI95[0], x.CI95[1]) + " " + formatSpan(x.CI95[0], x.CI95[1])
+		out.Text = formatEstimate(x.Ratio, x.CI95[0], x.CI95[1]) + " " + formatSpan(x.CI95[0], x.CI95[1])
 	}
 	return out
+}
+
+// ratioMetric is the metric of the ratio.
+func (r *Run) ratioMetric(c *Cell) Value {
+	x := r.ComparisonOf(c)
+	if x == nil {
+		return Value{}
+	}
+	return Value{Data: x.Metric}
+}
+
+// ratioEnd is an end of the ratio's interval, 0 the lower one.
+func (r *Run) ratioEnd(c *Cell, end int) Value {
+	x := r.ComparisonOf(c)
+	if x == nil || x.CI95 == nil {
+		return Value{}
+	}
+	return Value{Data: x.CI95[end]}
 }
 
 // baselineMark names the cell that the others are compared with.
@@ -290,38 +309,38 @@ func (r *Run) baselineMark(c *Cell) string {
 	return none.Text
 }
 
-// rowVerdict is the last column: one or two words.
-func (r *Run) rowVerdict(c *Cell) string {
+// rowVerdict is the last column, one or two words, and how the row stands out.
+func (r *Run) rowVerdict(c *Cell) (string, Mark) {
 	switch {
 	case c.Status == StatusUnsustained:
-		return "did " + c.sustained()
+		return "did " + c.sustained(), Unmarked
 	case c.Status != StatusOK:
-		return c.Status
+		return c.Status, Qualified
 	case !c.safe():
-		return "not durable"
+		return "not durable", Qualified
 	case c.Settled == false:
-		return "not settled"
+		return "not settled", Qualified
 	}
 	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Device == c.Device && v.Workload == c.Workload })
 	if i >= 0 && r.Verdicts[i].Outcome == OutcomeWithheld {
-		return "no verdict"
+		return "no verdict", Qualified
 	}
 	if i >= 0 && r.Verdicts[i].Winner == c.Strategy {
-		return "wins"
+		return "wins", Best
 	}
 	if i >= 0 && slices.Contains(r.Verdicts[i].Tied, c.Strategy) {
 		if r.Verdicts[i].Outcome == OutcomeEquivalent {
-			return "ties"
+			return "ties", Best
 		}
-		return Inconclusive
+		return Inconclusive, Unmarked
 	}
 	if x := r.ComparisonOf(c); x != nil {
-		return x.Verdict
+		return x.Verdict, Unmarked
 	}
 	if i >= 0 && r.Verdicts[i].Outcome != OutcomeNone {
-		return "beaten" // the baseline
+		return "beaten", Unmarked // the baseline
 	}
-	return none.Text
+	return none.Text, Unmarked
 }
 
 // head says what was done, in one or two lines.

@@ -35,6 +35,7 @@ type Column struct {
 	Right   bool // numbers
 	Shorten bool // where room is short, cells end before their first colon or comma
 	Drop    int  // where room is still short, columns go in rising order; 0 stays
+	Heading bool // where groups have headings, on a page of HTML, they say it already
 	Place   Place
 }
 
@@ -44,10 +45,21 @@ type Value struct {
 	Data any // nil where there is none
 }
 
+// Mark is how a row stands out on a page of HTML.
+type Mark uint8
+
+// The marks.
+const (
+	Unmarked  Mark = iota
+	Best           // the best of its group
+	Qualified      // not to be ranked: not durable, or without a result
+)
+
 // Row is one row. Rows of one group follow each other.
 type Row struct {
 	Group  string
 	Values []Value
+	Mark   Mark
 }
 
 // Table is a table of any format, with what stands above and below it.
@@ -73,6 +85,20 @@ func (t *Table) at(p Place) view {
 		}
 	}
 	return v
+}
+
+// PageColumns are the indexes of the columns that a page of HTML shows.
+func (t *Table) PageColumns() []int {
+	return slices.DeleteFunc(t.at(InPage).columns, func(i int) bool { return t.Columns[i].Heading })
+}
+
+// Remove takes the column of this key out of the table, which has it.
+func (t *Table) Remove(key string) {
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
+	t.Columns = slices.Delete(t.Columns, i, i+1)
+	for k := range t.Rows {
+		t.Rows[k].Values = slices.Delete(t.Rows[k].Values, i, i+1)
+	}
 }
 
 // text is what the view shows of a cell.
@@ -310,3 +336,24 @@ func (t *Table) JSON(w io.Writer) error {
 	_, err := w.Write(text.EscapeJSON(b.Bytes()))
 	return err
 }
+
+// wrap breaks text at spaces into lines of at most width runes; the lines after
+// the first begin with indent.
+func wrap(text string, width int, indent string) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case runes(line)+1+runes(word) > width:
+			lines = append(lines, line)
+			line = indent + word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
+}
+
+func runes(s string) int { return len([]rune(s)) }
