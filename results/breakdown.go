@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"nbdbench/devices"
+	"nbdbench/results/chart"
 )
 
 // stageNames and stageColors are in the order of devices.Stage.
@@ -16,7 +17,7 @@ var (
 	stageNames = [devices.NumStages]string{
 		"client queue", "link", "server", "device queue", "cache", "media (own data)", "flush of others' data",
 	}
-	stageColors = [devices.NumStages]color.RGBA{orange, sky, green, yellow, blue, purple, vermilion}
+	stageColors = [devices.NumStages]color.RGBA{chart.Orange, chart.Sky, chart.Green, chart.Yellow, chart.Blue, chart.Purple, chart.Vermilion}
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 
 // breakdown is the figure of one device: for each workload where a commit's
 // time goes, as time and as shares.
-func (r *Run) breakdown(device string, groups []*group) *Chart {
+func (r *Run) breakdown(device string, groups []*group) *chart.Chart {
 	rows := 0
 	var shown []*group
 	for _, g := range groups {
@@ -40,22 +41,22 @@ func (r *Run) breakdown(device string, groups []*group) *Chart {
 	if len(shown) == 0 {
 		return nil
 	}
-	fr := frame{
-		title:    device + ": where the time of a commit goes",
-		subtitle: subtitle("mean of a commit", shown),
-		footer:   r.footer("Left: mean time of a commit along its critical path, linear. Right: the same, each commit as 100%."),
-		keys:     stageKeys(shown),
+	fr := chart.Frame{
+		Title:    device + ": where the time of a commit goes",
+		Subtitle: subtitle("mean of a commit", shown),
+		Footer:   r.footer("Left: mean time of a commit along its critical path, linear. Right: the same, each commit as 100%."),
+		Keys:     stageKeys(shown),
 	}
 	body := vg.Length(rows*barRow + len(shown)*(barTitle+barGap))
-	return fr.chart(fileName("breakdown", device), body, func(c draw.Canvas) { drawBreakdown(c, shown) })
+	return fr.Chart(fileName("breakdown", device), body, func(c draw.Canvas) { drawBreakdown(c, shown) })
 }
 
 // stageKeys are the stages that take any time.
-func stageKeys(groups []*group) []key {
-	var keys []key
+func stageKeys(groups []*group) []chart.Key {
+	var keys []chart.Key
 	for i, n := range stageNames {
 		if slices.ContainsFunc(cellsOf(groups), func(c *Cell) bool { return c.BreakdownNS.values()[i] > 0 }) {
-			keys = append(keys, key{name: n, box: stageColors[i]})
+			keys = append(keys, chart.Key{Name: n, Box: stageColors[i]})
 		}
 	}
 	return keys
@@ -64,17 +65,17 @@ func stageKeys(groups []*group) []key {
 func drawBreakdown(c draw.Canvas, groups []*group) {
 	var names, totals vg.Length
 	for _, cell := range cellsOf(groups) {
-		names = max(names, letter(textSize, ink).Width(dotName(cell)))
-		totals = max(totals, letter(textSize, ink).Width(formatNS(*cell.Commit.Mean)))
+		names = max(names, chart.Letter(chart.TextSize, chart.Ink).Width(dotName(cell)))
+		totals = max(totals, chart.Letter(chart.TextSize, chart.Ink).Width(formatNS(*cell.Commit.Mean)))
 	}
 	middle := c.Min.X + names + 8 + (c.Max.X-c.Min.X-names)*0.6
-	left := scale{0, 1, c.Min.X + names + 8, middle - totals - 12}
-	right := scale{0, 1, middle, c.Max.X}
+	left := chart.Scale{0, 1, c.Min.X + names + 8, middle - totals - 12}
+	right := chart.Scale{0, 1, middle, c.Max.X}
 	at := c.Max.Y
 	for _, g := range groups {
-		c.FillText(bold(textSize+0.5, ink), vg.Point{X: c.Min.X, Y: at - 4}, g.workload+": "+g.mainCost())
+		c.FillText(chart.Bold(chart.TextSize+0.5, chart.Ink), vg.Point{X: c.Min.X, Y: at - 4}, g.workload+": "+g.mainCost())
 		at -= barTitle
-		left.hi = float64(g.longest())
+		left.Hi = float64(g.longest())
 		for _, cell := range g.cells {
 			cell.drawBars(c, left, right, at)
 			at -= barRow
@@ -114,43 +115,43 @@ func (g *group) mainCost() string {
 }
 
 // drawBars draws a row: the name, the time with its total, the shares.
-func (c *Cell) drawBars(to draw.Canvas, left, right scale, top vg.Length) {
-	text := ink
+func (c *Cell) drawBars(to draw.Canvas, left, right chart.Scale, top vg.Length) {
+	text := chart.Ink
 	if !c.safe() {
-		text = grey
+		text = chart.Grey
 	}
 	y := top - barRow/2 + 4
-	to.FillText(leftward(letter(textSize, text)), vg.Point{X: left.from - 6, Y: y}, dotName(c))
+	to.FillText(chart.Leftward(chart.Letter(chart.TextSize, text)), vg.Point{X: left.From - 6, Y: y}, dotName(c))
 	end := c.drawStack(to, left, y, 1)
-	to.FillText(rightward(letter(textSize, text)), vg.Point{X: end + 4, Y: y}, formatNS(*c.Commit.Mean))
+	to.FillText(chart.Rightward(chart.Letter(chart.TextSize, text)), vg.Point{X: end + 4, Y: y}, formatNS(*c.Commit.Mean))
 	c.drawStack(to, right, y, float64(*c.Commit.Mean))
 }
 
 // drawStack draws the stages end to end, each divided by unit, and names the
 // share in those that have room for it where they are shares.
-func (c *Cell) drawStack(to draw.Canvas, x scale, y vg.Length, unit float64) vg.Length {
-	s := aligned(letter(smallSize-0.5, paper), draw.XCenter, draw.YCenter)
+func (c *Cell) drawStack(to draw.Canvas, x chart.Scale, y vg.Length, unit float64) vg.Length {
+	s := chart.Aligned(chart.Letter(chart.SmallSize-0.5, chart.Paper), draw.XCenter, draw.YCenter)
 	var sum int64
 	for i, v := range c.BreakdownNS.values() {
 		if v == 0 {
 			continue
 		}
-		from, end := x.at(float64(sum)/unit), x.at(float64(sum+v)/unit)
+		from, end := x.At(float64(sum)/unit), x.At(float64(sum+v)/unit)
 		sum += v
-		to.FillPolygon(stageColors[i], corners(vg.Rectangle{Min: vg.Point{X: from, Y: y - 7}, Max: vg.Point{X: end, Y: y + 7}}))
+		to.FillPolygon(stageColors[i], chart.Corners(vg.Rectangle{Min: vg.Point{X: from, Y: y - 7}, Max: vg.Point{X: end, Y: y + 7}}))
 		label := percent(v, *c.Commit.Mean)
 		if unit != 1 && end-from > s.Width(label)+4 {
 			s.Color = readable(stageColors[i])
 			to.FillText(s, vg.Point{X: (from + end) / 2, Y: y}, label)
 		}
 	}
-	return x.at(float64(sum) / unit)
+	return x.At(float64(sum) / unit)
 }
 
 // readable is black or white, whichever stands out from c.
 func readable(c color.RGBA) color.Color {
 	if 299*int(c.R)+587*int(c.G)+114*int(c.B) > 128_000 {
-		return ink
+		return chart.Ink
 	}
-	return paper
+	return chart.Paper
 }

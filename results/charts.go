@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"nbdbench/results/chart"
 )
 
 // Charts are the document's figures: for each device the percentile spectrum
 // the breakdown and what was at risk under each workload, and for each workload the percentiles
 // of all devices. What has no data has no chart.
-func (r *Run) Charts() []*Chart {
-	var out []*Chart
+func (r *Run) Charts() []*chart.Chart {
+	var out []*chart.Chart
 	used := map[string]bool{}
-	add := func(c *Chart) {
+	add := func(c *chart.Chart) {
 		if c == nil {
 			return
 		}
@@ -111,8 +113,8 @@ func subtitle(prefix string, groups []*group) string {
 }
 
 // strategyKeys is a legend of the strategies, as lines.
-func strategyKeys(groups []*group) []key {
-	var out []key
+func strategyKeys(groups []*group) []chart.Key {
+	var out []chart.Key
 	var seen []string
 	for _, c := range cellsOf(groups) {
 		if slices.Contains(seen, c.Strategy) {
@@ -120,7 +122,7 @@ func strategyKeys(groups []*group) []key {
 		}
 		seen = append(seen, c.Strategy)
 		line := lookOf(c.Strategy).line(2)
-		out = append(out, key{name: labelOf(c.Strategy, groups), line: &line})
+		out = append(out, chart.Key{Name: labelOf(c.Strategy, groups), Line: &line})
 	}
 	return out
 }

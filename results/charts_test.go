@@ -8,10 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"nbdbench/results/chart"
 	"nbdbench/sim"
 )
 
-func drawn(t *testing.T, c *Chart, format string) []byte {
+func drawn(t *testing.T, c *chart.Chart, format string) []byte {
 	t.Helper()
 	return written(t, func(w io.Writer) error { return c.Write(w, format) })
 }
@@ -49,7 +50,7 @@ func TestChartsOfTheDefaultPlan(t *testing.T) {
 func TestChartsAreTheSameBytesEachTime(t *testing.T) {
 	a, b := newSmallDocument().Charts(), newSmallDocument().Charts()
 	for i := range a {
-		for _, format := range Formats {
+		for _, format := range chart.Formats {
 			if !bytes.Equal(drawn(t, a[i], format), drawn(t, b[i], format)) {
 				t.Errorf("%s as %s differs from itself", a[i].Name, format)
 			}
@@ -76,7 +77,7 @@ func TestChartsBearPoorData(t *testing.T) {
 		"unknown strategy": documentOf(cellOf("my own <&> one", true, []*Distribution{constant(5000, 1e6)})),
 	} {
 		for _, c := range r.Charts() {
-			for _, format := range Formats {
+			for _, format := range chart.Formats {
 				if out := drawn(t, c, format); bytes.Contains(out, []byte("NaN")) || len(out) == 0 {
 					t.Errorf("%s: %s as %s: NaN or nothing", name, c.Name, format)
 				}
@@ -97,9 +98,9 @@ func TestAFailedChartLeavesNoFile(t *testing.T) {
 
 func TestDurationTicks(t *testing.T) {
 	var labels []string
-	for _, k := range logTicks(3.9, 7.1) {
-		if k.label != "" {
-			labels = append(labels, k.label)
+	for _, k := range chart.LogTicks(3.9, 7.1) {
+		if k.Label != "" {
+			labels = append(labels, k.Label)
 		}
 	}
 	if got := strings.Join(labels, ", "); got != "10 µs, 100 µs, 1 ms, 10 ms" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"nbdbench/internal/text"
+	"nbdbench/results/table"
 )
 
 // DiffSchema names the format of a comparison of two documents.
@@ -166,20 +167,20 @@ func (d *Diff) WriteJSON(w io.Writer) error {
 }
 
 // Table is the comparison as a table, grouped by metric.
-func (d *Diff) Table() *Table {
-	t := &Table{Columns: []Column{
-		{Key: "metric", Title: "metric", Place: InPage | InData},
+func (d *Diff) Table() *table.Table {
+	t := &table.Table{Columns: []table.Column{
+		{Key: "metric", Title: "metric", Place: table.InPage | table.InData},
 		{Key: "cell", Title: "cell", Place: everywhere},
 		{Key: "old_ns", Title: "old", Right: true, Place: everywhere},
 		{Key: "new_ns", Title: "new", Right: true, Place: everywhere},
 		{Key: "ratio", Title: "new/old", Right: true, Place: everywhere},
-		{Key: "ratio_low", Place: InData},
-		{Key: "ratio_high", Place: InData},
-		{Key: "p_adjusted", Place: InData},
+		{Key: "ratio_low", Place: table.InData},
+		{Key: "ratio_high", Place: table.InData},
+		{Key: "p_adjusted", Place: table.InData},
 		{Key: "verdict", Title: "verdict", Place: everywhere},
 	}}
 	for _, r := range d.Rows {
-		t.Rows = append(t.Rows, Row{Group: r.Metric, Values: r.values()})
+		t.Rows = append(t.Rows, table.Row{Group: r.Metric, Values: r.values()})
 	}
 	t.Notes = []string{fmt.Sprintf("Intervals are 95%% over runs, all of one metric at once; they cover seeds, not model error. Verdicts go by them and a margin of %.0f%%.", 100*Margin)}
 	for _, r := range d.Rows {
@@ -197,17 +198,17 @@ func (d *Diff) Table() *Table {
 	return t
 }
 
-func (r *DiffRow) values() []Value {
-	ratio, low, high := Value{Text: significant(r.Ratio), Data: r.Ratio}, Value{}, Value{}
+func (r *DiffRow) values() []table.Value {
+	ratio, low, high := table.Value{Text: significant(r.Ratio), Data: r.Ratio}, table.Value{}, table.Value{}
 	if r.CI95 != nil {
-		low, high = Value{Data: r.CI95[0]}, Value{Data: r.CI95[1]}
+		low, high = table.Value{Data: r.CI95[0]}, table.Value{Data: r.CI95[1]}
 		if r.Exact {
 			ratio.Text += " exact"
 		} else {
 			ratio.Text = formatEstimate(r.Ratio, r.CI95[0], r.CI95[1]) + " " + formatSpan(r.CI95[0], r.CI95[1])
 		}
 	}
-	return []Value{
+	return []table.Value{
 		textValue(r.Metric),
 		textValue(r.Cell),
 		{Text: formatNS(r.Old), Data: r.Old},

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"nbdbench/results/table"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -46,7 +48,7 @@ func written(t *testing.T, write func(io.Writer) error) []byte {
 
 func TestTablesAreTheGoldenOnes(t *testing.T) {
 	full, small := fakeDocument(t).Summary(), smallDocument(t).Summary()
-	text := func(table *Table, width int) func(io.Writer) error {
+	text := func(table *table.Table, width int) func(io.Writer) error {
 		return func(w io.Writer) error { return table.Text(w, width) }
 	}
 	golden(t, "default.txt", written(t, text(full, 120)))
@@ -58,14 +60,14 @@ func TestTablesAreTheGoldenOnes(t *testing.T) {
 }
 
 func TestTextIsNeverWiderThanAsked(t *testing.T) {
-	table := fakeDocument(t).Summary()
+	summary := fakeDocument(t).Summary()
 	for _, width := range []int{60, 72, 80, 100, 120, 200, 0} {
 		limit := width
-		if width == 0 || width > Width {
-			limit = Width
+		if width == 0 || width > table.Width {
+			limit = table.Width
 		}
 		var b bytes.Buffer
-		if err := table.Text(&b, width); err != nil {
+		if err := summary.Text(&b, width); err != nil {
 			t.Fatal(err)
 		}
 		for _, l := range strings.Split(b.String(), "\n") {
@@ -86,21 +88,14 @@ func TestWhatIsNotDurableSaysSo(t *testing.T) {
 	}
 }
 
-func TestMarkdownEscapesBars(t *testing.T) {
-	table := &Table{Columns: []Column{{Title: "a|b", Place: InPage}}, Rows: []Row{{Values: []Value{{Text: "x|y<z"}}}}}
-	if got := string(written(t, table.Markdown)); got != "\n| a\\|b |\n| --- |\n| x\\|y&lt;z |\n" {
-		t.Errorf("got %q", got)
-	}
-}
-
 func TestTableDataIsMachineReadable(t *testing.T) {
-	table := smallDocument(t).Summary()
-	rows, err := csv.NewReader(bytes.NewReader(written(t, table.CSV))).ReadAll()
-	if err != nil || len(rows) != len(table.Rows)+1 {
+	summary := smallDocument(t).Summary()
+	rows, err := csv.NewReader(bytes.NewReader(written(t, summary.CSV))).ReadAll()
+	if err != nil || len(rows) != len(summary.Rows)+1 {
 		t.Errorf("%d CSV rows: %v", len(rows), err)
 	}
 	var objects []map[string]any
-	if err := json.Unmarshal(written(t, table.JSON), &objects); err != nil || len(objects) != len(table.Rows) {
+	if err := json.Unmarshal(written(t, summary.JSON), &objects); err != nil || len(objects) != len(summary.Rows) {
 		t.Errorf("%d JSON rows: %v", len(objects), err)
 	}
 }

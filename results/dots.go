@@ -8,6 +8,8 @@ import (
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"nbdbench/results/chart"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 
 // dots is the figure of one workload: p50 and p99 of every strategy on every
 // device, with their intervals and what a power cut lost.
-func (r *Run) dots(workload string, groups []*group) *Chart {
+func (r *Run) dots(workload string, groups []*group) *chart.Chart {
 	groups = slices.DeleteFunc(slices.Clone(groups), func(g *group) bool {
 		return !slices.ContainsFunc(g.cells, func(c *Cell) bool { return c.Commit.P50 != nil })
 	})
@@ -33,17 +35,17 @@ func (r *Run) dots(workload string, groups []*group) *Chart {
 	for _, g := range groups {
 		rows += len(g.cells)
 	}
-	full := draw.GlyphStyle{Color: ink, Radius: dotRadius, Shape: draw.CircleGlyph{}}
-	box := draw.GlyphStyle{Color: ink, Radius: dotRadius, Shape: draw.SquareGlyph{}}
-	fr := frame{
-		title:    workload + ": " + r.findings(groups, func(g *group) string { return g.device }),
-		subtitle: subtitle("p50 and p99", groups),
-		footer: r.footer("Commit latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. " +
+	full := draw.GlyphStyle{Color: chart.Ink, Radius: dotRadius, Shape: draw.CircleGlyph{}}
+	box := draw.GlyphStyle{Color: chart.Ink, Radius: dotRadius, Shape: draw.SquareGlyph{}}
+	fr := chart.Frame{
+		Title:    workload + ": " + r.findings(groups, func(g *group) string { return g.device }),
+		Subtitle: subtitle("p50 and p99", groups),
+		Footer: r.footer("Commit latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. " +
 			"Lost: acknowledged commits lost by a power cut, on average."),
-		keys: []key{{name: "p50", glyph: &full}, {name: "p99", glyph: &box}},
+		Keys: []chart.Key{{Name: "p50", Glyph: &full}, {Name: "p99", Glyph: &box}},
 	}
 	body := vg.Length(rows*dotRow + len(groups)*(dotGroup+dotGap) + dotHead + dotFoot)
-	return fr.chart(fileName("latency", workload), body, func(c draw.Canvas) { drawDots(c, groups) })
+	return fr.Chart(fileName("latency", workload), body, func(c draw.Canvas) { drawDots(c, groups) })
 }
 
 // findings says who wins where, those with the same outcome together.
@@ -81,13 +83,13 @@ func (r *Run) outcome(g *group) string {
 func drawDots(c draw.Canvas, groups []*group) {
 	names, losses := dotColumns(groups)
 	lo, hi := dotRange(groups)
-	x := scale{lo, hi, c.Min.X + names + 10, c.Max.X - losses - 12}
-	y := scale{0, 1, c.Min.Y + dotFoot, c.Max.Y - dotHead}
+	x := chart.Scale{lo, hi, c.Min.X + names + 10, c.Max.X - losses - 12}
+	y := chart.Scale{0, 1, c.Min.Y + dotFoot, c.Max.Y - dotHead}
 	drawDotAxis(c, x, y)
-	c.FillText(aligned(letter(smallSize, faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.to + 1}, "lost in a power cut")
-	at := y.to
+	c.FillText(chart.Aligned(chart.Letter(chart.SmallSize, chart.Faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.To + 1}, "lost in a power cut")
+	at := y.To
 	for _, g := range groups {
-		c.FillText(rightward(bold(textSize, ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, g.device)
+		c.FillText(chart.Rightward(chart.Bold(chart.TextSize, chart.Ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, g.device)
 		at -= dotGroup
 		for _, cell := range g.cells {
 			at -= dotRow
@@ -99,14 +101,14 @@ func drawDots(c draw.Canvas, groups []*group) {
 
 // dotColumns are the widths of the names at the left and the losses at the right.
 func dotColumns(groups []*group) (names, losses vg.Length) {
-	s := letter(textSize, ink)
-	losses = letter(smallSize, ink).Width("lost in a power cut")
+	s := chart.Letter(chart.TextSize, chart.Ink)
+	losses = chart.Letter(chart.SmallSize, chart.Ink).Width("lost in a power cut")
 	for _, c := range cellsOf(groups) {
 		names = max(names, s.Width(dotName(c)))
 		losses = max(losses, s.Width(dotLoss(c)))
 	}
 	for _, g := range groups {
-		names = max(names, bold(textSize, ink).Width(g.device))
+		names = max(names, chart.Bold(chart.TextSize, chart.Ink).Width(g.device))
 	}
 	return names, losses
 }
@@ -130,7 +132,7 @@ func dotLoss(c *Cell) string {
 
 func dotRange(groups []*group) (lo, hi float64) {
 	lo, hi = math.Inf(1), math.Inf(-1)
-	see := func(v int64) { lo, hi = min(lo, log10(float64(v))), max(hi, log10(float64(v))) }
+	see := func(v int64) { lo, hi = min(lo, chart.Log10(float64(v))), max(hi, chart.Log10(float64(v))) }
 	for _, c := range cellsOf(groups) {
 		for _, v := range []*int64{c.Commit.P50, c.Commit.P99} {
 			if v != nil {
@@ -147,57 +149,57 @@ func dotRange(groups []*group) (lo, hi float64) {
 			}
 		}
 	}
-	return padded(lo, hi, 0.06)
+	return chart.Padded(lo, hi, 0.06)
 }
 
-func drawDotAxis(c draw.Canvas, x, y scale) {
-	s := centred(letter(smallSize, faint))
-	for _, t := range logTicks(x.lo, x.hi) {
-		at := x.at(t.at)
-		if t.label == "" {
-			c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, at, y.from, at, y.from+3)
+func drawDotAxis(c draw.Canvas, x, y chart.Scale) {
+	s := chart.Centred(chart.Letter(chart.SmallSize, chart.Faint))
+	for _, t := range chart.LogTicks(x.Lo, x.Hi) {
+		at := x.At(t.At)
+		if t.Label == "" {
+			c.StrokeLine2(draw.LineStyle{Color: chart.Rule, Width: 0.5}, at, y.From, at, y.From+3)
 			continue
 		}
-		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, at, y.from, at, y.to)
-		c.FillText(s, vg.Point{X: at, Y: y.from - 3}, t.label)
+		c.StrokeLine2(draw.LineStyle{Color: chart.Rule, Width: 0.5}, at, y.From, at, y.To)
+		c.FillText(s, vg.Point{X: at, Y: y.From - 3}, t.Label)
 	}
-	c.StrokeLine2(draw.LineStyle{Color: faint, Width: 0.7}, x.from, y.from, x.to, y.from)
+	c.StrokeLine2(draw.LineStyle{Color: chart.Faint, Width: 0.7}, x.From, y.From, x.To, y.From)
 }
 
-func (c *Cell) drawDot(to draw.Canvas, x scale, y vg.Length) {
+func (c *Cell) drawDot(to draw.Canvas, x chart.Scale, y vg.Length) {
 	l := lookOf(c.Strategy)
 	ci := c.CI95
 	if ci == nil {
 		ci = new(CI95)
 	}
-	text := ink
+	text := chart.Ink
 	if !c.safe() {
-		text = grey
+		text = chart.Grey
 	}
-	to.FillText(rightward(letter(textSize, text)), vg.Point{X: to.Min.X + 8, Y: y}, dotName(c))
-	to.FillText(leftward(letter(textSize, text)), vg.Point{X: to.Max.X, Y: y}, dotLoss(c))
+	to.FillText(chart.Rightward(chart.Letter(chart.TextSize, text)), vg.Point{X: to.Min.X + 8, Y: y}, dotName(c))
+	to.FillText(chart.Leftward(chart.Letter(chart.TextSize, text)), vg.Point{X: to.Max.X, Y: y}, dotLoss(c))
 	if c.Commit.P50 != nil && c.Commit.P99 != nil {
-		thin := draw.LineStyle{Color: translucent(l.color), Width: 2}
-		to.StrokeLine2(thin, x.at(log10(float64(*c.Commit.P50))), y, x.at(log10(float64(*c.Commit.P99))), y)
+		thin := draw.LineStyle{Color: chart.Translucent(l.color), Width: 2}
+		to.StrokeLine2(thin, x.At(chart.Log10(float64(*c.Commit.P50))), y, x.At(chart.Log10(float64(*c.Commit.P99))), y)
 	}
 	drawMark(to, x, y, c.Commit.P99, ci.P99, l, draw.SquareGlyph{})
 	drawMark(to, x, y, c.Commit.P50, ci.P50, l, draw.CircleGlyph{})
 }
 
 // drawMark draws one percentile over its interval.
-func drawMark(c draw.Canvas, x scale, y vg.Length, v *int64, s *Span, l look, shape draw.GlyphDrawer) {
+func drawMark(c draw.Canvas, x chart.Scale, y vg.Length, v *int64, s *Span, l look, shape draw.GlyphDrawer) {
 	if v == nil {
 		return
 	}
 	if s != nil {
 		line := draw.LineStyle{Color: l.color, Width: 1}
-		lo, hi := x.at(log10(float64(s[0]))), x.at(log10(float64(s[1])))
+		lo, hi := x.At(chart.Log10(float64(s[0]))), x.At(chart.Log10(float64(s[1])))
 		c.StrokeLine2(line, lo, y, hi, y)
 		if hi-lo > 2*dotRadius { // else the mark covers it
 			c.StrokeLine2(line, lo, y-5, lo, y+5)
 			c.StrokeLine2(line, hi, y-5, hi, y+5)
 		}
 	}
-	c.DrawGlyph(draw.GlyphStyle{Color: paper, Radius: dotRadius, Shape: draw.CircleGlyph{}}, vg.Point{X: x.at(log10(float64(*v))), Y: y})
-	c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: dotRadius, Shape: shape}, vg.Point{X: x.at(log10(float64(*v))), Y: y})
+	c.DrawGlyph(draw.GlyphStyle{Color: chart.Paper, Radius: dotRadius, Shape: draw.CircleGlyph{}}, vg.Point{X: x.At(chart.Log10(float64(*v))), Y: y})
+	c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: dotRadius, Shape: shape}, vg.Point{X: x.At(chart.Log10(float64(*v))), Y: y})
 }

@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"nbdbench/results/chart"
 	"nbdbench/sim"
 )
 
@@ -56,7 +57,7 @@ const (
 
 // exposure is the figure of one device: for each workload bytes and commits at
 // risk over time.
-func (r *Run) exposure(device string, groups []*group) *Chart {
+func (r *Run) exposure(device string, groups []*group) *chart.Chart {
 	var shown []*group
 	for _, g := range groups {
 		cells := slices.DeleteFunc(slices.Clone(g.cells), func(c *Cell) bool { return c.Durability == nil || len(c.Durability.Exposure) < 2 })
@@ -69,13 +70,13 @@ func (r *Run) exposure(device string, groups []*group) *Chart {
 	if len(shown) == 0 {
 		return nil
 	}
-	fr := frame{
-		title:    device + ": " + exposureFinding(shown),
-		subtitle: subtitle("what a power cut could lose, at each of the cuts of the first run", shown),
-		footer:   r.footer("Left: acknowledged bytes that were not durable. Right: commits that the worst legal image does not have. Both axes are logarithmic, with 0 below 1."),
-		keys:     strategyKeys(shown),
+	fr := chart.Frame{
+		Title:    device + ": " + exposureFinding(shown),
+		Subtitle: subtitle("what a power cut could lose, at each of the cuts of the first run", shown),
+		Footer:   r.footer("Left: acknowledged bytes that were not durable. Right: commits that the worst legal image does not have. Both axes are logarithmic, with 0 below 1."),
+		Keys:     strategyKeys(shown),
 	}
-	return fr.chart(fileName("exposure", device), vg.Length(len(shown)*exposureHeight), func(c draw.Canvas) { drawExposure(c, shown) })
+	return fr.Chart(fileName("exposure", device), vg.Length(len(shown)*exposureHeight), func(c draw.Canvas) { drawExposure(c, shown) })
 }
 
 // exposureFinding says which strategies had commits at risk.
@@ -93,7 +94,7 @@ func exposureFinding(groups []*group) string {
 }
 
 func drawExposure(c draw.Canvas, groups []*group) {
-	parts := panels(c, 2*len(groups), 2, 14, 8)
+	parts := chart.Panels(c, 2*len(groups), 2, 14, 8)
 	for i, g := range groups {
 		drawRisk(parts[2*i], g, g.workload+": bytes at risk", func(e *Exposed) int64 { return e.Bytes })
 		drawRisk(parts[2*i+1], g, "commits at risk", func(e *Exposed) int64 { return e.Commits })
@@ -102,25 +103,25 @@ func drawExposure(c draw.Canvas, groups []*group) {
 
 // drawRisk draws one panel: a step line for each strategy.
 func drawRisk(c draw.Canvas, g *group, title string, value func(*Exposed) int64) {
-	c = write(c, bold(textSize, ink), title, 1)
+	c = chart.DrawText(c, chart.Bold(chart.TextSize, chart.Ink), title, 1)
 	t0, t1, most := math.Inf(1), math.Inf(-1), 1.0
 	for _, cell := range g.cells {
 		for i := range cell.Durability.Exposure {
 			e := &cell.Durability.Exposure[i]
-			t0, t1 = min(t0, log10(float64(e.At))), max(t1, log10(float64(e.At)))
+			t0, t1 = min(t0, chart.Log10(float64(e.At))), max(t1, chart.Log10(float64(e.At)))
 			most = max(most, level(value(e)))
 		}
 	}
-	t0, t1 = padded(t0, t1, 0.02)
-	x := scale{t0, t1, c.Min.X + exposureAxis, c.Max.X - 4}
-	y := scale{-0.15, math.Ceil(most) + 0.1, c.Min.Y + exposureFoot, c.Max.Y - 4}
+	t0, t1 = chart.Padded(t0, t1, 0.02)
+	x := chart.Scale{t0, t1, c.Min.X + exposureAxis, c.Max.X - 4}
+	y := chart.Scale{-0.15, math.Ceil(most) + 0.1, c.Min.Y + exposureFoot, c.Max.Y - 4}
 	drawRiskAxes(c, x, y)
 	for _, cell := range g.cells {
 		points := slices.Clone(cell.Durability.Exposure)
 		slices.SortStableFunc(points, func(a, b Exposed) int { return cmp.Compare(a.At, b.At) })
 		var line []vg.Point
 		for i := range points {
-			at := vg.Point{X: x.at(log10(float64(points[i].At))), Y: y.at(level(value(&points[i])))}
+			at := vg.Point{X: x.At(chart.Log10(float64(points[i].At))), Y: y.At(level(value(&points[i])))}
 			if n := len(line); n > 0 {
 				line = append(line, vg.Point{X: at.X, Y: line[n-1].Y})
 			}
@@ -139,22 +140,22 @@ func level(v int64) float64 {
 	return 1 + math.Log10(float64(v))
 }
 
-func drawRiskAxes(c draw.Canvas, x, y scale) {
-	label := letter(smallSize, faint)
-	grid := draw.LineStyle{Color: rule, Width: 0.5}
-	step := max(1, int(math.Ceil(y.hi/5)))
-	for v := 0; float64(v) < y.hi; v += step {
-		at := y.at(float64(v))
-		c.StrokeLine2(grid, x.from, at, x.to, at)
-		c.FillText(aligned(label, draw.XRight, draw.YCenter), vg.Point{X: x.from - 4, Y: at}, levelName(v))
+func drawRiskAxes(c draw.Canvas, x, y chart.Scale) {
+	label := chart.Letter(chart.SmallSize, chart.Faint)
+	grid := draw.LineStyle{Color: chart.Rule, Width: 0.5}
+	step := max(1, int(math.Ceil(y.Hi/5)))
+	for v := 0; float64(v) < y.Hi; v += step {
+		at := y.At(float64(v))
+		c.StrokeLine2(grid, x.From, at, x.To, at)
+		c.FillText(chart.Aligned(label, draw.XRight, draw.YCenter), vg.Point{X: x.From - 4, Y: at}, levelName(v))
 	}
-	for _, t := range logTicks(x.lo, x.hi) {
-		if t.at < x.lo || t.at > x.hi {
+	for _, t := range chart.LogTicks(x.Lo, x.Hi) {
+		if t.At < x.Lo || t.At > x.Hi {
 			continue
 		}
-		c.StrokeLine2(grid, x.at(t.at), y.from, x.at(t.at), y.to)
-		if t.label != "" {
-			c.FillText(aligned(label, draw.XCenter, draw.YTop), vg.Point{X: x.at(t.at), Y: y.from - 2}, t.label)
+		c.StrokeLine2(grid, x.At(t.At), y.From, x.At(t.At), y.To)
+		if t.Label != "" {
+			c.FillText(chart.Aligned(label, draw.XCenter, draw.YTop), vg.Point{X: x.At(t.At), Y: y.From - 2}, t.Label)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"nbdbench/results/table"
 )
 
 func TestTheTableSaysWhatTheKernelSentWhereItWentThroughTheKernel(t *testing.T) {
@@ -21,7 +23,7 @@ func TestTheTableSaysWhatTheKernelSentWhereItWentThroughTheKernel(t *testing.T) 
 		}
 		run.Finish()
 		var b bytes.Buffer
-		if err := run.Summary().Text(&b, Width); err != nil {
+		if err := run.Summary().Text(&b, table.Width); err != nil {
 			t.Fatal(err)
 		}
 		for _, words := range []string{"kernel sent/c", "1.00 WRITE+FUA", "1.00 WRITE, 0.250 FLUSH"} {

@@ -5,6 +5,8 @@ import (
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"nbdbench/results/chart"
 )
 
 // look is how a strategy is drawn, everywhere the same.
@@ -14,22 +16,22 @@ type look struct {
 }
 
 var looks = map[string]look{
-	"native":          {blue, nil},
-	"emulate":         {vermilion, nil},
-	"emulate-grouped": {orange, nil},
-	"none":            {green, []vg.Length{7, 2}},
-	"none-grouped":    {sky, []vg.Length{7, 2}},
-	"none-unsafe":     {grey, []vg.Length{2, 2}},
-	"force":           {purple, nil},
-	"discard":         {grey, []vg.Length{5, 2, 1, 2}},
-	"pass":            {ink, nil},
+	"native":          {chart.Blue, nil},
+	"emulate":         {chart.Vermilion, nil},
+	"emulate-grouped": {chart.Orange, nil},
+	"none":            {chart.Green, []vg.Length{7, 2}},
+	"none-grouped":    {chart.Sky, []vg.Length{7, 2}},
+	"none-unsafe":     {chart.Grey, []vg.Length{2, 2}},
+	"force":           {chart.Purple, nil},
+	"discard":         {chart.Grey, []vg.Length{5, 2, 1, 2}},
+	"pass":            {chart.Ink, nil},
 }
 
 func lookOf(strategy string) look {
 	if l, ok := looks[strategy]; ok {
 		return l
 	}
-	return look{ink, []vg.Length{1, 1}}
+	return look{chart.Ink, []vg.Length{1, 1}}
 }
 
 func (l look) line(width vg.Length) draw.LineStyle {

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+
+	"nbdbench/results/chart"
+	"nbdbench/results/table"
 )
 
 //go:embed report.html.tmpl
@@ -17,8 +20,8 @@ var reportTemplate = template.Must(template.New(FileReport).Parse(reportText))
 // page is what the report's template shows.
 type page struct {
 	Title       string
-	Table       *Table
-	Columns     []Column
+	Table       *table.Table
+	Columns     []table.Column
 	Groups      []pageGroup
 	Notes       []string
 	Verdicts    []Verdict
@@ -27,7 +30,7 @@ type page struct {
 	Comparisons []pageComparison
 	// Estimates are the rows of SensitivityTable, none where nothing was varied.
 	Estimates       []pageGroup
-	EstimateColumns []Column
+	EstimateColumns []table.Column
 	Plan            string
 }
 
@@ -59,7 +62,7 @@ type pageComparison struct {
 // WriteHTML writes the report: one file that needs nothing else.
 func (r *Run) WriteHTML(w io.Writer) error { return r.writeHTML(w, r.Charts()) }
 
-func (r *Run) writeHTML(w io.Writer, charts []*Chart) error {
+func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 	t := r.Summary()
 	p := page{
 		Title: "nbdbench: what a durable write costs, and loses", Table: t, Verdicts: r.Verdicts,
@@ -86,7 +89,7 @@ func (r *Run) writeHTML(w io.Writer, charts []*Chart) error {
 
 // inline draws charts as SVG without the prolog that only a file has. What it
 // marks as safe is our own drawing, in which text is escaped.
-func inline(charts []*Chart) ([]pageChart, error) {
+func inline(charts []*chart.Chart) ([]pageChart, error) {
 	out := make([]pageChart, len(charts))
 	for i, c := range charts {
 		var b bytes.Buffer
@@ -101,17 +104,17 @@ func inline(charts []*Chart) ([]pageChart, error) {
 }
 
 // markClasses are the classes of rows in the report's style sheet.
-var markClasses = map[Mark]string{Best: "best", Qualified: "unsafe"}
+var markClasses = map[table.Mark]string{table.Best: "best", table.Qualified: "unsafe"}
 
-func pageColumns(t *Table) []Column {
-	var out []Column
+func pageColumns(t *table.Table) []table.Column {
+	var out []table.Column
 	for _, i := range t.PageColumns() {
 		out = append(out, t.Columns[i])
 	}
 	return out
 }
 
-func pageGroups(t *Table) []pageGroup {
+func pageGroups(t *table.Table) []pageGroup {
 	var out []pageGroup
 	for i, r := range t.Rows {
 		if i == 0 || r.Group != t.Rows[i-1].Group {

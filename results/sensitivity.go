@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"nbdbench/internal/units"
+	"nbdbench/results/table"
 )
 
 // Joint is the parameter of the row of the points at which all estimates are varied
@@ -288,33 +289,33 @@ func (r *Run) jointPoints() int64 {
 
 // SensitivityTable is one row for each parameter and verdict; nil where nothing was
 // varied.
-func (r *Run) SensitivityTable() *Table {
+func (r *Run) SensitivityTable() *table.Table {
 	if len(r.Sensitivity) == 0 {
 		return nil
 	}
-	t := &Table{Head: []string{"What a verdict depends on"}, Columns: []Column{
-		{Key: "device", Title: "device", Heading: true, Place: InPage},
-		{Key: "workload", Title: "workload", Heading: true, Place: InPage},
-		{Key: "parameter", Title: "estimated parameter", Place: InPage | InText},
-		{Key: "value", Title: "profile", Right: true, Place: InPage | InText},
-		{Key: "low", Title: "low", Right: true, Place: InPage | InText},
-		{Key: "high", Title: "high", Right: true, Place: InPage | InText},
-		{Key: "baseline", Title: "verdict", Place: InPage | InText},
-		{Key: "verdict", Title: "with other values", Place: InPage | InText},
+	t := &table.Table{Head: []string{"What a verdict depends on"}, Columns: []table.Column{
+		{Key: "device", Title: "device", Heading: true, Place: table.InPage},
+		{Key: "workload", Title: "workload", Heading: true, Place: table.InPage},
+		{Key: "parameter", Title: "estimated parameter", Place: table.InPage | table.InText},
+		{Key: "value", Title: "profile", Right: true, Place: table.InPage | table.InText},
+		{Key: "low", Title: "low", Right: true, Place: table.InPage | table.InText},
+		{Key: "high", Title: "high", Right: true, Place: table.InPage | table.InText},
+		{Key: "baseline", Title: "verdict", Place: table.InPage | table.InText},
+		{Key: "verdict", Title: "with other values", Place: table.InPage | table.InText},
 	}}
 	for i := range r.Sensitivity {
-		t.Rows = append(t.Rows, Row{Group: r.Sensitivity[i].Device + " · " + r.Sensitivity[i].Workload, Values: r.Sensitivity[i].values()})
+		t.Rows = append(t.Rows, table.Row{Group: r.Sensitivity[i].Device + " · " + r.Sensitivity[i].Workload, Values: r.Sensitivity[i].values()})
 	}
 	return t
 }
 
 // values are the row of a table.
-func (s *Sensitivity) values() []Value {
-	number := func(v *float64) Value {
+func (s *Sensitivity) values() []table.Value {
+	number := func(v *float64) table.Value {
 		if v == nil {
 			return none
 		}
-		return Value{Text: s.show(*v), Data: *v}
+		return table.Value{Text: s.show(*v), Data: *v}
 	}
 	low, high := number(s.Low), number(s.High)
 	if s.Parameter != Joint && len(s.Points) == 2 {
@@ -334,7 +335,7 @@ func (s *Sensitivity) values() []Value {
 	if baseline == "" {
 		baseline = "no verdict"
 	}
-	return []Value{textValue(s.Device), textValue(s.Workload), textValue(name), number(s.Value), low, high, textValue(baseline), textValue(verdict)}
+	return []table.Value{textValue(s.Device), textValue(s.Workload), textValue(name), number(s.Value), low, high, textValue(baseline), textValue(verdict)}
 }
 
 // clamped says what was asked in place of a point's value, if that is not the same.
@@ -358,7 +359,7 @@ func (r *Run) WriteMarkdown(w io.Writer) error {
 }
 
 // sensitivityOnPage are the columns and the rows of that table on a page.
-func (r *Run) sensitivityOnPage() (columns []Column, groups []pageGroup) {
+func (r *Run) sensitivityOnPage() (columns []table.Column, groups []pageGroup) {
 	t := r.SensitivityTable()
 	if t == nil {
 		return nil, nil

@@ -6,6 +6,8 @@ import (
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"nbdbench/results/chart"
 )
 
 const (
@@ -47,7 +49,7 @@ func newCurve(c *Cell) *curve {
 	if d.Count() == 0 {
 		return nil
 	}
-	out := &curve{cell: c, maxX: math.Log10(float64(d.n)), maxY: log10(float64(d.max))}
+	out := &curve{cell: c, maxX: math.Log10(float64(d.n)), maxY: chart.Log10(float64(d.max))}
 	fewest := d.n
 	for _, r := range c.runs {
 		if r.Commit.Count() > 0 {
@@ -75,14 +77,14 @@ func (v *curve) add(x float64) {
 		}
 	}
 	e := estimateOf(runs, metricP99)
-	v.x, v.y = append(v.x, x), append(v.y, log10(e.value))
+	v.x, v.y = append(v.x, x), append(v.y, chart.Log10(e.value))
 	if e.span != nil {
-		v.bandX, v.lo, v.hi = append(v.bandX, x), append(v.lo, log10(e.span[0])), append(v.hi, log10(e.span[1]))
+		v.bandX, v.lo, v.hi = append(v.bandX, x), append(v.lo, chart.Log10(e.span[0])), append(v.hi, chart.Log10(e.span[1]))
 	}
 }
 
 // spectrum is the figure of one device: a panel for each workload.
-func (r *Run) spectrum(device string, groups []*group) *Chart {
+func (r *Run) spectrum(device string, groups []*group) *chart.Chart {
 	var shown []*group
 	var all [][]*curve
 	for _, g := range groups {
@@ -99,27 +101,27 @@ func (r *Run) spectrum(device string, groups []*group) *Chart {
 	if len(shown) == 0 {
 		return nil
 	}
-	ring := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.RingGlyph{}}
-	cross := draw.GlyphStyle{Color: ink, Radius: 3, Shape: draw.CrossGlyph{}}
-	fr := frame{
-		title:    device + ": " + r.findings(shown, func(g *group) string { return g.workload }),
-		subtitle: subtitle("how long a commit takes", shown),
-		footer:   r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
-		keys:     append(strategyKeys(shown), key{name: "10 samples beyond", glyph: &ring}, key{name: "slowest commit", glyph: &cross}),
+	ring := draw.GlyphStyle{Color: chart.Ink, Radius: 3, Shape: draw.RingGlyph{}}
+	cross := draw.GlyphStyle{Color: chart.Ink, Radius: 3, Shape: draw.CrossGlyph{}}
+	fr := chart.Frame{
+		Title:    device + ": " + r.findings(shown, func(g *group) string { return g.workload }),
+		Subtitle: subtitle("how long a commit takes", shown),
+		Footer:   r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
+		Keys:     append(strategyKeys(shown), chart.Key{Name: "10 samples beyond", Glyph: &ring}, chart.Key{Name: "slowest commit", Glyph: &cross}),
 	}
 	rows := (len(shown) + 1) / 2
-	return fr.chart(fileName("spectrum", device), vg.Length(rows*spectrumHeight), func(c draw.Canvas) { r.drawSpectrum(c, shown, all) })
+	return fr.Chart(fileName("spectrum", device), vg.Length(rows*spectrumHeight), func(c draw.Canvas) { r.drawSpectrum(c, shown, all) })
 }
 
 func (r *Run) drawSpectrum(c draw.Canvas, groups []*group, all [][]*curve) {
 	x0, x1, y0, y1 := ranges(all)
-	style, lines := bold(textSize+0.5, ink), 1
-	parts := panels(c, len(groups), 2, 18, 16)
+	style, lines := chart.Bold(chart.TextSize+0.5, chart.Ink), 1
+	parts := chart.Panels(c, len(groups), 2, 18, 16)
 	for i, p := range parts {
-		lines = max(lines, len(broken(style, r.panelTitle(groups[i]), p.Max.X-p.Min.X, 2)))
+		lines = max(lines, len(chart.BreakText(style, r.panelTitle(groups[i]), p.Max.X-p.Min.X, 2)))
 	}
 	for i, p := range parts {
-		write(p, style, r.panelTitle(groups[i]), lines)
+		chart.DrawText(p, style, r.panelTitle(groups[i]), lines)
 		p.Max.Y -= vg.Length(lines)*style.Font.Size*1.25 + 2 // all begin at one height
 		drawCurves(p, all[i], [4]float64{x0, x1, y0, y1})
 	}
@@ -139,16 +141,16 @@ func ranges(all [][]*curve) (x0, x1, y0, y1 float64) {
 			y0 = min(y0, v.maxY)
 		}
 	}
-	y0, y1 = padded(y0, y1, 0.06)
+	y0, y1 = chart.Padded(y0, y1, 0.06)
 	return 0, max(x1, 1) * 1.04, y0, y1
 }
 
 // drawCurves draws one panel: axes, bands, lines, marks.
 func drawCurves(c draw.Canvas, curves []*curve, r [4]float64) {
-	ticks := logTicks(r[2], r[3])
+	ticks := chart.LogTicks(r[2], r[3])
 	left := labelWidth(ticks) + 5
-	x := scale{r[0], r[1], c.Min.X + left, c.Max.X}
-	y := scale{r[2], r[3], c.Min.Y + 28, c.Max.Y - 4}
+	x := chart.Scale{r[0], r[1], c.Min.X + left, c.Max.X}
+	y := chart.Scale{r[2], r[3], c.Min.Y + 28, c.Max.Y - 4}
 	drawTimeAxis(c, x, y, ticks)
 	drawNines(c, x, y)
 	for _, v := range curves {
@@ -159,79 +161,79 @@ func drawCurves(c draw.Canvas, curves []*curve, r [4]float64) {
 	}
 }
 
-func labelWidth(ticks []tick) (w vg.Length) {
+func labelWidth(ticks []chart.Tick) (w vg.Length) {
 	for _, t := range ticks {
-		w = max(w, letter(smallSize, ink).Width(t.label))
+		w = max(w, chart.Letter(chart.SmallSize, chart.Ink).Width(t.Label))
 	}
 	return w
 }
 
 // drawTimeAxis draws the vertical axis of latency with its grid.
-func drawTimeAxis(c draw.Canvas, x, y scale, ticks []tick) {
-	s := leftward(letter(smallSize, faint))
+func drawTimeAxis(c draw.Canvas, x, y chart.Scale, ticks []chart.Tick) {
+	s := chart.Leftward(chart.Letter(chart.SmallSize, chart.Faint))
 	for _, t := range ticks {
-		at := y.at(t.at)
-		if t.label == "" {
-			c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, x.from, at, x.from+3, at)
+		at := y.At(t.At)
+		if t.Label == "" {
+			c.StrokeLine2(draw.LineStyle{Color: chart.Rule, Width: 0.5}, x.From, at, x.From+3, at)
 			continue
 		}
-		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, x.from, at, x.to, at)
-		c.FillText(s, vg.Point{X: x.from - 4, Y: at}, t.label)
+		c.StrokeLine2(draw.LineStyle{Color: chart.Rule, Width: 0.5}, x.From, at, x.To, at)
+		c.FillText(s, vg.Point{X: x.From - 4, Y: at}, t.Label)
 	}
 }
 
 // drawNines draws the horizontal axis of percentiles.
-func drawNines(c draw.Canvas, x, y scale) {
-	s := centred(letter(smallSize, faint))
-	nines := []tick{{0, "0"}, {math.Log10(2), "50"}, {1, "90"}, {2, "99"}}
-	for n := 3; float64(n) <= x.hi; n++ {
-		nines = append(nines, tick{float64(n), "99." + "99999999"[:n-2]})
+func drawNines(c draw.Canvas, x, y chart.Scale) {
+	s := chart.Centred(chart.Letter(chart.SmallSize, chart.Faint))
+	nines := []chart.Tick{{0, "0"}, {math.Log10(2), "50"}, {1, "90"}, {2, "99"}}
+	for n := 3; float64(n) <= x.Hi; n++ {
+		nines = append(nines, chart.Tick{float64(n), "99." + "99999999"[:n-2]})
 	}
 	for _, t := range nines {
-		if t.at > x.hi {
+		if t.At > x.Hi {
 			continue
 		}
-		at := x.at(t.at)
-		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, at, y.from, at, y.to)
-		c.FillText(s, vg.Point{X: at, Y: y.from - 3}, t.label)
+		at := x.At(t.At)
+		c.StrokeLine2(draw.LineStyle{Color: chart.Rule, Width: 0.5}, at, y.From, at, y.To)
+		c.FillText(s, vg.Point{X: at, Y: y.From - 3}, t.Label)
 	}
-	c.StrokeLine2(draw.LineStyle{Color: faint, Width: 0.7}, x.from, y.from, x.to, y.from)
-	c.FillText(centred(letter(smallSize, faint)), vg.Point{X: (x.from + x.to) / 2, Y: y.from - 14}, "percentile of commits")
+	c.StrokeLine2(draw.LineStyle{Color: chart.Faint, Width: 0.7}, x.From, y.From, x.To, y.From)
+	c.FillText(chart.Centred(chart.Letter(chart.SmallSize, chart.Faint)), vg.Point{X: (x.From + x.To) / 2, Y: y.From - 14}, "percentile of commits")
 }
 
-func (v *curve) drawBand(c draw.Canvas, x, y scale) {
+func (v *curve) drawBand(c draw.Canvas, x, y chart.Scale) {
 	if len(v.bandX) < 2 {
 		return
 	}
 	var points []vg.Point
 	for i := range v.bandX {
-		points = append(points, vg.Point{X: x.at(v.bandX[i]), Y: y.at(v.hi[i])})
+		points = append(points, vg.Point{X: x.At(v.bandX[i]), Y: y.At(v.hi[i])})
 	}
 	for i := len(v.bandX) - 1; i >= 0; i-- {
-		points = append(points, vg.Point{X: x.at(v.bandX[i]), Y: y.at(v.lo[i])})
+		points = append(points, vg.Point{X: x.At(v.bandX[i]), Y: y.At(v.lo[i])})
 	}
-	c.FillPolygon(translucent(lookOf(v.cell.Strategy).color), points)
+	c.FillPolygon(chart.Translucent(lookOf(v.cell.Strategy).color), points)
 }
 
 // drawLine draws steps, so that nothing is invented between two percentiles.
-func (v *curve) drawLine(c draw.Canvas, x, y scale) {
+func (v *curve) drawLine(c draw.Canvas, x, y chart.Scale) {
 	l := lookOf(v.cell.Strategy)
 	var points []vg.Point
 	for i := range v.x {
 		if i > 0 && v.y[i] != v.y[i-1] {
-			points = append(points, vg.Point{X: x.at(v.x[i]), Y: y.at(v.y[i-1])})
+			points = append(points, vg.Point{X: x.At(v.x[i]), Y: y.At(v.y[i-1])})
 		}
 		if i == 0 || i == len(v.x)-1 || v.y[i] != v.y[i-1] {
-			points = append(points, vg.Point{X: x.at(v.x[i]), Y: y.at(v.y[i])})
+			points = append(points, vg.Point{X: x.At(v.x[i]), Y: y.At(v.y[i])})
 		}
 	}
 	if len(points) > 0 {
 		c.StrokeLines(l.line(1.6), points)
 		end := points[len(points)-1]
-		c.DrawGlyph(draw.GlyphStyle{Color: paper, Radius: 3, Shape: draw.CircleGlyph{}}, end)
+		c.DrawGlyph(draw.GlyphStyle{Color: chart.Paper, Radius: 3, Shape: draw.CircleGlyph{}}, end)
 		c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: 3, Shape: draw.RingGlyph{}}, end)
 	}
-	c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: 3, Shape: draw.CrossGlyph{}}, vg.Point{X: x.at(v.maxX), Y: y.at(v.maxY)})
+	c.DrawGlyph(draw.GlyphStyle{Color: l.color, Radius: 3, Shape: draw.CrossGlyph{}}, vg.Point{X: x.At(v.maxX), Y: y.At(v.maxY)})
 }
 
 // percent is a whole percentage.

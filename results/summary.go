@@ -6,46 +6,47 @@ import (
 	"slices"
 	"strings"
 
+	"nbdbench/results/table"
 	"nbdbench/sim"
 )
 
 // summaryColumn is a column of the main table, and its value for a cell.
 type summaryColumn struct {
-	Column
-	value func(r *Run, c *Cell) Value
+	table.Column
+	value func(r *Run, c *Cell) table.Value
 }
 
 // everywhere are all places that a table is shown in.
-const everywhere = InText | InPage | InData
+const everywhere = table.InText | table.InPage | table.InData
 
 // summaryColumns are the main table's. The title of ratio is made for a run: it
 // names the metric that decides, and the baseline.
 var summaryColumns = []summaryColumn{
-	{Column{Key: "device", Title: "device", Heading: true, Place: InPage | InData}, func(_ *Run, c *Cell) Value { return textValue(c.Device) }},
-	{Column{Key: "workload", Title: "workload", Heading: true, Place: InPage | InData}, func(_ *Run, c *Cell) Value { return textValue(c.Workload) }},
-	{Column{Key: "strategy", Title: "strategy", Place: everywhere}, func(_ *Run, c *Cell) Value { return textValue(c.Strategy) }},
-	{Column{Key: "status", Title: "status", Place: InData}, func(_ *Run, c *Cell) Value { return textValue(c.Status) }},
-	{Column{Key: "who_durable", Title: "made durable by", Shorten: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return textValue(c.WhoDurable) }},
-	{Column{Key: "arrival", Place: InData}, func(_ *Run, c *Cell) Value { return textValue(c.Arrival) }},
-	{Column{Key: "offered_per_s", Title: "asked/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return rateValue(c.Offered) }},
-	{Column{Key: "achieved_per_s", Title: "done/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return rateValue(c.Achieved) }},
-	{Column{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.rate() }},
-	{Column{Key: "service_p99_ns", Title: "service p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.service() }},
-	{Column{Key: "p50_ns", Title: "p50", Right: true, Drop: 5, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.duration(metricP50) }},
-	{Column{Key: "p99_ns", Title: "p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.p99() }},
-	{Column{Key: "p99_ci_low_ns", Place: InData}, func(_ *Run, c *Cell) Value { return c.p99End(0) }},
-	{Column{Key: "p99_ci_high_ns", Place: InData}, func(_ *Run, c *Cell) Value { return c.p99End(1) }},
-	{Column{Key: "p999_ns", Title: "p99.9", Right: true, Place: InPage | InData}, func(_ *Run, c *Cell) Value { return c.p999() }},
-	{Column{Key: "ratio", Right: true, Drop: 3, Place: everywhere}, (*Run).ratio},
-	{Column{Key: "ratio_metric", Place: InData}, (*Run).ratioMetric},
-	{Column{Key: "ratio_low", Place: InData}, func(r *Run, c *Cell) Value { return r.ratioEnd(c, 0) }},
-	{Column{Key: "ratio_high", Place: InData}, func(r *Run, c *Cell) Value { return r.ratioEnd(c, 1) }},
-	{Column{Key: "p_adjusted", Place: InData}, func(*Run, *Cell) Value { return Value{} }}, // the interval alone decides
-	{Column{Key: "flushes_per_commit", Title: "flush/c", Right: true, Drop: 1, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.flushes() }},
-	{Column{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: everywhere}, func(_ *Run, c *Cell) Value { return c.lost() }},
-	{Column{Key: "at_risk_per_cut", Place: InData}, func(_ *Run, c *Cell) Value { return c.risk() }},
-	{Column{Key: "kernel_sent", Title: "kernel sent/c", Place: everywhere}, func(_ *Run, c *Cell) Value { return c.sent() }},
-	{Column{Key: "verdict", Title: "verdict", Place: everywhere}, func(r *Run, c *Cell) Value { v, _ := r.rowVerdict(c); return textValue(v) }},
+	{table.Column{Key: "device", Title: "device", Heading: true, Place: table.InPage | table.InData}, func(_ *Run, c *Cell) table.Value { return textValue(c.Device) }},
+	{table.Column{Key: "workload", Title: "workload", Heading: true, Place: table.InPage | table.InData}, func(_ *Run, c *Cell) table.Value { return textValue(c.Workload) }},
+	{table.Column{Key: "strategy", Title: "strategy", Place: everywhere}, func(_ *Run, c *Cell) table.Value { return textValue(c.Strategy) }},
+	{table.Column{Key: "status", Title: "status", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return textValue(c.Status) }},
+	{table.Column{Key: "who_durable", Title: "made durable by", Shorten: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return textValue(c.WhoDurable) }},
+	{table.Column{Key: "arrival", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return textValue(c.Arrival) }},
+	{table.Column{Key: "offered_per_s", Title: "asked/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return rateValue(c.Offered) }},
+	{table.Column{Key: "achieved_per_s", Title: "done/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return rateValue(c.Achieved) }},
+	{table.Column{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.rate() }},
+	{table.Column{Key: "service_p99_ns", Title: "service p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.service() }},
+	{table.Column{Key: "p50_ns", Title: "p50", Right: true, Drop: 5, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.duration(metricP50) }},
+	{table.Column{Key: "p99_ns", Title: "p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.p99() }},
+	{table.Column{Key: "p99_ci_low_ns", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return c.p99End(0) }},
+	{table.Column{Key: "p99_ci_high_ns", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return c.p99End(1) }},
+	{table.Column{Key: "p999_ns", Title: "p99.9", Right: true, Place: table.InPage | table.InData}, func(_ *Run, c *Cell) table.Value { return c.p999() }},
+	{table.Column{Key: "ratio", Right: true, Drop: 3, Place: everywhere}, (*Run).ratio},
+	{table.Column{Key: "ratio_metric", Place: table.InData}, (*Run).ratioMetric},
+	{table.Column{Key: "ratio_low", Place: table.InData}, func(r *Run, c *Cell) table.Value { return r.ratioEnd(c, 0) }},
+	{table.Column{Key: "ratio_high", Place: table.InData}, func(r *Run, c *Cell) table.Value { return r.ratioEnd(c, 1) }},
+	{table.Column{Key: "p_adjusted", Place: table.InData}, func(*Run, *Cell) table.Value { return table.Value{} }}, // the interval alone decides
+	{table.Column{Key: "flushes_per_commit", Title: "flush/c", Right: true, Drop: 1, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.flushes() }},
+	{table.Column{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.lost() }},
+	{table.Column{Key: "at_risk_per_cut", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return c.risk() }},
+	{table.Column{Key: "kernel_sent", Title: "kernel sent/c", Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.sent() }},
+	{table.Column{Key: "verdict", Title: "verdict", Place: everywhere}, func(r *Run, c *Cell) table.Value { v, _ := r.rowVerdict(c); return textValue(v) }},
 }
 
 // LinkKernel is the link of a cell whose requests went through the kernel's
@@ -59,7 +60,7 @@ func (r *Run) throughKernel() bool {
 
 // sent is what crossed the wire for each commit, of what makes one durable, by
 // the server's count.
-func (c *Cell) sent() Value {
+func (c *Cell) sent() table.Value {
 	if c.Link != LinkKernel || !c.usable() || c.Wire == nil {
 		return none
 	}
@@ -73,12 +74,12 @@ func (c *Cell) sent() Value {
 		}
 	}
 	s := strings.Join(words, ", ")
-	return Value{Text: s, Data: s}
+	return table.Value{Text: s, Data: s}
 }
 
 // Summary is the main table: one row a cell, grouped by device and workload.
-func (r *Run) Summary() *Table {
-	t := &Table{Head: r.head()}
+func (r *Run) Summary() *table.Table {
+	t := &table.Table{Head: r.head()}
 	for i := range summaryColumns {
 		column := summaryColumns[i].Column
 		if column.Key == "ratio" {
@@ -89,7 +90,7 @@ func (r *Run) Summary() *Table {
 	for _, g := range r.groups() {
 		for _, c := range g.cells {
 			_, mark := r.rowVerdict(c)
-			row := Row{Group: g.device + " · " + g.workload, Mark: mark}
+			row := table.Row{Group: g.device + " · " + g.workload, Mark: mark}
 			for i := range summaryColumns {
 				row.Values = append(row.Values, summaryColumns[i].value(r, c))
 			}
@@ -123,19 +124,19 @@ func (r *Run) openLoops() (n int) {
 }
 
 // rateValue is a rate that may not be there.
-func rateValue(x *float64) Value {
+func rateValue(x *float64) table.Value {
 	if x == nil {
 		return none
 	}
-	return Value{Text: formatRate(*x), Data: *x}
+	return table.Value{Text: formatRate(*x), Data: *x}
 }
 
 // service is the p99 of an open loop's service time, without the wait for a slot.
-func (c *Cell) service() Value {
+func (c *Cell) service() table.Value {
 	if c.Service == nil || c.Service.P99 == nil || !c.usable() {
 		return none
 	}
-	return Value{Text: formatNS(*c.Service.P99), Data: *c.Service.P99}
+	return table.Value{Text: formatNS(*c.Service.P99), Data: *c.Service.P99}
 }
 
 // baseName is the baseline of all groups, or the word where they differ.
@@ -158,10 +159,10 @@ func (r *Run) baseName() string {
 }
 
 // textValue is the same to people and to machines.
-func textValue(s string) Value { return Value{Text: s, Data: s} }
+func textValue(s string) table.Value { return table.Value{Text: s, Data: s} }
 
 // p99 is the p99 with its interval.
-func (c *Cell) p99() Value {
+func (c *Cell) p99() table.Value {
 	v := c.duration(metricP99)
 	if c.hasP99Interval() {
 		v.Text += plusMinus(*c.Commit.P99, c.CI95.P99)
@@ -172,43 +173,43 @@ func (c *Cell) p99() Value {
 func (c *Cell) hasP99Interval() bool { return c.usable() && c.CI95 != nil && c.CI95.P99 != nil }
 
 // p99End is an end of the p99's interval, 0 the lower one.
-func (c *Cell) p99End(end int) Value {
+func (c *Cell) p99End(end int) table.Value {
 	if !c.hasP99Interval() {
-		return Value{}
+		return table.Value{}
 	}
-	return Value{Data: c.CI95.P99[end]}
+	return table.Value{Data: c.CI95.P99[end]}
 }
 
 // none is what is not observable or does not apply.
-var none = Value{Text: "-"}
+var none = table.Value{Text: "-"}
 
-func (c *Cell) duration(m metric) Value {
+func (c *Cell) duration(m metric) table.Value {
 	if v := c.at(m); v != nil && c.usable() {
-		return Value{Text: formatNS(*v), Data: *v}
+		return table.Value{Text: formatNS(*v), Data: *v}
 	}
 	return none
 }
 
-func (c *Cell) p999() Value {
+func (c *Cell) p999() table.Value {
 	if !c.usable() || c.Commit.P999 == nil {
 		return none
 	}
-	return Value{Text: formatNS(*c.Commit.P999), Data: *c.Commit.P999}
+	return table.Value{Text: formatNS(*c.Commit.P999), Data: *c.Commit.P999}
 }
 
-func (c *Cell) rate() Value {
+func (c *Cell) rate() table.Value {
 	if c.Rates == nil || !c.usable() {
 		return none
 	}
-	return Value{Text: formatRate(c.Rates.Commits), Data: c.Rates.Commits}
+	return table.Value{Text: formatRate(c.Rates.Commits), Data: c.Rates.Commits}
 }
 
-func (c *Cell) flushes() Value {
+func (c *Cell) flushes() table.Value {
 	if c.Stats == nil || !c.usable() {
 		return none
 	}
 	x := float64(c.Stats.Flushes) / float64(c.Commit.Count)
-	return Value{Text: fmt.Sprintf("%.2f", x), Data: x}
+	return table.Value{Text: fmt.Sprintf("%.2f", x), Data: x}
 }
 
 // plusMinus is the farther end of the interval, rounded upwards: in whole percents,
@@ -227,7 +228,7 @@ func plusMinus(v int64, s *Span) string {
 
 // lost is how many commits a cut lost, on average; what was at risk is beside it
 // where that is another number.
-func (c *Cell) lost() Value {
+func (c *Cell) lost() table.Value {
 	d := c.Durability
 	if !d.Measured() {
 		return none
@@ -240,7 +241,7 @@ func (c *Cell) lost() Value {
 }
 
 // risk is how many commits were at risk in a cut, on average.
-func (c *Cell) risk() Value {
+func (c *Cell) risk() table.Value {
 	d := c.Durability
 	if !d.Measured() {
 		return none
@@ -248,8 +249,8 @@ func (c *Cell) risk() Value {
 	return averageValue(d.CommitsAtRisk, d.Cuts)
 }
 
-func averageValue(total, n int64) Value {
-	return Value{Text: formatAverage(total, n), Data: float64(total) / float64(n)}
+func averageValue(total, n int64) table.Value {
+	return table.Value{Text: formatAverage(total, n), Data: float64(total) / float64(n)}
 }
 
 // ComparisonOf is the cell's row of the comparisons by the metric that decides; nil
@@ -266,12 +267,12 @@ func (r *Run) ComparisonOf(c *Cell) *Comparison {
 }
 
 // ratio is the cell's ratio to the baseline by the metric that decides.
-func (r *Run) ratio(c *Cell) Value {
+func (r *Run) ratio(c *Cell) table.Value {
 	x := r.ComparisonOf(c)
 	if x == nil {
-		return Value{Text: r.baselineMark(c)}
+		return table.Value{Text: r.baselineMark(c)}
 	}
-	out := Value{Text: significant(x.Ratio), Data: x.Ratio}
+	out := table.Value{Text: significant(x.Ratio), Data: x.Ratio}
 	switch {
 	case x.Exact:
 		out.Text += " exact"
@@ -282,21 +283,21 @@ func (r *Run) ratio(c *Cell) Value {
 }
 
 // ratioMetric is the metric of the ratio.
-func (r *Run) ratioMetric(c *Cell) Value {
+func (r *Run) ratioMetric(c *Cell) table.Value {
 	x := r.ComparisonOf(c)
 	if x == nil {
-		return Value{}
+		return table.Value{}
 	}
-	return Value{Data: x.Metric}
+	return table.Value{Data: x.Metric}
 }
 
 // ratioEnd is an end of the ratio's interval, 0 the lower one.
-func (r *Run) ratioEnd(c *Cell, end int) Value {
+func (r *Run) ratioEnd(c *Cell, end int) table.Value {
 	x := r.ComparisonOf(c)
 	if x == nil || x.CI95 == nil {
-		return Value{}
+		return table.Value{}
 	}
-	return Value{Data: x.CI95[end]}
+	return table.Value{Data: x.CI95[end]}
 }
 
 // baselineMark names the cell that the others are compared with.
@@ -310,37 +311,37 @@ func (r *Run) baselineMark(c *Cell) string {
 }
 
 // rowVerdict is the last column, one or two words, and how the row stands out.
-func (r *Run) rowVerdict(c *Cell) (string, Mark) {
+func (r *Run) rowVerdict(c *Cell) (string, table.Mark) {
 	switch {
 	case c.Status == StatusUnsustained:
-		return "did " + c.sustained(), Unmarked
+		return "did " + c.sustained(), table.Unmarked
 	case c.Status != StatusOK:
-		return c.Status, Qualified
+		return c.Status, table.Qualified
 	case !c.safe():
-		return "not durable", Qualified
+		return "not durable", table.Qualified
 	case c.Settled == false:
-		return "not settled", Qualified
+		return "not settled", table.Qualified
 	}
 	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Device == c.Device && v.Workload == c.Workload })
 	if i >= 0 && r.Verdicts[i].Outcome == OutcomeWithheld {
-		return "no verdict", Qualified
+		return "no verdict", table.Qualified
 	}
 	if i >= 0 && r.Verdicts[i].Winner == c.Strategy {
-		return "wins", Best
+		return "wins", table.Best
 	}
 	if i >= 0 && slices.Contains(r.Verdicts[i].Tied, c.Strategy) {
 		if r.Verdicts[i].Outcome == OutcomeEquivalent {
-			return "ties", Best
+			return "ties", table.Best
 		}
-		return Inconclusive, Unmarked
+		return Inconclusive, table.Unmarked
 	}
 	if x := r.ComparisonOf(c); x != nil {
-		return x.Verdict, Unmarked
+		return x.Verdict, table.Unmarked
 	}
 	if i >= 0 && r.Verdicts[i].Outcome != OutcomeNone {
-		return "beaten", Unmarked // the baseline
+		return "beaten", table.Unmarked // the baseline
 	}
-	return none.Text, Unmarked
+	return none.Text, table.Unmarked
 }
 
 // head says what was done, in one or two lines.

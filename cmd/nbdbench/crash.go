@@ -9,7 +9,7 @@ import (
 
 	"nbdbench/devices/fault"
 	"nbdbench/internal/crash"
-	"nbdbench/results"
+	"nbdbench/results/chart"
 )
 
 const crashHelp = `Cut the power of simulated devices, many times, and say what survives.
@@ -138,7 +138,7 @@ func (f *crashFlags) parse(c *cobra.Command) (err error) {
 		return usage("--cut-at: expected the number of an event, from 1 on")
 	}
 	if f.picture != "" {
-		if err := results.CheckChartPath(f.picture); err != nil {
+		if err := chart.CheckPath(f.picture); err != nil {
 			return usage("--picture: %w", err)
 		}
 	}

@@ -9,13 +9,13 @@ import (
 
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/text"
-	"nbdbench/results"
+	"nbdbench/results/table"
 )
 
 // checkColumns are the columns of a check's table. In text a row's device stands
 // above it.
-var checkColumns = []results.Column{
-	{Key: "device", Title: "device", Place: results.InPage | results.InData},
+var checkColumns = []table.Column{
+	{Key: "device", Title: "device", Place: table.InPage | table.InData},
 	{Key: "op", Title: "op", Place: everywhere},
 	{Key: "jobs", Title: "jobs", Right: true, Place: everywhere},
 	{Key: "published", Title: "published", Right: true, Place: everywhere},
@@ -27,14 +27,14 @@ var checkColumns = []results.Column{
 	{Key: "kind", Title: "kind", Place: everywhere},
 	{Key: "sets", Title: "sets", Place: everywhere},
 	{Key: "confidence", Title: "confidence", Place: everywhere},
-	{Key: "source", Title: "source", Place: results.InPage | results.InData},
+	{Key: "source", Title: "source", Place: table.InPage | table.InData},
 }
 
-const everywhere = results.InText | results.InPage | results.InData
+const everywhere = table.InText | table.InPage | table.InData
 
 // Table is the check for people.
-func (c *Check) Table() *results.Table {
-	t := &results.Table{Columns: checkColumns, Head: []string{c.headline()}, Notes: c.notes()}
+func (c *Check) Table() *table.Table {
+	t := &table.Table{Columns: checkColumns, Head: []string{c.headline()}, Notes: c.notes()}
 	for i := range c.Rows {
 		r := &c.Rows[i]
 		verdict := "ok"
@@ -42,7 +42,7 @@ func (c *Check) Table() *results.Table {
 			verdict = "OUT"
 		}
 		sets := strings.Join(r.Sets, ", ")
-		t.Rows = append(t.Rows, results.Row{Group: r.Device, Values: []results.Value{
+		t.Rows = append(t.Rows, table.Row{Group: r.Device, Values: []table.Value{
 			{Text: r.Device, Data: r.Device},
 			{Text: r.Op, Data: r.Op},
 			{Text: strconv.Itoa(r.Jobs), Data: r.Jobs},

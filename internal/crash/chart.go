@@ -4,13 +4,13 @@ import (
 	"fmt"
 
 	"nbdbench/devices"
-	"nbdbench/results"
+	"nbdbench/results/chart"
 )
 
 // Chart draws the violation's timeline.
-func (v *Violation) Chart() *results.Chart {
+func (v *Violation) Chart() *chart.Chart {
 	t := v.Timeline
-	f := results.TimelineFigure{
+	f := chart.Timeline{
 		Title:    fmt.Sprintf("%s: %s", v.Cell, v.Class),
 		Subtitle: fmt.Sprintf("Sector %d holds %s after the cut, expected %s. %s.", v.Sector, version(v.Found), versions(v.Expected), v.Text),
 		Footer:   "Time is not to scale. Pale: without a reply when the power was cut. Again: " + v.Replay,
@@ -34,7 +34,7 @@ func (v *Violation) Chart() *results.Chart {
 			s.End, s.Open, s.Note = moment, false, t.fate(e)
 		default:
 			spans[e.Event] = len(f.Bars)
-			f.Bars = append(f.Bars, results.Bar{Label: e.label(), Begin: moment, Open: true, Kind: e.kind(), Note: t.fate(e)})
+			f.Bars = append(f.Bars, chart.Bar{Label: e.label(), Begin: moment, Open: true, Kind: e.kind(), Note: t.fate(e)})
 		}
 	}
 	f.Moments = append(f.Moments, micro(t.CutNs))
@@ -46,23 +46,23 @@ func (v *Violation) Chart() *results.Chart {
 	return f.Chart("timeline")
 }
 
-func (e *TimelineEvent) kind() results.BarKind {
+func (e *TimelineEvent) kind() chart.BarKind {
 	switch {
 	case e.Op == devices.OpFlush.String():
-		return results.BarFlush
+		return chart.BarFlush
 	case e.Op == devices.OpRead.String():
-		return results.BarOther
+		return chart.BarOther
 	case e.FUA:
-		return results.BarFUA
+		return chart.BarFUA
 	}
-	return results.BarWrite
+	return chart.BarWrite
 }
 
 func (e *TimelineEvent) label() string {
 	switch e.kind() {
-	case results.BarFlush:
+	case chart.BarFlush:
 		return "flush"
-	case results.BarOther:
+	case chart.BarOther:
 		return fmt.Sprintf("read %d+%d", e.Sector, e.Sectors)
 	}
 	return fmt.Sprintf("%s %d+%d v%d", e.Op, e.Sector, e.Sectors, e.Version)
@@ -70,7 +70,7 @@ func (e *TimelineEvent) label() string {
 
 // fate is what the device is left with of a write.
 func (t *Timeline) fate(e *TimelineEvent) string {
-	if k := e.kind(); k == results.BarFlush || k == results.BarOther || e.Op != devices.OpWrite.String() {
+	if k := e.kind(); k == chart.BarFlush || k == chart.BarOther || e.Op != devices.OpWrite.String() {
 		return ""
 	}
 	if e.Kind == "reply" && e.Errno != "OK" {

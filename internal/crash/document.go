@@ -12,6 +12,7 @@ import (
 	"nbdbench/devices/history"
 	"nbdbench/internal/text"
 	"nbdbench/results"
+	"nbdbench/results/table"
 )
 
 // Schema is that of the document.
@@ -153,7 +154,7 @@ func (d *Document) WriteJSON(w io.Writer) error {
 // WriteText writes a table of the cells, and below it the violations with their
 // timelines.
 func (d *Document) WriteText(w io.Writer) error {
-	if err := d.Table().Text(w, results.Width); err != nil {
+	if err := d.Table().Text(w, table.Width); err != nil {
 		return err
 	}
 	for _, v := range d.Violations {
@@ -165,18 +166,18 @@ func (d *Document) WriteText(w io.Writer) error {
 }
 
 // Table is one row for each cell.
-func (d *Document) Table() *results.Table {
-	t := &results.Table{Columns: []results.Column{
-		{Key: "device", Title: "device", Place: results.InPage},
-		{Key: "workload", Title: "workload", Place: results.InText | results.InPage},
-		{Key: "strategy", Title: "strategy", Place: results.InText | results.InPage},
-		{Key: "cuts", Title: "cuts", Right: true, Place: results.InText | results.InPage},
-		{Key: "images", Title: "images built", Right: true, Place: results.InText | results.InPage},
-		{Key: "legal", Title: "of at most", Right: true, Place: results.InText | results.InPage},
-		{Key: "coverage", Title: "coverage", Place: results.InText | results.InPage},
-		{Key: "lost", Title: "lost", Right: true, Place: results.InText | results.InPage},
-		{Key: "at_risk", Title: "at risk", Right: true, Place: results.InText | results.InPage},
-		{Key: "verdict", Title: "verdict", Place: results.InText | results.InPage},
+func (d *Document) Table() *table.Table {
+	t := &table.Table{Columns: []table.Column{
+		{Key: "device", Title: "device", Place: table.InPage},
+		{Key: "workload", Title: "workload", Place: table.InText | table.InPage},
+		{Key: "strategy", Title: "strategy", Place: table.InText | table.InPage},
+		{Key: "cuts", Title: "cuts", Right: true, Place: table.InText | table.InPage},
+		{Key: "images", Title: "images built", Right: true, Place: table.InText | table.InPage},
+		{Key: "legal", Title: "of at most", Right: true, Place: table.InText | table.InPage},
+		{Key: "coverage", Title: "coverage", Place: table.InText | table.InPage},
+		{Key: "lost", Title: "lost", Right: true, Place: table.InText | table.InPage},
+		{Key: "at_risk", Title: "at risk", Right: true, Place: table.InText | table.InPage},
+		{Key: "verdict", Title: "verdict", Place: table.InText | table.InPage},
 	}}
 	for _, r := range d.Cells {
 		t.Rows = append(t.Rows, r.row())
@@ -229,7 +230,7 @@ func count[N int | int64 | uint64](n N, what string) string {
 const legend = "lost: acknowledged commits that the seeded image of a cut does not have, over all cuts; at risk: that the worst legal image does not have. " +
 	"of at most: the legal images of the cut that has the most. Promises and commits are judged in all of them; images are built for the workload's invariant."
 
-func (r *CellResult) row() results.Row {
+func (r *CellResult) row() table.Row {
 	values := []string{r.Device, r.Workload, r.Strategy}
 	if r.Status == "unsupported" {
 		values = append(values, "", "", "", "", "", "", r.Status)
@@ -237,9 +238,9 @@ func (r *CellResult) row() results.Row {
 		values = append(values, strconv.FormatInt(r.Cuts, 10), strconv.FormatUint(r.Images, 10), "2^"+strconv.FormatFloat(r.ImagesLog2Max, 'f', 0, 64),
 			r.coverage(), r.commits(r.Durability.CommitsLost), r.commits(r.Durability.CommitsAtRisk), r.verdict())
 	}
-	row := results.Row{Group: r.Device}
+	row := table.Row{Group: r.Device}
 	for _, v := range values {
-		row.Values = append(row.Values, results.Value{Text: v})
+		row.Values = append(row.Values, table.Value{Text: v})
 	}
 	return row
 }

@@ -1,4 +1,4 @@
-package results
+package chart
 
 import (
 	"bytes"
@@ -125,27 +125,27 @@ func (c *Chart) Save(path string) error {
 
 // The colours of Okabe and Ito, which the colour-blind tell apart, and greys.
 var (
-	ink       = color.RGBA{0x22, 0x22, 0x22, 0xff}
-	faint     = color.RGBA{0x66, 0x66, 0x66, 0xff}
-	rule      = color.RGBA{0xe3, 0xe3, 0xe3, 0xff}
-	paper     = color.RGBA{0xff, 0xff, 0xff, 0xff}
-	grey      = color.RGBA{0x80, 0x80, 0x80, 0xff}
-	blue      = color.RGBA{0x00, 0x72, 0xb2, 0xff}
-	vermilion = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
-	green     = color.RGBA{0x00, 0x9e, 0x73, 0xff}
-	orange    = color.RGBA{0xe6, 0x9f, 0x00, 0xff}
-	sky       = color.RGBA{0x56, 0xb4, 0xe9, 0xff}
-	purple    = color.RGBA{0xcc, 0x79, 0xa7, 0xff}
-	yellow    = color.RGBA{0xe0, 0xd0, 0x20, 0xff}
+	Ink       = color.RGBA{0x22, 0x22, 0x22, 0xff}
+	Faint     = color.RGBA{0x66, 0x66, 0x66, 0xff}
+	Rule      = color.RGBA{0xe3, 0xe3, 0xe3, 0xff}
+	Paper     = color.RGBA{0xff, 0xff, 0xff, 0xff}
+	Grey      = color.RGBA{0x80, 0x80, 0x80, 0xff}
+	Blue      = color.RGBA{0x00, 0x72, 0xb2, 0xff}
+	Vermilion = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
+	Green     = color.RGBA{0x00, 0x9e, 0x73, 0xff}
+	Orange    = color.RGBA{0xe6, 0x9f, 0x00, 0xff}
+	Sky       = color.RGBA{0x56, 0xb4, 0xe9, 0xff}
+	Purple    = color.RGBA{0xcc, 0x79, 0xa7, 0xff}
+	Yellow    = color.RGBA{0xe0, 0xd0, 0x20, 0xff}
 )
 
-// translucent is c as the alpha of a band.
-func translucent(c color.RGBA) color.Color {
+// Translucent is c as the alpha of a band.
+func Translucent(c color.RGBA) color.Color {
 	return color.NRGBA{c.R, c.G, c.B, 0x38}
 }
 
-// letter is a text style: Liberation Sans, top left unless moved.
-func letter(size vg.Length, c color.Color) draw.TextStyle {
+// Letter is a text style: Liberation Sans, top left unless moved.
+func Letter(size vg.Length, c color.Color) draw.TextStyle {
 	return draw.TextStyle{
 		Color: c, Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
 		XAlign: draw.XLeft, YAlign: draw.YTop, Handler: plot.DefaultTextHandler,
@@ -155,27 +155,30 @@ func letter(size vg.Length, c color.Color) draw.TextStyle {
 // boldWeight is WeightBold of golang.org/x/image/font.
 const boldWeight = 3
 
-func bold(size vg.Length, c color.Color) draw.TextStyle {
-	s := letter(size, c)
+// Bold is Letter in bold.
+func Bold(size vg.Length, c color.Color) draw.TextStyle {
+	s := Letter(size, c)
 	s.Font.Weight = boldWeight
 	return s
 }
 
-// aligned is s drawn from another corner.
-func aligned(s draw.TextStyle, x text.XAlignment, y text.YAlignment) draw.TextStyle {
+// Aligned is s drawn from another corner.
+func Aligned(s draw.TextStyle, x text.XAlignment, y text.YAlignment) draw.TextStyle {
 	s.XAlign, s.YAlign = x, y
 	return s
 }
 
+// Styles drawn from another corner: the middle of the top, of the right or of the
+// left side.
 var (
-	centred   = func(s draw.TextStyle) draw.TextStyle { return aligned(s, draw.XCenter, draw.YTop) }
-	leftward  = func(s draw.TextStyle) draw.TextStyle { return aligned(s, draw.XRight, draw.YCenter) }
-	rightward = func(s draw.TextStyle) draw.TextStyle { return aligned(s, draw.XLeft, draw.YCenter) }
+	Centred   = func(s draw.TextStyle) draw.TextStyle { return Aligned(s, draw.XCenter, draw.YTop) }
+	Leftward  = func(s draw.TextStyle) draw.TextStyle { return Aligned(s, draw.XRight, draw.YCenter) }
+	Rightward = func(s draw.TextStyle) draw.TextStyle { return Aligned(s, draw.XLeft, draw.YCenter) }
 )
 
-// broken breaks text into at most lines that fit the width; what is left over
+// BreakText breaks text into at most lines that fit the width; what is left over
 // ends in an ellipsis.
-func broken(s draw.TextStyle, words string, width vg.Length, lines int) []string {
+func BreakText(s draw.TextStyle, words string, width vg.Length, lines int) []string {
 	var out []string
 	line := ""
 	for _, word := range strings.Fields(words) {
@@ -195,11 +198,11 @@ func broken(s draw.TextStyle, words string, width vg.Length, lines int) []string
 	return append(out, line)
 }
 
-// write draws text from the top of the canvas, at most so many lines, and
+// DrawText draws text from the top of the canvas, at most so many lines, and
 // returns what of the canvas is left below.
-func write(c draw.Canvas, s draw.TextStyle, words string, lines int) draw.Canvas {
+func DrawText(c draw.Canvas, s draw.TextStyle, words string, lines int) draw.Canvas {
 	y := c.Max.Y
-	for _, l := range broken(s, words, c.Max.X-c.Min.X, lines) {
+	for _, l := range BreakText(s, words, c.Max.X-c.Min.X, lines) {
 		c.FillText(s, vg.Point{X: c.Min.X, Y: y}, l)
 		y -= s.Font.Size * leading
 	}
@@ -210,19 +213,20 @@ func write(c draw.Canvas, s draw.TextStyle, words string, lines int) draw.Canvas
 // figureWidth is that of all figures, in points: 18 cm.
 const figureWidth = 540
 
+// Sizes, in points.
 const (
 	figureMargin = 14
 	titleSize    = 13
-	textSize     = 9
-	smallSize    = 8
+	TextSize     = 9
+	SmallSize    = 8
 
 	leading = 1.25 // from line to line
 )
 
-// frame is what all figures have around their data.
-type frame struct {
-	title, subtitle, footer string
-	keys                    []key
+// Frame is what all figures have around their data.
+type Frame struct {
+	Title, Subtitle, Footer string
+	Keys                    []Key
 }
 
 const (
@@ -234,55 +238,56 @@ const (
 )
 
 var (
-	titleStyle    = bold(titleSize, ink)
-	subtitleStyle = letter(textSize, faint)
-	footerStyle   = letter(smallSize-1, faint)
+	titleStyle    = Bold(titleSize, Ink)
+	subtitleStyle = Letter(TextSize, Faint)
+	footerStyle   = Letter(SmallSize-1, Faint)
 )
 
 // height is what the frame takes of a figure of figureWidth.
-func (f *frame) height() vg.Length {
+func (f *Frame) height() vg.Length {
 	w := vg.Length(figureWidth - 2*figureMargin)
 	lines := func(s draw.TextStyle, text string, most int) vg.Length {
-		return vg.Length(len(broken(s, text, w, most))) * s.Font.Size * leading
+		return vg.Length(len(BreakText(s, text, w, most))) * s.Font.Size * leading
 	}
-	return 2*figureMargin + lines(titleStyle, f.title, maxTitle) + headGap + lines(subtitleStyle, f.subtitle, maxSubtitle) + bodyGap +
-		legendHeight(f.keys, w) + lines(footerStyle, f.footer, maxFooter) + footGap
+	return 2*figureMargin + lines(titleStyle, f.Title, maxTitle) + headGap + lines(subtitleStyle, f.Subtitle, maxSubtitle) + bodyGap +
+		legendHeight(f.Keys, w) + lines(footerStyle, f.Footer, maxFooter) + footGap
 }
 
 // draw draws the frame, and returns the canvas that is left between the head
 // and the legend.
-func (f *frame) draw(c draw.Canvas) draw.Canvas {
-	c.FillPolygon(paper, corners(c.Rectangle))
+func (f *Frame) draw(c draw.Canvas) draw.Canvas {
+	c.FillPolygon(Paper, Corners(c.Rectangle))
 	c = draw.Crop(c, figureMargin, -figureMargin, figureMargin, -figureMargin)
-	c = write(c, titleStyle, f.title, maxTitle)
+	c = DrawText(c, titleStyle, f.Title, maxTitle)
 	c.Max.Y -= headGap
-	c = write(c, subtitleStyle, f.subtitle, maxSubtitle)
+	c = DrawText(c, subtitleStyle, f.Subtitle, maxSubtitle)
 	c.Max.Y -= bodyGap
 	foot := c
-	foot.Max.Y = c.Min.Y + vg.Length(len(broken(footerStyle, f.footer, c.Max.X-c.Min.X, maxFooter)))*footerStyle.Font.Size*leading
-	write(foot, footerStyle, f.footer, maxFooter)
+	foot.Max.Y = c.Min.Y + vg.Length(len(BreakText(footerStyle, f.Footer, c.Max.X-c.Min.X, maxFooter)))*footerStyle.Font.Size*leading
+	DrawText(foot, footerStyle, f.Footer, maxFooter)
 	c.Min.Y = foot.Max.Y + footGap
-	return drawLegend(c, f.keys)
+	return drawLegend(c, f.Keys)
 }
 
-// chart is the figure of the frame around a body of the given height.
-func (f *frame) chart(name string, body vg.Length, draws func(draw.Canvas)) *Chart {
+// Chart returns the figure of the frame around a body of the given height.
+func (f *Frame) Chart(name string, body vg.Length, draws func(draw.Canvas)) *Chart {
 	return &Chart{
-		Name: name, Title: f.title, width: figureWidth, height: f.height() + body,
+		Name: name, Title: f.Title, width: figureWidth, height: f.height() + body,
 		draw: func(c draw.Canvas) { draws(f.draw(c)) },
 	}
 }
 
-func corners(r vg.Rectangle) []vg.Point {
+// Corners are the corners of r as a polygon.
+func Corners(r vg.Rectangle) []vg.Point {
 	return []vg.Point{r.Min, {X: r.Max.X, Y: r.Min.Y}, r.Max, {X: r.Min.X, Y: r.Max.Y}}
 }
 
-// key is an entry of a legend: a line, a box or a glyph, and its name.
-type key struct {
-	name  string
-	line  *draw.LineStyle
-	box   color.Color
-	glyph *draw.GlyphStyle
+// Key is an entry of a legend: a line, a box or a glyph, and its name.
+type Key struct {
+	Name  string
+	Line  *draw.LineStyle
+	Box   color.Color
+	Glyph *draw.GlyphStyle
 }
 
 const (
@@ -292,8 +297,8 @@ const (
 )
 
 // legendRows breaks keys into rows that fit the width.
-func legendRows(keys []key, width vg.Length) [][]key {
-	var rows [][]key
+func legendRows(keys []Key, width vg.Length) [][]Key {
+	var rows [][]Key
 	var used vg.Length
 	for i, k := range keys {
 		w := k.width()
@@ -306,24 +311,24 @@ func legendRows(keys []key, width vg.Length) [][]key {
 	return rows
 }
 
-var keyStyle = rightward(letter(smallSize, ink))
+var keyStyle = Rightward(Letter(SmallSize, Ink))
 
-func (k *key) width() vg.Length { return keySample + 4 + keyStyle.Width(k.name) + keyGap }
+func (k *Key) width() vg.Length { return keySample + 4 + keyStyle.Width(k.Name) + keyGap }
 
-func legendHeight(keys []key, width vg.Length) vg.Length {
+func legendHeight(keys []Key, width vg.Length) vg.Length {
 	return vg.Length(len(legendRows(keys, width)))*keyLine + footGap
 }
 
 // drawLegend draws keys in rows at the bottom of the canvas, and returns what
 // is left above.
-func drawLegend(c draw.Canvas, keys []key) draw.Canvas {
+func drawLegend(c draw.Canvas, keys []Key) draw.Canvas {
 	width := c.Max.X - c.Min.X
 	rows := legendRows(keys, width)
 	for i, row := range rows {
 		x, y := c.Min.X, c.Min.Y+vg.Length(len(rows)-1-i)*keyLine+keyLine/2
 		for _, k := range row {
 			k.draw(c, x, y)
-			c.FillText(keyStyle, vg.Point{X: x + keySample + 4, Y: y}, k.name)
+			c.FillText(keyStyle, vg.Point{X: x + keySample + 4, Y: y}, k.Name)
 			x += k.width()
 		}
 	}
@@ -331,29 +336,29 @@ func drawLegend(c draw.Canvas, keys []key) draw.Canvas {
 	return c
 }
 
-func (k *key) draw(c draw.Canvas, x, y vg.Length) {
-	if k.line != nil {
-		c.StrokeLine2(*k.line, x, y, x+keySample, y)
+func (k *Key) draw(c draw.Canvas, x, y vg.Length) {
+	if k.Line != nil {
+		c.StrokeLine2(*k.Line, x, y, x+keySample, y)
 	}
-	if k.box != nil {
-		c.FillPolygon(k.box, corners(vg.Rectangle{Min: vg.Point{X: x + 8, Y: y - 4}, Max: vg.Point{X: x + keySample, Y: y + 4}}))
+	if k.Box != nil {
+		c.FillPolygon(k.Box, Corners(vg.Rectangle{Min: vg.Point{X: x + 8, Y: y - 4}, Max: vg.Point{X: x + keySample, Y: y + 4}}))
 	}
-	if k.glyph != nil {
-		c.DrawGlyph(*k.glyph, vg.Point{X: x + keySample - 6, Y: y})
+	if k.Glyph != nil {
+		c.DrawGlyph(*k.Glyph, vg.Point{X: x + keySample - 6, Y: y})
 	}
 }
 
-// tick is a place on an axis; without a label it is a minor one.
-type tick struct {
-	at    float64
-	label string
+// Tick is a place on an axis; without a label it is a minor one.
+type Tick struct {
+	At    float64
+	Label string
 }
 
-// logTicks are ticks of durations on an axis of log10(ns): powers of ten with
+// LogTicks are ticks of durations on an axis of log10(ns): powers of ten with
 // their unit, 2 and 5 too where there would be few, and all where there would be
 // one at most.
-func logTicks(lo, hi float64) []tick {
-	var out []tick
+func LogTicks(lo, hi float64) []Tick {
+	var out []Tick
 	dense, all := hi-lo < 1.8, hi-lo < 0.6
 	for e := int(math.Floor(lo)); e <= int(math.Ceil(hi)); e++ {
 		for d := 1; d <= 9; d++ {
@@ -361,9 +366,9 @@ func logTicks(lo, hi float64) []tick {
 			if at < lo-1e-9 || at > hi+1e-9 {
 				continue
 			}
-			t := tick{at: at}
+			t := Tick{At: at}
 			if d == 1 || all || (dense && (d == 2 || d == 5)) {
-				t.label = roundDuration(d, e)
+				t.Label = roundDuration(d, e)
 			}
 			out = append(out, t)
 		}
@@ -380,29 +385,31 @@ func roundDuration(d, e int) string {
 	return fmt.Sprintf("%d%s %s", d, strings.Repeat("0", e-3*unit), [...]string{"ns", "µs", "ms", "s"}[unit])
 }
 
-// scale maps values to a place on the canvas.
-type scale struct {
-	lo, hi   float64
-	from, to vg.Length
+// Scale maps values to a place on the canvas.
+type Scale struct {
+	Lo, Hi   float64
+	From, To vg.Length
 }
 
-func (s scale) at(v float64) vg.Length {
-	return s.from + vg.Length((v-s.lo)/(s.hi-s.lo))*(s.to-s.from)
+// At is where v is on the canvas.
+func (s Scale) At(v float64) vg.Length {
+	return s.From + vg.Length((v-s.Lo)/(s.Hi-s.Lo))*(s.To-s.From)
 }
 
-// padded widens a range by a share of it, and one without width by half a
+// Padded widens a range by a share of it, and one without width by half a
 // decade to each side.
-func padded(lo, hi, share float64) (float64, float64) {
+func Padded(lo, hi, share float64) (float64, float64) {
 	if hi-lo < 1e-9 {
 		return lo - 0.5, hi + 0.5
 	}
 	return lo - share*(hi-lo), hi + share*(hi-lo)
 }
 
-func log10(ns float64) float64 { return math.Log10(max(ns, 1)) }
+// Log10 is the place of a duration in ns on a logarithmic axis; below 1 ns it is 0.
+func Log10(ns float64) float64 { return math.Log10(max(ns, 1)) }
 
-// panels divides a canvas into a grid, filled row by row.
-func panels(c draw.Canvas, n, columns int, gapX, gapY vg.Length) []draw.Canvas {
+// Panels divides a canvas into a grid, filled row by row.
+func Panels(c draw.Canvas, n, columns int, gapX, gapY vg.Length) []draw.Canvas {
 	columns = max(1, min(n, columns))
 	rows := (n + columns - 1) / columns
 	w := (c.Max.X - c.Min.X - vg.Length(columns-1)*gapX) / vg.Length(columns)

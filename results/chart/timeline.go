@@ -1,4 +1,4 @@
-package results
+package chart
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// CheckChartPath says what is wrong with the name of a chart's file.
-func CheckChartPath(path string) error {
+// CheckPath says what is wrong with the name of a chart's file.
+func CheckPath(path string) error {
 	if format := strings.TrimPrefix(filepath.Ext(path), "."); !slices.Contains(Formats, format) {
 		return fmt.Errorf("expected a file that ends in one of .%s, got %q", strings.Join(Formats, ", ."), path)
 	}
@@ -40,11 +40,11 @@ const (
 	BarOther
 )
 
-var barColors = [...]color.RGBA{BarWrite: sky, BarFUA: blue, BarFlush: green, BarOther: grey}
+var barColors = [...]color.RGBA{BarWrite: Sky, BarFUA: Blue, BarFlush: Green, BarOther: Grey}
 
-// TimelineFigure is a history up to a power cut: what was in progress when. Time
+// Timeline is a history up to a power cut: what was in progress when. Time
 // is not to scale: each moment at which something happened has the same room.
-type TimelineFigure struct {
+type Timeline struct {
 	Title, Subtitle, Footer string
 	Moments                 []string // what to write below each; the last is the cut
 	Bars                    []Bar
@@ -62,18 +62,18 @@ const (
 )
 
 // Chart draws the timeline.
-func (t TimelineFigure) Chart(name string) *Chart {
+func (t Timeline) Chart(name string) *Chart {
 	if n := len(t.Bars) - MaxBars; n > 0 {
 		t.Bars = t.Bars[n:]
 	}
-	f := &frame{title: t.Title, subtitle: t.Subtitle, footer: t.Footer, keys: []key{
-		{name: "write", box: sky}, {name: "write with FUA", box: blue}, {name: "flush", box: green}, {name: "the power is cut", box: vermilion},
+	f := &Frame{Title: t.Title, Subtitle: t.Subtitle, Footer: t.Footer, Keys: []Key{
+		{Name: "write", Box: Sky}, {Name: "write with FUA", Box: Blue}, {Name: "flush", Box: Green}, {Name: "the power is cut", Box: Vermilion},
 	}}
-	return f.chart(name, vg.Length(len(t.Bars))*spanRow+timeFoot, t.draw)
+	return f.Chart(name, vg.Length(len(t.Bars))*spanRow+timeFoot, t.draw)
 }
 
 // x is where a moment is.
-func (t *TimelineFigure) x(c draw.Canvas, moment int) vg.Length {
+func (t *Timeline) x(c draw.Canvas, moment int) vg.Length {
 	from, to := c.Min.X+spanLabel, c.Max.X-spanNote
 	if len(t.Moments) < 2 {
 		return to
@@ -81,40 +81,40 @@ func (t *TimelineFigure) x(c draw.Canvas, moment int) vg.Length {
 	return from + (to-from)*vg.Length(moment)/vg.Length(len(t.Moments)-1)
 }
 
-func (t *TimelineFigure) draw(c draw.Canvas) {
+func (t *Timeline) draw(c draw.Canvas) {
 	top, bottom := c.Max.Y, c.Min.Y+timeFoot
-	small := letter(smallSize-1, faint)
+	small := Letter(SmallSize-1, Faint)
 	last := vg.Length(-1000)
 	for i, m := range t.Moments {
 		x := t.x(c, i)
-		c.StrokeLine2(draw.LineStyle{Color: rule, Width: 0.5}, x, bottom, x, top)
+		c.StrokeLine2(draw.LineStyle{Color: Rule, Width: 0.5}, x, bottom, x, top)
 		if wide := small.Width(m); x-last > wide+6 || i == len(t.Moments)-1 && x-last > wide/2 {
-			c.FillText(aligned(small, draw.XCenter, draw.YTop), vg.Point{X: x, Y: bottom - 3}, m)
+			c.FillText(Aligned(small, draw.XCenter, draw.YTop), vg.Point{X: x, Y: bottom - 3}, m)
 			last = x
 		}
 		if done, ok := t.Commits[i]; ok {
-			c.StrokeLine2(draw.LineStyle{Color: ink, Width: 0.8, Dashes: []vg.Length{2, 2}}, x, bottom, x, top)
-			c.FillText(aligned(letter(smallSize-1, ink), draw.XCenter, draw.YTop), vg.Point{X: x, Y: bottom - 14}, done)
+			c.StrokeLine2(draw.LineStyle{Color: Ink, Width: 0.8, Dashes: []vg.Length{2, 2}}, x, bottom, x, top)
+			c.FillText(Aligned(Letter(SmallSize-1, Ink), draw.XCenter, draw.YTop), vg.Point{X: x, Y: bottom - 14}, done)
 		}
 	}
 	for i := range t.Bars {
 		t.span(c, &t.Bars[i], top-vg.Length(i)*spanRow)
 	}
 	x := t.x(c, len(t.Moments)-1)
-	c.StrokeLine2(draw.LineStyle{Color: vermilion, Width: 2}, x, bottom, x, top)
+	c.StrokeLine2(draw.LineStyle{Color: Vermilion, Width: 2}, x, bottom, x, top)
 }
 
 // span draws one request, whose row's upper edge is at y.
-func (t *TimelineFigure) span(c draw.Canvas, s *Bar, y vg.Length) {
-	style := letter(smallSize, ink)
+func (t *Timeline) span(c draw.Canvas, s *Bar, y vg.Length) {
+	style := Letter(SmallSize, Ink)
 	middle := y - spanRow/2
-	c.FillText(aligned(style, draw.XLeft, draw.YCenter), vg.Point{X: c.Min.X, Y: middle}, s.Label)
+	c.FillText(Aligned(style, draw.XLeft, draw.YCenter), vg.Point{X: c.Min.X, Y: middle}, s.Label)
 	from, to := t.x(c, s.Begin), t.x(c, s.End)
 	box := vg.Rectangle{Min: vg.Point{X: from, Y: y - spanRow + 3}, Max: vg.Point{X: max(to, from+2), Y: y - 3}}
 	fill := color.Color(barColors[s.Kind])
 	if s.Open {
-		fill = translucent(barColors[s.Kind])
+		fill = Translucent(barColors[s.Kind])
 	}
-	c.FillPolygon(fill, corners(box))
-	c.FillText(aligned(style, draw.XLeft, draw.YCenter), vg.Point{X: t.x(c, len(t.Moments)-1) + 6, Y: middle}, s.Note)
+	c.FillPolygon(fill, Corners(box))
+	c.FillText(Aligned(style, draw.XLeft, draw.YCenter), vg.Point{X: t.x(c, len(t.Moments)-1) + 6, Y: middle}, s.Note)
 }
