@@ -69,8 +69,8 @@ func drawBreakdown(c draw.Canvas, groups []*group) {
 		totals = max(totals, chart.Letter(chart.TextSize, chart.Ink).Width(formatNS(*cell.Commit.Mean)))
 	}
 	middle := c.Min.X + names + 8 + (c.Max.X-c.Min.X-names)*0.6
-	left := chart.Scale{0, 1, c.Min.X + names + 8, middle - totals - 12}
-	right := chart.Scale{0, 1, middle, c.Max.X}
+	left := chart.Scale{Lo: 0, Hi: 1, From: c.Min.X + names + 8, To: middle - totals - 12}
+	right := chart.Scale{Lo: 0, Hi: 1, From: middle, To: c.Max.X}
 	at := c.Max.Y
 	for _, g := range groups {
 		c.FillText(chart.Bold(chart.TextSize+0.5, chart.Ink), vg.Point{X: c.Min.X, Y: at - 4}, g.workload+": "+g.mainCost())

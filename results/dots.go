@@ -83,8 +83,8 @@ func (r *Run) outcome(g *group) string {
 func drawDots(c draw.Canvas, groups []*group) {
 	names, losses := dotColumns(groups)
 	lo, hi := dotRange(groups)
-	x := chart.Scale{lo, hi, c.Min.X + names + 10, c.Max.X - losses - 12}
-	y := chart.Scale{0, 1, c.Min.Y + dotFoot, c.Max.Y - dotHead}
+	x := chart.Scale{Lo: lo, Hi: hi, From: c.Min.X + names + 10, To: c.Max.X - losses - 12}
+	y := chart.Scale{Lo: 0, Hi: 1, From: c.Min.Y + dotFoot, To: c.Max.Y - dotHead}
 	drawDotAxis(c, x, y)
 	c.FillText(chart.Aligned(chart.Letter(chart.SmallSize, chart.Faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.To + 1}, "lost in a power cut")
 	at := y.To

@@ -113,8 +113,8 @@ func drawRisk(c draw.Canvas, g *group, title string, value func(*Exposed) int64)
 		}
 	}
 	t0, t1 = chart.Padded(t0, t1, 0.02)
-	x := chart.Scale{t0, t1, c.Min.X + exposureAxis, c.Max.X - 4}
-	y := chart.Scale{-0.15, math.Ceil(most) + 0.1, c.Min.Y + exposureFoot, c.Max.Y - 4}
+	x := chart.Scale{Lo: t0, Hi: t1, From: c.Min.X + exposureAxis, To: c.Max.X - 4}
+	y := chart.Scale{Lo: -0.15, Hi: math.Ceil(most) + 0.1, From: c.Min.Y + exposureFoot, To: c.Max.Y - 4}
 	drawRiskAxes(c, x, y)
 	for _, cell := range g.cells {
 		points := slices.Clone(cell.Durability.Exposure)

@@ -149,8 +149,8 @@ func ranges(all [][]*curve) (x0, x1, y0, y1 float64) {
 func drawCurves(c draw.Canvas, curves []*curve, r [4]float64) {
 	ticks := chart.LogTicks(r[2], r[3])
 	left := labelWidth(ticks) + 5
-	x := chart.Scale{r[0], r[1], c.Min.X + left, c.Max.X}
-	y := chart.Scale{r[2], r[3], c.Min.Y + 28, c.Max.Y - 4}
+	x := chart.Scale{Lo: r[0], Hi: r[1], From: c.Min.X + left, To: c.Max.X}
+	y := chart.Scale{Lo: r[2], Hi: r[3], From: c.Min.Y + 28, To: c.Max.Y - 4}
 	drawTimeAxis(c, x, y, ticks)
 	drawNines(c, x, y)
 	for _, v := range curves {
@@ -185,9 +185,9 @@ func drawTimeAxis(c draw.Canvas, x, y chart.Scale, ticks []chart.Tick) {
 // drawNines draws the horizontal axis of percentiles.
 func drawNines(c draw.Canvas, x, y chart.Scale) {
 	s := chart.Centred(chart.Letter(chart.SmallSize, chart.Faint))
-	nines := []chart.Tick{{0, "0"}, {math.Log10(2), "50"}, {1, "90"}, {2, "99"}}
+	nines := []chart.Tick{{Label: "0"}, {At: math.Log10(2), Label: "50"}, {At: 1, Label: "90"}, {At: 2, Label: "99"}}
 	for n := 3; float64(n) <= x.Hi; n++ {
-		nines = append(nines, chart.Tick{float64(n), "99." + "99999999"[:n-2]})
+		nines = append(nines, chart.Tick{At: float64(n), Label: "99." + "99999999"[:n-2]})
 	}
 	for _, t := range nines {
 		if t.At > x.Hi {
