@@ -197,6 +197,9 @@ func (c *Cache) validate() error {
 	return nil
 }
 
+// TakesTime reports whether the device has service times: all but memory have.
+func (p *Profile) TakesTime() bool { return p.Kind != "ram" }
+
 func (p *Profile) validateModel() error {
 	switch {
 	case p.Kind == "ram":

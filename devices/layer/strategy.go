@@ -37,6 +37,9 @@ type Strategy struct {
 	WhoDurable string // who makes a write durable, in words
 	Durable    bool   // what it acknowledges as durable survives a power cut
 	RoundTrips int    // over the wire, for one durable write
+	// AnyServer says that the strategy needs nothing of the server's half, so that
+	// it can be had against a server that is not ours.
+	AnyServer bool
 	Server     Wrap
 	Client     Wrap
 }
@@ -45,15 +48,15 @@ type Strategy struct {
 // slice is the caller's.
 func Strategies() []Strategy {
 	return []Strategy{
-		{"native", "device, that write alone", true, 1, resolved(fua.ModeNative, needNative), advertised},
-		{"emulate", "server: write+flush each", true, 1, emulateServer, advertised},
-		{"emulate-grouped", "server: shared flush", true, 1, server(EmulateGrouped), advertised},
-		{"none", "client: write, then flush", true, 2, resolved(fua.ModeNone, needFlush), client(Emulate)},
-		{"none-grouped", "client: shared flush", true, 2, resolved(fua.ModeNone, needFlush), client(BlkFlush)},
-		{"none-unsafe", "nobody", false, 1, resolved(fua.ModeNone, needFlush), unsafeClient},
-		{"force", "device, every write", true, 1, resolved(fua.ModeForce, needNative), advertised},
-		{"discard", "nobody, though advertised", false, 1, resolved(fua.ModeDiscard, needNothing), advertised},
-		{"pass", "as the device", true, 1, passServer, pass},
+		{"native", "device, that write alone", true, 1, false, resolved(fua.ModeNative, needNative), advertised},
+		{"emulate", "server: write+flush each", true, 1, false, emulateServer, advertised},
+		{"emulate-grouped", "server: shared flush", true, 1, false, server(EmulateGrouped), advertised},
+		{"none", "client: write, then flush", true, 2, true, resolved(fua.ModeNone, needFlush), client(Emulate)},
+		{"none-grouped", "client: shared flush", true, 2, true, resolved(fua.ModeNone, needFlush), client(BlkFlush)},
+		{"none-unsafe", "nobody", false, 1, true, resolved(fua.ModeNone, needFlush), unsafeClient},
+		{"force", "device, every write", true, 1, false, resolved(fua.ModeForce, needNative), advertised},
+		{"discard", "nobody, though advertised", false, 1, false, resolved(fua.ModeDiscard, needNothing), advertised},
+		{"pass", "as the device", true, 1, true, passServer, pass},
 	}
 }
 

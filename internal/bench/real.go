@@ -357,10 +357,6 @@ func bound(p *Plan, c *Cell) time.Duration {
 	return c.Warmup + p.Duration
 }
 
-// clientOnly reports whether a strategy can be had against a server that is not
-// ours: its server half must be nobody's business.
-func clientOnly(name string) bool { return name == "pass" || strings.HasPrefix(name, "none") }
-
 // RoundTrip measures the socket's own round trip: the median latency of single
 // 4 KiB FUA writes to a device that takes no time, over the same kind of socket
 // that a run in real time uses.

@@ -132,10 +132,11 @@ func (p *Plan) whoDurable(strategy string) string {
 
 // cannot says why the plan's target cannot serve a strategy; empty if it can.
 func (p *Plan) cannot(strategy string) string {
+	s, _ := layer.Lookup(strategy)
 	switch {
 	case p.kept.promises != nil:
 		return p.kept.promises.Cannot(strategy)
-	case p.Target != "" && !clientOnly(strategy):
+	case p.Target != "" && !s.AnyServer:
 		return "how FUA is served is the target's choice: compare pass, none and none-unsafe"
 	}
 	return ""

@@ -61,7 +61,7 @@ func (g *fencedMedia) Status(off, n uint64) (run uint64, f devices.StatusFlags) 
 }
 
 // takesTime reports whether a reply waits for an instant.
-func (l *device) takesTime() bool { return l.config.Delay > 0 || l.profile.Kind != "ram" }
+func (l *device) takesTime() bool { return l.config.Delay > 0 || l.profile.TakesTime() }
 
 // newDevice makes a device of the configuration on media.
 func newDevice(c *Config, name string, loop *sim.Loop, media drive.Media) (*device, error) {
