@@ -60,12 +60,36 @@ const (
 	Predicted RowKind = "predicted" // the model was not told
 )
 
+// The operations of rows. What each does is in docs/DEVICES.md.
+const (
+	OpRead             = "read"
+	OpWrite            = "write"
+	OpWriteFUA         = "write_fua"
+	OpWriteFlush       = "write_flush"
+	OpFlush            = "flush"
+	OpFlushN           = "flush_n"
+	OpFlushClean       = "flush_clean"
+	OpChain            = "chain"
+	OpSync4k           = "sync_4k"
+	OpSyncShared       = "sync_shared"
+	OpSyncN            = "sync_n"
+	OpFsyncExt4        = "fsync_ext4"
+	OpFsyncDataJournal = "fsync_data_journal"
+	OpFsyncRocksdb     = "fsync_rocksdb"
+	OpFdatasyncEtcd    = "fdatasync_etcd"
+	OpReadWrite        = "read_write"
+	OpReadRate         = "read_rate"
+	OpWriteRate        = "write_rate"
+	OpWriteRateFull    = "write_rate_full"
+	OpWriteFull        = "write_full"
+)
+
 // Ops are what a row may ask. What each does is in docs/DEVICES.md.
 func Ops() []string {
 	return []string{
-		"read", "write", "write_fua", "write_flush", "flush", "flush_n", "flush_clean", "chain", "sync_4k", "sync_shared", "sync_n",
-		"fsync_ext4", "fsync_data_journal", "fsync_rocksdb", "fdatasync_etcd",
-		"read_write", "read_rate", "write_rate", "write_rate_full", "write_full",
+		OpRead, OpWrite, OpWriteFUA, OpWriteFlush, OpFlush, OpFlushN, OpFlushClean, OpChain, OpSync4k, OpSyncShared, OpSyncN,
+		OpFsyncExt4, OpFsyncDataJournal, OpFsyncRocksdb, OpFdatasyncEtcd,
+		OpReadWrite, OpReadRate, OpWriteRate, OpWriteRateFull, OpWriteFull,
 	}
 }
 
@@ -160,7 +184,7 @@ func (r *Row) validate() error {
 		return conf.At("host", "expected none with the unit %s: what the host takes is no part of a latency", r.Unit)
 	case r.HostFrom != "" && r.Host == 0:
 		return conf.At("host_from", "expected nothing without host, got %q", r.HostFrom)
-	case (r.Op == "sync_4k" || r.Op == "sync_shared") && r.Size != 0 && r.Size != 4096:
+	case (r.Op == OpSync4k || r.Op == OpSyncShared) && r.Size != 0 && r.Size != 4096:
 		return conf.At("size", "expected 4KiB with %s, got %v", r.Op, r.Size)
 	case !(r.Value > 0):
 		return conf.At("value", "expected more than 0, got %g", r.Value)
@@ -276,7 +300,7 @@ func (p *Profile) validateRows() error {
 		if slices.ContainsFunc(rows[:i], func(s Row) bool { return s.ID == r.ID }) {
 			return conf.At("published", "expected ids of their own, got %q, which another published figure of %s has", r.ID, p.Name)
 		}
-		if r.Op == "write_fua" && p.Advertise.FUA == "none" {
+		if r.Op == OpWriteFUA && p.Advertise.FUA == "none" {
 			return conf.At("advertise.fua", "expected native, as row %s measures write_fua", r.ID)
 		}
 	}

@@ -76,7 +76,7 @@ func opsOf(r *catalog.Row, w *workloads.Profile) uint64 {
 	switch {
 	case strings.Contains(r.Op, "_rate"):
 		return checkOps
-	case r.Op == "read_write":
+	case r.Op == catalog.OpReadWrite:
 		return checkMixOps
 	}
 	volume, budget := units.Size(1), checkVolatile
@@ -186,7 +186,7 @@ func measureRow(ctx context.Context, p *catalog.Profile, r *catalog.Row) (float6
 	}
 	m := &meter{skip: uint64(load.QueueDepth) + filled/uint64(max(r.Size, 4*units.KiB)), bytes: float64(max(r.Size, 4*units.KiB))}
 	ops := opsOf(r, &load)
-	if p.Kind == "hdd" || r.Op == "write_full" {
+	if p.Kind == "hdd" || r.Op == catalog.OpWriteFull {
 		ops = min(ops, checkDiskOps)
 	}
 	runner, err := workloads.NewRunner(loop, dev, workloads.Config{Profile: load, Seed: checkSeed, Commits: m.skip + ops, Observer: m})
@@ -216,14 +216,14 @@ const shrink = 64
 // be written before what it asks has set in: the write cache is full, and with
 // write_rate_full the pSLC region, of a drive that is smaller in all of it.
 func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
-	if !slices.Contains([]string{"write_rate", "write_rate_full", "write_full", "read_write"}, r.Op) {
+	if !slices.Contains([]string{catalog.OpWriteRate, catalog.OpWriteRateFull, catalog.OpWriteFull, catalog.OpReadWrite}, r.Op) {
 		return p, 0
 	}
 	filled := 2 * uint64(p.Cache.Capacity)
 	if p.RAID != nil {
 		filled = uint64(p.RAID.Capacity + p.RAID.Capacity/128) // and what the disk takes meanwhile
 	}
-	if r.Op != "write_rate_full" || p.SSD == nil || p.SSD.Flash == nil {
+	if r.Op != catalog.OpWriteRateFull || p.SSD == nil || p.SSD.Flash == nil {
 		return p, filled
 	}
 	q, s, f := *p, *p.SSD, *p.SSD.Flash
@@ -239,10 +239,10 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 // that jobs share as in Linux; fdatasync of a file that grows is a write and a
 // FLUSH in any case.
 func asHost(model devices.Device, loop *sim.Loop, r *catalog.Row) (devices.Device, error) {
-	if i := model.Info(); !i.CanFlush || i.FUA != devices.FUANone && r.Op != "fdatasync_etcd" {
+	if i := model.Info(); !i.CanFlush || i.FUA != devices.FUANone && r.Op != catalog.OpFdatasyncEtcd {
 		return model, nil
 	}
-	if r.Op == "sync_shared" {
+	if r.Op == catalog.OpSyncShared {
 		return layer.BlkFlush(model, loop, layer.ClientSide)
 	}
 	return layer.Emulate(model, loop, layer.ClientSide)
@@ -255,11 +255,11 @@ var rowWorkloads = map[string]string{"fsync_ext4": "ext4-journal"}
 func loadOf(r *catalog.Row) (workloads.Profile, error) {
 	jobs := uint32(max(r.Jobs, 1))
 	w := workloads.Profile{Name: r.Op}
-	if r.Op == "fsync_data_journal" {
+	if r.Op == catalog.OpFsyncDataJournal {
 		w = dataJournal()
-	} else if r.Op == "fsync_rocksdb" {
+	} else if r.Op == catalog.OpFsyncRocksdb {
 		w = rocksdbLog()
-	} else if r.Op == "fdatasync_etcd" {
+	} else if r.Op == catalog.OpFdatasyncEtcd {
 		w = etcdLog()
 	} else if name := rowWorkloads[r.Op]; name != "" {
 		var err error
@@ -271,7 +271,7 @@ func loadOf(r *catalog.Row) (workloads.Profile, error) {
 		if r.From > 0 {
 			w.Regions = []workloads.Region{{Name: "from", Offset: workloads.Amount{Percent: r.From}}}
 		}
-		if r.Op == "flush_n" || r.Op == "sync_n" {
+		if r.Op == catalog.OpFlushN || r.Op == catalog.OpSyncN {
 			jobs = 1 // and as many extents
 		}
 	}
@@ -291,28 +291,28 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 	read.Op = workloads.ActionRead
 	durable.Durable = true
 	dirty.Count, dirty.Parallel = 1, true
-	if r.Op == "flush_n" || r.Op == "sync_n" {
+	if r.Op == catalog.OpFlushN || r.Op == catalog.OpSyncN {
 		dirty.Count = uint32(max(r.Jobs, 1))
 	}
 	flush := workloads.Step{Op: workloads.ActionFlush}
 	switch r.Op {
-	case "read", "read_rate":
+	case catalog.OpRead, catalog.OpReadRate:
 		transaction = []workloads.Step{read}
-	case "read_write":
+	case catalog.OpReadWrite:
 		transaction = []workloads.Step{read, write}
-	case "write", "write_rate", "write_rate_full", "write_full":
+	case catalog.OpWrite, catalog.OpWriteRate, catalog.OpWriteRateFull, catalog.OpWriteFull:
 		transaction = []workloads.Step{write}
-	case "write_fua", "sync_4k", "sync_shared":
+	case catalog.OpWriteFUA, catalog.OpSync4k, catalog.OpSyncShared:
 		transaction = []workloads.Step{durable}
-	case "write_flush":
+	case catalog.OpWriteFlush:
 		transaction = []workloads.Step{write, flush}
-	case "chain":
+	case catalog.OpChain:
 		transaction = []workloads.Step{write, flush, durable}
-	case "flush", "flush_n":
+	case catalog.OpFlush, catalog.OpFlushN:
 		transaction, between = []workloads.Step{flush}, []workloads.Step{dirty}
-	case "flush_clean":
+	case catalog.OpFlushClean:
 		transaction = []workloads.Step{flush}
-	case "sync_n":
+	case catalog.OpSyncN:
 		durable.Size = 4 * units.KiB
 		transaction, between = []workloads.Step{durable}, []workloads.Step{flush, dirty}
 	}

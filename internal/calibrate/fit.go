@@ -95,9 +95,9 @@ func fitRows(info devices.Info) []catalog.Row {
 	}
 	depths("read", "random", fitDeepest)
 	depths("write", "", fitDeepest)
-	rows = append(rows, catalog.Row{ID: "write-1MiB", Op: "write", Jobs: 1, Size: units.MiB, Unit: "us"})
+	rows = append(rows, catalog.Row{ID: "write-1MiB", Op: catalog.OpWrite, Jobs: 1, Size: units.MiB, Unit: "us"})
 	if info.CanFlush {
-		rows = append(rows, catalog.Row{ID: "flush-clean", Op: "flush_clean", Jobs: 1, Unit: "us"})
+		rows = append(rows, catalog.Row{ID: "flush-clean", Op: catalog.OpFlushClean, Jobs: 1, Unit: "us"})
 		for _, dirty := range fitDirty {
 			if uint64(2*dirty) <= info.Size {
 				rows = append(rows, dirtyRow("flush_n", "flush", dirty))

@@ -129,7 +129,7 @@ func (p *Point) words() string {
 		at = fmt.Sprintf("%d jobs", p.Jobs)
 	}
 	switch {
-	case p.Op == "flush_n" || p.Op == "sync_n":
+	case p.Op == catalog.OpFlushN || p.Op == catalog.OpSyncN:
 		at = fmt.Sprintf("%v dirty", p.dirty())
 	case p.Size != 0:
 		at += fmt.Sprintf(", %v", p.Size)
@@ -542,7 +542,7 @@ func (f *solver) publish(when string) {
 	for i := range f.m.Points {
 		p := &f.m.Points[i]
 		r := p.Row
-		if r.Op == "sync_4k" && r.Jobs > fitFlushers && f.p.Advertise.FUA == "none" {
+		if r.Op == catalog.OpSync4k && r.Jobs > fitFlushers && f.p.Advertise.FUA == "none" {
 			continue // which is a write and a FLUSH: see fitFlushers
 		}
 		r.Tolerance = max(fitTolerance, min(digits((p.High-p.Low)/(2*p.Value), 2), 0.99))
