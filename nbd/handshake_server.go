@@ -3,6 +3,7 @@ package nbd
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -127,9 +128,20 @@ func (h *ServerHandshake) flags() bool {
 	f := binary.BigEndian.Uint32(b)
 	h.greeted, h.noZeroes = true, f&flagNoZeroes != 0
 	if f&^(flagFixedNewstyle|flagNoZeroes) != 0 {
-		h.end(violation("client flags are among those offered", "%#x", f))
+		h.end(violation("client flags are among those offered", "%#x%s", f, asText(b)))
 	}
 	return true
+}
+
+// asText is what four bytes are as letters, for clients of other protocols, such as
+// HTTP; empty if they are not all printable.
+func asText(b []byte) string {
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return ""
+		}
+	}
+	return fmt.Sprintf(" (%q: another protocol?)", b)
 }
 
 // admit says whether an option with n bytes of data may be haggled over at all.

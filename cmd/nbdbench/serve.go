@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -105,6 +106,8 @@ func newServe() *cobra.Command {
 	var imageSync bool
 	var mode string
 	var pluginTimeout time.Duration
+	var logFormat string
+	var verbose bool
 	c := &cobra.Command{
 		Use: "serve DEVICE [KEY=VALUE...]", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: serveArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -112,6 +115,10 @@ func newServe() *cobra.Command {
 				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
 				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
+				LogFormat: logFormat, Verbose: verbose,
+			}
+			if c.Flags().Changed("log-format") && !slices.Contains(serve.LogFormats(), logFormat) {
+				return usage("--log-format: expected %s, got %q", strings.Join(serve.LogFormats(), " or "), logFormat)
 			}
 			if stop != stopFlush && stop != stopPowerCut {
 				return usage("--stop: expected %s or %s, got %q", stopFlush, stopPowerCut, stop)
@@ -152,6 +159,8 @@ func newServe() *cobra.Command {
 	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write, and what the logs have of it, is on the host's disk")
 	f.StringVar(&stop, "stop", stopFlush, "what SIGTERM does to the devices: flush or power-cut")
 	f.StringVar(&faults, "fault", "", "how the device misbehaves; see crash --help")
+	f.BoolVarP(&verbose, "verbose", "v", false, "also report each connection that opens and closes")
+	f.StringVar(&logFormat, "log-format", "", "write events to stderr as records: text or json (default: plain lines)")
 	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
 	f.StringVar(&paths.log, "log", "", "write what was asked and answered to this file")
 	f.StringVar(&paths.logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -25,7 +26,7 @@ import (
 type console struct {
 	real   *sim.Real
 	server *socket.Server
-	talk   io.Writer
+	log    *eventLog
 
 	mu     sync.Mutex // one command at a time
 	served []*device  // and then the clones
@@ -272,7 +273,9 @@ func (c *console) cut(served []*device, q cutCommand) (out []lostPower, err erro
 }
 
 func (c *console) report(o lostPower) {
-	fmt.Fprintf(c.talk, "power cut %d of export %q (seed %d, image %s): %d bytes were acknowledged and not durable\n", o.Cut, o.Export, o.Seed, o.Image, o.ExposedBytes)
+	c.log.event(slog.LevelInfo,
+		fmt.Sprintf("power cut %d of export %q (seed %d, image %s): %d bytes were acknowledged and not durable", o.Cut, o.Export, o.Seed, o.Image, o.ExposedBytes),
+		"power cut", "export", o.Export, "cut", o.Cut, "seed", o.Seed, "image", o.Image, "exposed_bytes", o.ExposedBytes)
 }
 
 // end ends the devices, by a power cut or in order, and says what was at risk. A
@@ -293,9 +296,11 @@ func (c *console) end(powerCut bool) {
 		case powerCut:
 			c.report(o)
 		case o.ExposedBytes > 0 && image == "":
-			fmt.Fprintf(c.talk, "export %q: %d bytes were acknowledged and not durable\n", o.Export, o.ExposedBytes)
+			c.log.event(slog.LevelInfo, fmt.Sprintf("export %q: %d bytes were acknowledged and not durable", o.Export, o.ExposedBytes),
+				"ended with dirty data", "export", o.Export, "exposed_bytes", o.ExposedBytes)
 		case o.ExposedBytes > 0:
-			fmt.Fprintf(c.talk, "export %q: %d bytes were acknowledged and not durable: written to %s\n", o.Export, o.ExposedBytes, image)
+			c.log.event(slog.LevelInfo, fmt.Sprintf("export %q: %d bytes were acknowledged and not durable: written to %s", o.Export, o.ExposedBytes, image),
+				"wrote dirty data to the image", "export", o.Export, "exposed_bytes", o.ExposedBytes, "image", image)
 		}
 	}
 }
@@ -347,7 +352,7 @@ func (c *console) watch(signals <-chan os.Signal) {
 		}
 		c.mu.Unlock()
 		if err != nil {
-			fmt.Fprintln(c.talk, "power cut:", err)
+			c.log.event(slog.LevelError, fmt.Sprint("power cut: ", err), "power cut failed", "error", err.Error())
 		}
 	}
 }

@@ -3,7 +3,7 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
@@ -37,7 +37,7 @@ type device struct {
 	dm    *history.DMWriter // nil without a log of writes
 	free  *passing
 
-	talk     io.Writer // for what an operator must know
+	events   *eventLog // nil is silent
 	reported bool      // an error of the host
 }
 
@@ -77,7 +77,7 @@ func newDevice(c *Config, name string, loop *sim.Loop, media drive.Media) (*devi
 	if profile, err = resized(profile, c.Size); err != nil {
 		return nil, err
 	}
-	l := &device{name: name, config: c, profile: profile, loop: loop, media: media, talk: io.Discard}
+	l := &device{name: name, config: c, profile: profile, loop: loop, media: media}
 	if l.media == nil {
 		if err := l.openMedia(); err != nil {
 			return nil, err
@@ -236,7 +236,8 @@ func (l *device) broken() bool {
 func (l *device) report() {
 	if !l.reported {
 		l.reported = true
-		fmt.Fprintf(l.talk, "export %q: %v: writes get EIO from now on\n", l.name, l.failed())
+		l.events.event(slog.LevelError, fmt.Sprintf("export %q: %v: writes get EIO from now on", l.name, l.failed()),
+			"writes get EIO from now on", "export", l.name, "error", l.failed().Error())
 	}
 }
 

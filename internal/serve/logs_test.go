@@ -143,7 +143,7 @@ func TestAReadOfWhatWasNotStoredFails(t *testing.T) {
 		t.Fatal(e)
 	}
 	var talk strings.Builder
-	l.talk = &talk
+	l.events = newEventLog(&talk, "", false)
 	l.file.Write(8192, 1<<62, drive.Content{Zero: true}) // past any file's end
 	read := func(off uint64) devices.Errno {
 		r := &devices.Request{Op: devices.OpRead, Offset: off, Length: 4096}

@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
-	"sync"
 	"time"
-	"unicode"
 
 	"nbdbench/devices"
 	"nbdbench/devices/fault"
@@ -65,6 +63,10 @@ type Config struct {
 	Words []string
 	// PluginTimeout bounds each call of a plugin; 0 is no bound.
 	PluginTimeout time.Duration
+	// LogFormat is how events are written to talk: by log/slog as "text" or "json", or if
+	// it is empty as plain lines. Verbose adds connections that open and close.
+	LogFormat string
+	Verbose   bool
 	// PowerCut has the devices lose their power at the end; else they are shut down
 	// in order, with all that was acknowledged made durable.
 	PowerCut bool
@@ -107,6 +109,7 @@ type NamedDevice struct {
 // image or a log does not have what it should.
 func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	loop := sim.NewLoop()
+	events := newEventLog(talk, c.LogFormat, c.Verbose)
 	at, err := c.listen()
 	if err != nil {
 		return err
@@ -115,7 +118,7 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	if at.activated {
 		ready = talk
 	}
-	served, err := c.drives(loop, at.uris[0].Export, talk)
+	served, err := c.drives(loop, at.uris[0].Export, events)
 	defer func() { err = errors.Join(err, closeDevices(served)) }()
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets))
@@ -124,7 +127,7 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets))
 	}
-	plugins, err := c.plugins(ctx, at.uris[0].Export, real, sayTo(talk))
+	plugins, err := c.plugins(ctx, at.uris[0].Export, real, events.line)
 	defer func() { err = errors.Join(err, unloadAll(plugins)) }()
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
@@ -135,12 +138,12 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	}
 	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(served, (*device).takesTime), server.OnContention)
 	server.UseDedicatedReader()
-	server.Notify(noticesTo(talk))
+	server.Notify(events.notices())
 	server.LimitMemory(cmp.Or(c.Memory, DefaultMemory()))
 	if err := c.secure(server); err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	con := &console{real: real, server: server, talk: talk, served: served, own: len(served), plugins: plugins}
+	con := &console{real: real, server: server, log: events, served: served, own: len(served), plugins: plugins}
 	closeControl, err := c.control(con)
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
@@ -150,7 +153,7 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	for _, l := range at.sockets {
 		go func() { ended <- server.Serve(l) }()
 	}
-	c.warnOfPlaintext(at.sockets, talk)
+	c.warnOfPlaintext(at.sockets, events)
 	for _, uri := range at.uris {
 		if _, err := fmt.Fprintln(ready, uri); err != nil {
 			return errors.Join(err, server.Close(), real.Close())
@@ -165,9 +168,9 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 			err = fmt.Errorf("after --drain %v: %w", c.Drain, err)
 		}
 	}
-	err = errors.Join(err, closePlugins(ctx, plugins, c.Drain, talk))
+	err = errors.Join(err, closePlugins(ctx, plugins, c.Drain, events))
 	con.end(c.PowerCut)
-	summarize(server, talk)
+	summarize(server, events)
 	if errors.Is(err, socket.ErrServerClosed) {
 		err = nil
 	}
@@ -175,7 +178,7 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 }
 
 // closePlugins waits until the plugins have closed all connections.
-func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, talk io.Writer) (err error) {
+func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, events *eventLog) (err error) {
 	if len(plugins) == 0 {
 		return nil
 	}
@@ -183,67 +186,31 @@ func closePlugins(ctx context.Context, plugins []plugged, most time.Duration, ta
 	defer cancel()
 	for _, p := range plugins {
 		err = errors.Join(err, p.host.Close(ctx))
-		fmt.Fprintf(talk, "%s: %s\n", text.Line(p.device), callsOf(p.host))
+		events.event(slog.LevelInfo, text.Line(p.device)+": "+callsOf(p.host), "plugin closed", "device", p.device, "calls", callsOf(p.host))
 	}
 	return err
 }
 
 // summarize says what has been served.
-func summarize(server *socket.Server, talk io.Writer) {
+func summarize(server *socket.Server, events *eventLog) {
 	n := server.Counts()
-	fmt.Fprintf(talk, "served %d reads, %d writes, %d FUA writes, %d flushes; replies late: %v\n", n.Read, n.Write, n.WriteFUA, n.Flush, server.Lateness())
+	events.event(slog.LevelInfo, fmt.Sprintf("served %d reads, %d writes, %d FUA writes, %d flushes; replies late: %v", n.Read, n.Write, n.WriteFUA, n.Flush, server.Lateness()),
+		"served", "reads", n.Read, "writes", n.Write, "fua_writes", n.WriteFUA, "flushes", n.Flush, "late", server.Lateness().String())
 	if n := server.LackingPayloadLen(); n > 0 {
-		fmt.Fprintf(talk, "%d writes came under extended headers without NBD_CMD_FLAG_PAYLOAD_LEN\n", n)
+		events.event(slog.LevelInfo, fmt.Sprintf("%d writes came under extended headers without NBD_CMD_FLAG_PAYLOAD_LEN", n),
+			"writes without NBD_CMD_FLAG_PAYLOAD_LEN", "count", n)
 	}
-}
-
-// sayTo writes lines to talk, for any number of goroutines.
-func sayTo(talk io.Writer) func(line string) {
-	var mu sync.Mutex
-	return func(line string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintln(talk, line)
-	}
-}
-
-// noticesTo has a server's notices written to talk, a line each. Parts of a cause
-// are the client's own words.
-func noticesTo(talk io.Writer) socket.Notices {
-	line := sayTo(talk)
-	say := func(format string, args ...any) { line(fmt.Sprintf(format, args...)) }
-	return socket.Notices{
-		HandshakeFailed: func(client, cause string, unreported uint64) {
-			more := ""
-			if unreported > 0 {
-				more = fmt.Sprintf(" (%d more handshakes failed since the last such line)", unreported)
-			}
-			say("handshake with %s failed: %s%s", client, printable(cause), more)
-		},
-		LacksPayloadLen: func(client, export string) {
-			say("%s sends WRITE without NBD_CMD_FLAG_PAYLOAD_LEN to export %q: accepted, though extended headers demand it; not reported again for this export", client, export)
-		},
-	}
-}
-
-// printable has ? in place of what does not print.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }
 
 // warnOfPlaintext says so if other machines can connect without TLS.
-func (c *Config) warnOfPlaintext(ls []net.Listener, talk io.Writer) {
+func (c *Config) warnOfPlaintext(ls []net.Listener, events *eventLog) {
 	if c.Secure == nbd.ForcedTLS {
 		return
 	}
 	for _, l := range ls {
 		if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-			fmt.Fprintf(talk, "warning: whoever reaches %v reads and writes all exports, without TLS: expected a loopback address, or --tls-cert with --tls-ca\n", a)
+			events.event(slog.LevelWarn, fmt.Sprintf("warning: whoever reaches %v reads and writes all exports, without TLS: expected a loopback address, or --tls-cert with --tls-ca", a),
+				"anyone who reaches this address reads and writes all exports, without TLS", "address", a.String())
 			return
 		}
 	}
@@ -259,7 +226,7 @@ func closeAll(ls []net.Listener) error {
 
 // served are the first device under this name and the others under theirs, each with
 // its own files.
-func (c *Config) drives(loop *sim.Loop, first string, talk io.Writer) (out []*device, err error) {
+func (c *Config) drives(loop *sim.Loop, first string, events *eventLog) (out []*device, err error) {
 	for i, m := range c.named(first) {
 		if IsPlugin(m.Device) {
 			continue
@@ -276,7 +243,7 @@ func (c *Config) drives(loop *sim.Loop, first string, talk io.Writer) (out []*de
 			}
 			return nil, err
 		}
-		l.talk = talk
+		l.events = events
 		out = append(out, l)
 		if err := l.record(); err != nil {
 			l.log, l.dm = nil, nil

@@ -18,9 +18,21 @@ import (
 )
 
 // Notices are what a server reports to whoever runs it, and to no client. The
-// zero value is silent. The goroutine of the connection calls them: one that
-// blocks holds up that client alone.
+// zero value is silent. They are called by a goroutine of the connection: one that
+// blocks holds up that client alone. A client is named by its address, or by its
+// process on a Unix socket.
 type Notices struct {
+	// Opened reports a client that has begun transmission; secure is with TLS.
+	Opened func(client, export string, secure bool)
+	// Closed reports the end of such a client's connection. The cause is nil if it
+	// disconnected as the protocol asks, or closed the socket between two requests.
+	Closed func(client, export string, cause error)
+	// ProtocolError reports a client that broke the protocol in transmission. Causes
+	// are limited as those of HandshakeFailed.
+	ProtocolError func(client, export, cause string, unreported uint64)
+	// SlowReader reports a client that has taken no reply for slowAfter while some
+	// were due, once for each connection.
+	SlowReader func(client, export string, waited time.Duration)
 	// HandshakeFailed reports a client that did not get as far as transmission.
 	// Each cause is reported once a minute; unreported is how many more failures
 	// there were since the last report.
@@ -32,6 +44,35 @@ type Notices struct {
 
 // Notify sets who is notified. It comes before Serve.
 func (s *Server) Notify(n Notices) { s.notices = n }
+
+// slowAfter is how long a client may take no reply before it is reported.
+const slowAfter = 5 * time.Second
+
+// slowReader reports that the connection's client has taken nothing for slowAfter.
+func (k *serverSocket) slowReader() {
+	if !k.slow.Swap(true) {
+		k.server.notices.SlowReader(k.client, k.exportName, slowAfter)
+	}
+}
+
+// closed reports the end of a connection that had begun transmission, and why. What
+// the server ends by itself is not reported.
+func (k *serverSocket) closed(err error) {
+	s := k.server
+	if s.ctx.Err() != nil {
+		return
+	}
+	var violated *nbd.ProtocolError
+	if f := s.notices.ProtocolError; f != nil && errors.As(err, &violated) {
+		cause := causeOf(err)
+		if ok, unreported := s.failures.admit(cause, s.real.Now()); ok {
+			f(k.client, k.exportName, cause, unreported)
+		}
+	}
+	if f := s.notices.Closed; f != nil {
+		f(k.client, k.exportName, err)
+	}
+}
 
 // LackingPayloadLen is how many WRITEs have come without NBD_CMD_FLAG_PAYLOAD_LEN
 // under extended headers.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nbdbench/devices"
@@ -247,4 +248,70 @@ func TestACauseHasNoAddresses(t *testing.T) {
 			t.Errorf("%v: %q, expected %q", test.err, got, test.want)
 		}
 	}
+}
+
+// TestConnectionsThatOpenAndCloseAreReported: with the cause where the client did not
+// disconnect as the protocol asks.
+func TestConnectionsThatOpenAndCloseAreReported(t *testing.T) {
+	for name, test := range map[string]struct {
+		client func(c *raw)
+		want   []string
+	}{
+		"a client that disconnects": {func(c *raw) { c.send(encode(nbd.Header{Op: nbd.CmdDisc})) }, []string{"opened disk false", "closed disk <nil>"}},
+		"a client that is gone":     {func(c *raw) { _ = c.Close() }, []string{"opened disk false", "closed disk <nil>"}},
+		"a client that breaks off":  {func(c *raw) { c.send(make([]byte, 3)); _ = c.Close() }, []string{"opened disk false", "closed disk unexpected EOF"}},
+		"no request": {func(c *raw) { c.send(make([]byte, nbd.RequestSize)) }, []string{
+			"opened disk false", "broke disk: nbd: a request begins with its magic: got 0x0", "closed disk nbd: a request begins with its magic: got 0x0",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var n noted
+			s := newSite(t, "tcp", func(s *Server) {
+				s.Notify(Notices{
+					Opened:        func(_, export string, secure bool) { n.add("opened %s %v", export, secure) },
+					Closed:        func(_, export string, cause error) { n.add("closed %s %v", export, cause) },
+					ProtocolError: func(_, export, cause string, _ uint64) { n.add("broke %s: %s", export, cause) },
+				})
+			})
+			test.client(dialRaw(t, s.uri))
+			s.idles(t)
+			if got := n.take(t); !slices.Equal(got, test.want) {
+				t.Errorf("reported %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestASlowReaderIsReportedOnce: the queue calls slow while its write blocks, and a
+// connection reports the first time alone.
+func TestASlowReaderIsReportedOnce(t *testing.T) {
+	var n noted
+	s := &Server{notices: Notices{SlowReader: func(client, export string, waited time.Duration) { n.add("%s %s %v", client, export, waited) }}}
+	k := &serverSocket{server: s, client: "somebody", exportName: "disk"}
+	k.slowReader()
+	k.slowReader()
+	if got := n.take(t); !slices.Equal(got, []string{"somebody disk 5s"}) {
+		t.Errorf("reported %q", got)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		blocked, peer := net.Pipe()
+		q := newOutQueue(blocked)
+		calls := 0
+		q.slow = func() { calls++ }
+		q.rest = net.Buffers{[]byte("reply")}
+		done := make(chan error)
+		go func() { done <- q.block() }()
+		time.Sleep(slowAfter - 1)
+		synctest.Wait()
+		if calls != 0 {
+			t.Errorf("slow was called before %v", slowAfter)
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if calls != 1 {
+			t.Errorf("slow was called %d times after %v, want once", calls, slowAfter)
+		}
+		_ = peer.Close()
+		<-done
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -65,6 +66,7 @@ type outQueue struct {
 	before     func()                // called before each attempt to write
 	written    func(batch []message) // called after a part of a batch was written
 	freed      func(f freed)         // called after messages were released
+	slow       func()                // called if a write blocks for slowAfter; nil is nobody
 
 	mu          sync.Mutex
 	first, last *slab // what is pending
@@ -359,6 +361,9 @@ func (q *outQueue) advance(n int) {
 
 // block writes the rest, waiting for the socket.
 func (q *outQueue) block() error {
+	if q.slow != nil {
+		defer time.AfterFunc(slowAfter, q.slow).Stop()
+	}
 	_, err := q.rest.WriteTo(q.stream)
 	return err
 }

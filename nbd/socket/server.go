@@ -422,8 +422,9 @@ type serverSocket struct {
 	sock   socket
 	secure bool // what goes over it is TLS
 	id     uint32
-	client string // see clientName
-	lacks  bool   // it has sent WRITE without PAYLOAD_LEN; the reader's
+	client string      // see clientName
+	slow   atomic.Bool // it has been reported as a slow reader
+	lacks  bool        // it has sent WRITE without PAYLOAD_LEN; the reader's
 	out    *outQueue
 	in     *inputBuffer
 	done   chan struct{}
@@ -433,7 +434,8 @@ type serverSocket struct {
 	closes       func()             // ends the device's session, or nil
 	endHandshake context.CancelFunc // ends what a handshake waits for
 	draining     bool
-	info         nbd.ExportInfo // the reader's copy
+	info         nbd.ExportInfo // the reader's copies: this, and
+	exportName   string
 
 	began    sim.Time      // the last write; its writer's
 	requests atomic.Int32  // received of which the reply is not written
@@ -475,14 +477,21 @@ func (k *serverSocket) serve(ctx context.Context, c net.Conn) error {
 		k.server.memory.disconnect(handshakeCost)
 	}
 	k.out.before, k.out.written, k.out.freed = k.writes, k.written, k.freed
+	if k.server.notices.SlowReader != nil {
+		k.out.slow = k.slowReader
+	}
 	if !k.begin(h) {
 		return ErrServerClosed
 	}
 	k.in = newInputBuffer(stream, rest)
 	k.in.grow = k.growInput
+	if f := k.server.notices.Opened; f != nil {
+		f(k.client, k.exportName, k.secure)
+	}
 	go k.out.writer(k.done)
 	err = k.read()
 	k.finish()
+	k.closed(err)
 	return err
 }
 
@@ -505,7 +514,7 @@ func (k *serverSocket) begin(h *nbd.ServerHandshake) (ok bool) {
 			k.sc.SetDialect(h.Dialect())
 			k.sc.SetTransport(nbd.Transport{MaxFree: maxFree, Lend: k.lend})
 			k.closes = h.TakeSession().Close
-			k.info = k.sc.Info()
+			k.info, k.exportName = k.sc.Info(), e.Name
 		}
 	})
 	return ok
