@@ -13,6 +13,7 @@ type ConnInfo struct {
 	ID     uint32 // the connection, unique in a server's life
 	Export string // the name that the client asked for
 	Remote string // the peer's address; empty on a virtual wire
+	TLS    bool   // the client asks over TLS
 	// Fail ends the connection because of its device: what is in flight is answered,
 	// and nothing more is read. On the loop; nil on a virtual wire.
 	Fail func()
@@ -46,9 +47,9 @@ type Export struct {
 	Connect func(ctx context.Context, c ConnInfo) (Session, error)
 	// AnyName has the export serve the names that no other one has, too.
 	AnyName bool
-	// List, where set, says under which names the export is to be listed. It is called
-	// as Connect is.
-	List func(ctx context.Context) ([]ExportName, error)
+	// List, where set, says under which names the export is to be listed to a client that
+	// has not chosen yet. It is called as Connect is.
+	List func(ctx context.Context, c ConnInfo) ([]ExportName, error)
 
 	ReadOnly bool
 	// Set and Clear override what is advertised, for experiments. An FUA or FLUSH

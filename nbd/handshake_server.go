@@ -71,7 +71,7 @@ func (h *ServerHandshake) Dialect() Dialect { return h.dialect }
 func (h *ServerHandshake) Chosen() (*Export, devices.Device) { return h.chosen, h.dev }
 
 // Secured says that TLS has begun, as Upgrade asked for.
-func (h *ServerHandshake) Secured() {}
+func (h *ServerHandshake) Secured() { h.conn.TLS = true }
 
 // Feed takes what the client sent. What follows waits for the next Feed once
 // there is much Output to be taken.

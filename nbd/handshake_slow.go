@@ -110,21 +110,21 @@ func (h *ServerHandshake) names() (all []ExportName, err error) {
 		all = append(all, ExportName{e.Name, e.Description})
 	}
 	if lists {
-		exports := h.exports
+		exports, conn := h.exports, h.conn
 		h.later(OptList, nil, func(ctx context.Context) {
 			s.asked = true
-			s.names, s.err = listed(ctx, exports)
+			s.names, s.err = listed(ctx, exports, conn)
 		})
 	}
 	return all, nil
 }
 
 // listed asks the exports for their names.
-func listed(ctx context.Context, exports []*Export) (all []ExportName, err error) {
+func listed(ctx context.Context, exports []*Export, c ConnInfo) (all []ExportName, err error) {
 	for _, e := range exports {
 		names := []ExportName{{e.Name, e.Description}}
 		if e.List != nil {
-			if names, err = e.List(ctx); err != nil {
+			if names, err = e.List(ctx, c); err != nil {
 				return nil, err
 			}
 		}

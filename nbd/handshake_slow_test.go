@@ -30,7 +30,7 @@ func (s *slowExport) export() *Export {
 			return Session{}, s.fail
 		}
 		return Session{Device: dev, Close: func() { s.note("close %s", c.Export) }}, nil
-	}, List: func(context.Context) ([]ExportName, error) {
+	}, List: func(context.Context, ConnInfo) ([]ExportName, error) {
 		s.note("list")
 		return []ExportName{{Name: "a"}}, s.fail
 	}}

@@ -41,7 +41,7 @@ func TestNbdkitEflags(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &scribe{info: devices.Info{Size: nbdtest.Size}}
-			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{PluginExport(sim.NewLoop(), "", Plugin{test.backend, s}, fua.ModeAbsent, test.readOnly)}, ConnInfo{})
+			client, server := NewClientHandshake(OptGo, ""), NewServerHandshake([]*Export{backendExport(sim.NewLoop(), test.backend, s, fua.ModeAbsent, test.readOnly)}, ConnInfo{})
 			client.SetOptions(test.options)
 			if err := Negotiate(client, server); err != nil {
 				t.Fatal(err)

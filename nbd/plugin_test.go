@@ -42,12 +42,27 @@ func (s *scribe) Fire(t *sim.Timer) {
 	r.Finish(s.fail[r.Op])
 }
 
+// backendExport is an export of a backend that declares b and whose calls go to
+// device, under a fua filter in the given mode. Each connection is resolved when it is
+// opened; an error of fua.Resolve refuses it.
+func backendExport(loop *sim.Loop, b fua.Backend, device devices.Device, mode fua.Mode, readOnly bool) *Export {
+	e := &Export{ReadOnly: readOnly}
+	e.Open = func(ConnInfo) (devices.Device, error) {
+		r, err := fua.Resolve(b, mode, readOnly)
+		if err != nil {
+			return nil, err
+		}
+		return fua.NewDevice(loop, device, r), nil
+	}
+	return e
+}
+
 // plug opens a plugin's export over a virtual wire.
 func plug(t *testing.T, b fua.Backend, mode fua.Mode, readOnly bool) (*scribe, *Wire, error) {
 	t.Helper()
 	loop := sim.NewLoop()
 	s := &scribe{loop: loop, info: devices.Info{Size: 1 << 30}, fail: map[devices.Op]devices.Errno{}}
-	w, err := Connect(loop, PluginExport(loop, "", Plugin{b, s}, mode, readOnly), 0, nil, nil)
+	w, err := Connect(loop, backendExport(loop, b, s, mode, readOnly), 0, nil, nil)
 	return s, w, err
 }
 

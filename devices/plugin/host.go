@@ -108,12 +108,13 @@ func (h *Host) Open(ctx context.Context, c ConnInfo, fail func()) (*Handle, erro
 	return d, nil
 }
 
-// List is the plugin's list of exports. It blocks as Open does.
-func (h *Host) List(ctx context.Context) ([]Export, error) {
+// List is the plugin's list of exports for a client. It blocks as Open does.
+func (h *Host) List(ctx context.Context, c ConnInfo) ([]Export, error) {
+	c.ReadOnly = c.ReadOnly || h.o.ReadOnly
 	var list []Export
 	var err error
 	if h.inline != nil {
-		run := func() { list, err = h.plugin.Exports(ctx) }
+		run := func() { list, err = h.plugin.Exports(ctx, c) }
 		if h.o.Real == nil {
 			run()
 		} else {
@@ -126,7 +127,7 @@ func (h *Host) List(ctx context.Context) ([]Export, error) {
 		err  error
 	}
 	a, done := &answer{}, make(chan error, 1)
-	t := &task{run: func(w *worker) { a.list, a.err = h.plugin.Exports(w.ctx) }}
+	t := &task{run: func(w *worker) { a.list, a.err = h.plugin.Exports(w.ctx, c) }}
 	t.then = func(e devices.Errno) { done <- h.failure(&t.Request, e) }
 	h.o.Real.Do(func() { h.shared.submit(&t.Request, t) })
 	if err := await(ctx, done); err != nil {

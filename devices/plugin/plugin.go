@@ -11,6 +11,7 @@ type ConnInfo struct {
 	ID       uint32 // the connection, unique in a server's life
 	Export   string // the name that the client asked for; empty is the default
 	ReadOnly bool   // the connection will not write
+	TLS      bool   // the client asks over TLS
 }
 
 // ThreadModel is which calls of a plugin may run at once. The four are nbdkit's,
@@ -47,8 +48,9 @@ type Plugin struct {
 	// Open is called for each connection, during its negotiation. Its error refuses
 	// the connection, with its message.
 	Open func(ctx context.Context, c ConnInfo) (*Conn, error)
-	// Exports lists what clients may ask for; nil is the default export alone.
-	Exports func(ctx context.Context) ([]Export, error)
+	// Exports lists what clients may ask for, for a client that has not chosen yet; nil
+	// is the default export alone.
+	Exports func(ctx context.Context, c ConnInfo) ([]Export, error)
 }
 
 // Export is an entry of a plugin's list.

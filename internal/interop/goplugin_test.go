@@ -322,7 +322,7 @@ func TestAPluginListsItsExports(t *testing.T) {
 		conn.Size = func(context.Context) (uint64, error) { return uint64(len(c.Export)) * 512, nil }
 		return conn
 	})
-	p.Exports = func(context.Context) ([]plugin.Export, error) {
+	p.Exports = func(context.Context, plugin.ConnInfo) ([]plugin.Export, error) {
 		return []plugin.Export{{Name: "a"}, {Name: "bb", Description: "two"}}, nil
 	}
 	uri := exportPlugin(t, p, plugin.Options{})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/internal/testcerts"
 	"nbdbench/nbd"
 )
 
@@ -464,5 +465,39 @@ func TestExportsOfAScript(t *testing.T) {
 			t.Errorf("nbdinfo %v:\nnbdkit\n%s\nnbdbench\n%s", args, got[0], got[1])
 		}
 		words = append(words, "export=") // nbdkit's answer to INFO has the default export's own name
+	}
+}
+
+// What a script learns of a client's TLS, in open, list_exports and default_export, is
+// what it learns from nbdkit.
+func TestScriptsLearnOfTLS(t *testing.T) {
+	needHost(t, "nbdkit")
+	need(t, "nbdinfo")
+	certs := testcerts.New(t)
+	learned := func(path, uri string) []string {
+		s := &scripted{t: t, dir: filepath.Dir(path)}
+		secure := strings.Replace(uri, "nbd+unix:", "nbds+unix:", 1) + "&tls-certificates=" + string(certs)
+		for _, at := range []string{uri, secure} {
+			must(t, "", "nbdinfo", "--size", strings.Replace(at, ":///?", ":///named?", 1))
+			must(t, "", "nbdinfo", "--list", at)
+		}
+		// Which calls there are, and how often: nbdinfo --list asks for what it has listed.
+		calls := s.calls()
+		slices.Sort(calls)
+		return slices.Compact(calls)
+	}
+	path := copyScript(t, "tls.sh")
+	uri, _ := nbdkit(t, "--tls=on", "--tls-certificates="+string(certs), "sh", path)
+	theirs := learned(path, uri)
+	path = copyScript(t, "tls.sh")
+	ours := learned(path, serve(t, "sh:"+path, "--tls=allow",
+		"--tls-cert", certs.Path(testcerts.ServerCert), "--tls-key", certs.Path(testcerts.ServerKey)).uri)
+	for _, want := range []string{"open false named false", "open false named true", "list_exports false false", "list_exports false true"} {
+		if !slices.Contains(ours, want) {
+			t.Errorf("the script was not called as %q, but as %q", want, ours)
+		}
+	}
+	if !slices.Equal(ours, theirs) {
+		t.Errorf("the script learned\n%q, from nbdkit\n%q", ours, theirs)
 	}
 }

@@ -29,7 +29,7 @@ func (c *Config) openPlugin(ctx context.Context, device string, words []string) 
 	if err != nil {
 		return p, nil, err
 	}
-	o.Args, o.ReadOnly, o.Timeout = append(o.Args, words...), c.ReadOnly, c.PluginTimeout
+	o.Args, o.Timeout = append(o.Args, words...), c.PluginTimeout
 	s, err := sh.Load(ctx, o)
 	if err != nil {
 		return p, nil, err

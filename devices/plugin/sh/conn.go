@@ -33,11 +33,11 @@ func (s *Script) open(ctx context.Context, info plugin.ConnInfo) (*plugin.Conn, 
 	}
 	if name == "" {
 		var err error
-		if name, err = s.defaultExport(ctx, info.ReadOnly); err != nil {
+		if name, err = s.defaultExport(ctx, info.ReadOnly, info.TLS); err != nil {
 			return nil, err
 		}
 	}
-	handle, _, err := s.answer(ctx, "open", readOnly, name, word(false))
+	handle, _, err := s.answer(ctx, "open", readOnly, name, word(info.TLS))
 	if err != nil {
 		return nil, err
 	}

@@ -21,9 +21,6 @@ type Options struct {
 	Path string
 	// Args configure it: key=value, or a word for its magic_config_key.
 	Args []string
-	// ReadOnly is whether the server refuses writes. The script learns it from
-	// list_exports; from open it learns it for each connection.
-	ReadOnly bool
 	// Timeout bounds each call that no Conn's context bounds: load to after_fork, close
 	// and unload. 0 is no bound.
 	Timeout time.Duration
@@ -306,13 +303,13 @@ func (s *Script) printed(ctx context.Context, limit int, argv ...string) (b []by
 }
 
 // exports lists the exports, or without list_exports the default one.
-func (s *Script) exports(ctx context.Context) ([]plugin.Export, error) {
-	b, exists, err := s.printed(ctx, MaxList, "list_exports", word(s.o.ReadOnly), word(false))
+func (s *Script) exports(ctx context.Context, c plugin.ConnInfo) ([]plugin.Export, error) {
+	b, exists, err := s.printed(ctx, MaxList, "list_exports", word(c.ReadOnly), word(c.TLS))
 	if err != nil {
 		return nil, err
 	}
 	if !exists {
-		name, err := s.defaultExport(ctx, s.o.ReadOnly)
+		name, err := s.defaultExport(ctx, c.ReadOnly, c.TLS)
 		return []plugin.Export{{Name: name}}, err
 	}
 	list, err := parseExports(b)
@@ -323,8 +320,8 @@ func (s *Script) exports(ctx context.Context) ([]plugin.Export, error) {
 }
 
 // defaultExport is the export that the empty name stands for.
-func (s *Script) defaultExport(ctx context.Context, readOnly bool) (string, error) {
-	b, _, err := s.printed(ctx, MaxAnswer, "default_export", word(readOnly), word(false))
+func (s *Script) defaultExport(ctx context.Context, readOnly, tls bool) (string, error) {
+	b, _, err := s.printed(ctx, MaxAnswer, "default_export", word(readOnly), word(tls))
 	if err != nil {
 		return "", err
 	}

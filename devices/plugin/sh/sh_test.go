@@ -334,7 +334,7 @@ func TestExports(t *testing.T) {
 		`NAMES\n` + strings.Repeat("é\n", 2): "é= é=",
 	} {
 		s := load(t, script(t, "list_exports) printf '"+printed+"' ;;"))
-		list, err := s.Plugin().Exports(t.Context())
+		list, err := s.Plugin().Exports(t.Context(), plugin.ConnInfo{})
 		if says, fails := strings.CutPrefix(want, "! "); fails {
 			if err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("%.40q: got %v, want %s", printed, err, says)
@@ -361,7 +361,7 @@ func TestTheDefaultExport(t *testing.T) {
 	} {
 		s := load(t, script(t, "open) echo \"[$3]\" ;;\nget_size) echo ${#2} ;;\n"+cases))
 		says, fails := strings.CutPrefix(want, "! ")
-		list, err := s.Plugin().Exports(t.Context())
+		list, err := s.Plugin().Exports(t.Context(), plugin.ConnInfo{})
 		c, opened := s.Plugin().Open(t.Context(), plugin.ConnInfo{})
 		if fails {
 			wantError(t, cases, err, devices.EIO, says)
