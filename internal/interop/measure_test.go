@@ -2,8 +2,6 @@ package interop
 
 import (
 	"context"
-	"encoding/json"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,10 +19,15 @@ func targetPlan(uri string, runs int, duration time.Duration) bench.Plan {
 	p := bench.Default()
 	p.UseTarget(uri)
 	p.Workloads, p.Strategies = []workloads.Ref{{Name: "sync-4k"}}, []string{"pass", "none"}
+	shorten(&p, runs, duration)
+	return p
+}
+
+// shorten has a plan of a server that is not ours make runs of that length.
+func shorten(p *bench.Plan, runs int, duration time.Duration) {
 	p.Runs, p.MoreRuns = runs, false
 	p.UseDuration(duration)
 	p.Warmup = bench.Warmup(100 * time.Millisecond)
-	return p
 }
 
 // TestATargetThatGetsSlowerHasNoWinner: the rate filter gives both strategies the
@@ -69,42 +72,12 @@ func TestP50IsThatOfFio(t *testing.T) {
 		t.Skip("this is about time, which takes a machine with nothing else to do: set NBDBENCH_TIMING=1")
 	}
 	uri, _ := nbdkit(t, "--filter=delay", "memory", "64M", "wdelay=5ms")
-	var ours, theirs []float64
+	var ours, theirs []timed
 	for range 7 {
 		p := targetPlan(uri, 1, time.Second)
 		p.Strategies = []string{"none-unsafe"} // a plain write, as fio's nbd engine sends it
-		doc, err := bench.Run(context.Background(), &p, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ours = append(ours, float64(*doc.Cells[0].Commit.P50))
-		theirs = append(theirs, fioWriteP50(t, uri))
+		ours = append(ours, ourTimes(t, p))
+		theirs = append(theirs, fioTimes(t, uri))
 	}
-	slices.Sort(ours)
-	slices.Sort(theirs)
-	ratio := ours[3] / theirs[3]
-	t.Logf("p50 of writes: nbdbench %.0f ns, fio %.0f ns, ratio %.4f", ours[3], theirs[3], ratio)
-	if math.Abs(ratio-1) > 0.05 {
-		t.Errorf("p50 is %.3f of fio's, want within 5%%", ratio)
-	}
-}
-
-// fioWriteP50 is the median latency of 4 KiB writes at depth 1 for a second.
-func fioWriteP50(t *testing.T, uri string) float64 {
-	t.Helper()
-	out := must(t, t.TempDir(), "fio", "--name=w", "--ioengine=nbd", "--uri="+uri, "--rw=write", "--bs=4k", "--iodepth=1",
-		"--time_based", "--runtime=1", "--size=64m", "--percentile_list=50", "--output-format=json")
-	var d struct {
-		Jobs []struct {
-			Write struct {
-				Lat struct {
-					Percentile map[string]float64
-				} `json:"clat_ns"`
-			}
-		}
-	}
-	if err := json.Unmarshal([]byte(out[strings.IndexByte(out, '{'):]), &d); err != nil {
-		t.Fatal(err)
-	}
-	return d.Jobs[0].Write.Lat.Percentile["50.000000"]
+	alike(t, "ops.write under none-unsafe", ours, theirs, func(m timed) float64 { return m.write })
 }

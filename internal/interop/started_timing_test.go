@@ -24,15 +24,18 @@ const plainWrites = "name: plain-4k\ntransaction: [{op: write, size: 4k}]\n"
 // timed are medians of a run, in ns, from before a request is sent to its reply.
 type timed struct{ write, flush, sending float64 }
 
-// ourTimes measures one run of a strategy on a nbdkit of its own.
-func ourTimes(t *testing.T, plugin, strategy, workload string) timed {
-	t.Helper()
+// nbdkitPlan is one run of a strategy on a nbdkit of its own.
+func nbdkitPlan(plugin, strategy, workload string) bench.Plan {
 	p := bench.Default()
 	p.UseNbdkit(plugin)
 	p.Workloads, p.Strategies = []workloads.Ref{{Name: workload}}, []string{strategy}
-	p.Runs, p.MoreRuns = 1, false
-	p.UseDuration(time.Second)
-	p.Warmup = bench.Warmup(100 * time.Millisecond)
+	shorten(&p, 1, time.Second)
+	return p
+}
+
+// ourTimes measures a plan's one run.
+func ourTimes(t *testing.T, p bench.Plan) timed {
+	t.Helper()
 	doc, err := bench.Run(context.Background(), &p, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -55,22 +58,12 @@ func p50(l *results.Latency) float64 {
 	return float64(*l.P50)
 }
 
-// fioTimes measures the same with fio on a nbdkit that was started alike, for the
-// one second that is the least bound in time that fio keeps. Of an asynchronous
-// engine fio counts clat, and the latency of sync, from when the request has been sent
-// (td_io_queue in its ioengines.c); slat is the time that this took, and belongs to a
-// latency as it is counted here.
-func fioTimes(t *testing.T, plugin []string, strategy string) (out timed) {
+// fioTimes measures the same with fio, for the one second that is the least bound in
+// time that fio keeps. Of an asynchronous engine fio counts clat, and the latency of
+// sync, from when the request has been sent (td_io_queue in its ioengines.c); slat is
+// the time that this took, and belongs to a latency as it is counted here.
+func fioTimes(t *testing.T, uri string, more ...string) timed {
 	t.Helper()
-	args := append([]string{"--filter=fua"}, plugin...)
-	more := []string{}
-	if strategy == "none" {
-		more = append(more, "--fsync=1")
-	} else {
-		args = append(args, "fuamode="+strategy)
-	}
-	uri, server := nbdkit(t, args...)
-	defer server.stop()
 	text := must(t, t.TempDir(), append([]string{
 		"fio", "--name=w", "--ioengine=nbd", "--uri=" + uri, "--rw=write", "--bs=4k", "--iodepth=1",
 		"--time_based", "--runtime=1", "--size=64m", "--percentile_list=50", "--slat_percentiles=1", "--clat_percentiles=1", "--output-format=json",
@@ -96,6 +89,21 @@ func fioTimes(t *testing.T, plugin []string, strategy string) (out timed) {
 	return timed{sending + median(job.Write.Lat), sending + median(job.Sync.Lat), sending}
 }
 
+// fioOnNbdkit is fioTimes on a nbdkit that is started as a run starts it.
+func fioOnNbdkit(t *testing.T, plugin []string, strategy string) timed {
+	t.Helper()
+	args := append([]string{"--filter=fua"}, plugin...)
+	more := []string{}
+	if strategy == "none" {
+		more = append(more, "--fsync=1")
+	} else {
+		args = append(args, "fuamode="+strategy)
+	}
+	uri, server := nbdkit(t, args...)
+	defer server.stop()
+	return fioTimes(t, uri, more...)
+}
+
 // TestLatenciesUnderNbdkitAreThoseOfFio: medians of 11 runs, in turn with fio on the
 // same plugin under the same fuamode.
 func TestLatenciesUnderNbdkitAreThoseOfFio(t *testing.T) {
@@ -114,8 +122,8 @@ func TestLatenciesUnderNbdkitAreThoseOfFio(t *testing.T) {
 			ours, theirs := map[string][]timed{}, map[string][]timed{}
 			for range 11 {
 				for _, strategy := range []string{"none", "force", "discard"} {
-					ours[strategy] = append(ours[strategy], ourTimes(t, strings.Join(plugin, " "), strategy, workload[strategy]))
-					theirs[strategy] = append(theirs[strategy], fioTimes(t, plugin, strategy))
+					ours[strategy] = append(ours[strategy], ourTimes(t, nbdkitPlan(strings.Join(plugin, " "), strategy, workload[strategy])))
+					theirs[strategy] = append(theirs[strategy], fioOnNbdkit(t, plugin, strategy))
 				}
 			}
 			write, flush := func(m timed) float64 { return m.write }, func(m timed) float64 { return m.flush }
