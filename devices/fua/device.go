@@ -46,6 +46,7 @@ func NewDevice(loop *sim.Loop, inner devices.Device, r Resolution) devices.Devic
 		panic("fua: no loop")
 	}
 	d := &device{inner: inner, loop: loop, info: r.info(inner.Info()), writes: r.zero != Native, flagless: r.flagless, certain: r.certain}
+	d.finisher = devices.Finisher{Loop: loop, Stage: devices.ServerQueue}
 	for _, op := range []devices.Op{devices.OpRead, devices.OpCache, devices.OpBlockStatus} {
 		d.plans[op<<1].forward, d.plans[op<<1|1].forward = true, true
 	}
@@ -68,6 +69,8 @@ type device struct {
 	loop  *sim.Loop
 	info  devices.Info
 	free  devices.Freelist
+	// finisher ends the commands that become no call.
+	finisher devices.Finisher
 
 	plans [16]plan // by planOf
 
@@ -148,7 +151,7 @@ func (d *device) Submit(r *devices.Request) {
 	case p.forward && r.Op != devices.OpWriteZeroes:
 		d.inner.Submit(r)
 	case p.n == 0:
-		d.later(r, p.errno)
+		d.finisher.Finish(r, p.errno)
 	case r.Op == devices.OpWriteZeroes:
 		d.zero(r, p.forward)
 	default:
@@ -220,18 +223,4 @@ func (d *device) step(r, q *devices.Request) {
 func (d *device) finish(r, q *devices.Request, e devices.Errno) {
 	d.free.Put(q)
 	r.Finish(e)
-}
-
-// later ends r with e from the loop, at this instant.
-func (d *device) later(r *devices.Request, e devices.Errno) {
-	r.Errno = e
-	r.Timer.Owner = r
-	d.loop.After(&r.Timer, 0, d)
-}
-
-// Fire ends a command without calls.
-func (d *device) Fire(t *sim.Timer) {
-	r := t.Owner.(*devices.Request)
-	r.Charge(devices.ServerQueue, d.loop.Now())
-	r.Finish(r.Errno)
 }

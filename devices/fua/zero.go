@@ -28,9 +28,9 @@ func (d *device) zero(r *devices.Request, same bool) {
 	fast := r.Flags&devices.FastZero != 0
 	switch {
 	case fast && (d.writes || d.flagless):
-		d.later(r, devices.ENOTSUP)
+		d.finisher.Finish(r, devices.ENOTSUP)
 	case d.writes && r.Length == 0:
-		d.later(r, devices.OK)
+		d.finisher.Finish(r, devices.OK)
 	case d.writes:
 		d.take(r).begin()
 	case same && (fast || d.certain):

@@ -88,17 +88,3 @@ func (b *base) finish(parent, c *devices.Request) {
 	b.free.Put(c)
 	parent.Finish(e)
 }
-
-// later completes r with e from the loop, at this instant.
-func (b *base) later(r *devices.Request, e devices.Errno) {
-	r.Errno = e
-	r.Timer.Owner = r
-	b.loop.After(&r.Timer, 0, b)
-}
-
-// Fire completes a request that later set aside.
-func (b *base) Fire(t *sim.Timer) {
-	r := t.Owner.(*devices.Request)
-	r.Charge(b.gap, b.loop.Now())
-	r.Finish(r.Errno)
-}
