@@ -16,6 +16,9 @@ VM      := $(BIN)/vm
 # A newer Debian, of which the newest peers and their test suites are run.
 NEXT    := $(BIN)/next
 
+# What has benchmarks.
+BENCHED := ./sim ./devices/... ./nbd ./nbd/socket ./workloads ./results ./internal/bench
+
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,8 +33,9 @@ run: ## the default comparison
 # Minutes allotted on 2 cores, 15 in all: peers 1, lint 1, unit 3, race 3, interop 3, test-kernel 4.
 test: peers lint unit race interop test-kernel ## everything, as on a fresh Debian machine: installs what it needs
 
-unit: ## all packages but interop, without the race detector
+unit: ## all packages but interop, without the race detector, and each benchmark once
 	$(GO) test -timeout 10m $$($(GO) list ./... | grep -v /internal/interop)
+	$(GO) test -short -run '^$$' -bench . -benchtime 1x $(BENCHED)
 
 race: ## what has goroutines or locks, under the race detector
 	$(GO) test -race -short -timeout 10m ./sim ./devices/image ./nbd/...
@@ -57,7 +61,7 @@ lint: $(TOOLS) ## go vet, staticcheck, gofumpt
 	@out=$$($(BIN)/gofumpt -l .); [ -z "$$out" ] || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 
 bench: ## simulated I/O per second, and what each layer costs
-	$(GO) test -pgo=cmd/nbdbench/default.pgo -run '^$$' -bench . -benchmem ./sim ./devices/... ./nbd ./nbd/socket ./workloads ./results ./internal/bench
+	$(GO) test -pgo=cmd/nbdbench/default.pgo -run '^$$' -bench . -benchmem $(BENCHED)
 
 memory: ## a drive of 16 TiB with 26 million blocks: how much is resident
 	$(GO) test -v -count 1 -timeout 30m -run TestMemoryOfALargeDrive ./devices/ssd -ssd.blocks 26000000

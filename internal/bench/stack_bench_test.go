@@ -66,11 +66,14 @@ func BenchmarkSteadyFlash(b *testing.B) {
 }
 
 // pump runs b.N commands of the cell through the stack, after as many as it takes
-// until pools and tables have their size.
+// until pools and tables have their size. A short one does not wait for that.
 func pump(b *testing.B, p *Plan, c *Cell, before int) *world {
 	w, err := newWorld(p, c, p.seedOf(0))
 	if err != nil {
 		b.Fatal(err)
+	}
+	if testing.Short() {
+		before = 0
 	}
 	w.runner.Start()
 	commands := func() int {
@@ -99,6 +102,9 @@ func BenchmarkDefaultPlan(b *testing.B) {
 	for range b.N {
 		p := Default()
 		p.Runs, p.Jobs = 1, 1
+		if testing.Short() {
+			p.Commits, p.Cuts, p.Warmup = 10, 1, 0
+		}
 		mustRun(b, p)
 	}
 }
