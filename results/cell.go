@@ -34,6 +34,8 @@ type RunResult struct {
 	Stages *devices.Stages
 	// Device is what the device counted in the window; nil where it cannot be seen.
 	Device *devices.Stats
+	// Calls is what the device, a plugin, was called for in the window; nil for others.
+	Calls *PluginCalls
 	// Durability is what the run's power cuts did; nil where there were none.
 	Durability *Durability
 
@@ -234,6 +236,7 @@ type Cell struct {
 	Wire        *Wire          `json:"wire"`
 	Errors      *Errors        `json:"errors"`
 	Stats       *devices.Stats `json:"device_stats"`
+	PluginCalls *PluginCalls   `json:"plugin_calls,omitempty"` // of a plugin alone
 	BreakdownNS *Breakdown     `json:"breakdown_ns"`
 	Durability  *Durability    `json:"durability"`
 	PerRun      []PerRun       `json:"per_run"`
@@ -610,12 +613,15 @@ func (c *Cell) at(m metric) *int64 {
 // poolObserved sums what may not be observable; it is null unless every run
 // could see it.
 func (c *Cell) poolObserved() {
-	stats, durability := new(devices.Stats), new(Durability)
-	seenStages, seenStats, seenCuts := true, true, true
+	stats, calls, durability := new(devices.Stats), new(PluginCalls), new(Durability)
+	seenStages, seenStats, seenCalls, seenCuts := true, true, true, true
 	for _, r := range c.runs {
 		seenStages = seenStages && r.Stages != nil
 		if seenStats = seenStats && r.Device != nil; seenStats {
 			stats.Add(*r.Device)
+		}
+		if seenCalls = seenCalls && r.Calls != nil; seenCalls {
+			calls.add(r.Calls)
 		}
 		if seenCuts = seenCuts && r.Durability != nil; seenCuts {
 			durability.Merge(r.Durability)
@@ -626,6 +632,9 @@ func (c *Cell) poolObserved() {
 	}
 	if seenStats {
 		c.Stats = stats
+	}
+	if seenCalls {
+		c.PluginCalls = calls
 	}
 	if seenCuts {
 		c.Durability = durability

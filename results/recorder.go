@@ -93,6 +93,28 @@ func (w *Wire) add(o Wire) {
 	w.WriteZeroesFUA += o.WriteZeroesFUA
 }
 
+// PluginCalls counts the calls that a plugin got; reads are not among them.
+type PluginCalls struct {
+	PWrite    int64 `json:"pwrite"`
+	PWriteFUA int64 `json:"pwrite_fua"`
+	Flush     int64 `json:"flush"`
+	Zero      int64 `json:"zero"`
+	ZeroFUA   int64 `json:"zero_fua"`
+	Trim      int64 `json:"trim"`
+	TrimFUA   int64 `json:"trim_fua"`
+}
+
+// add adds o to c.
+func (c *PluginCalls) add(o *PluginCalls) {
+	c.PWrite += o.PWrite
+	c.PWriteFUA += o.PWriteFUA
+	c.Flush += o.Flush
+	c.Zero += o.Zero
+	c.ZeroFUA += o.ZeroFUA
+	c.Trim += o.Trim
+	c.TrimFUA += o.TrimFUA
+}
+
 // RecorderConfig says what a Recorder records. The zero value records what was
 // due from the beginning, in intervals of DefaultInterval.
 type RecorderConfig struct {

@@ -46,6 +46,7 @@ var summaryColumns = []summaryColumn{
 	{table.Column{Key: "lost_per_cut", Title: "lost/cut", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.lost() }},
 	{table.Column{Key: "at_risk_per_cut", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return c.risk() }},
 	{table.Column{Key: "kernel_sent", Title: "kernel sent/c", Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.sent() }},
+	{table.Column{Key: "plugin_calls", Title: "plugin calls/c", Drop: 2, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.called() }},
 	{table.Column{Key: "verdict", Title: "verdict", Place: everywhere}, func(r *Run, c *Cell) table.Value { v, _ := r.rowVerdict(c); return textValue(v) }},
 }
 
@@ -64,11 +65,29 @@ func (c *Cell) sent() table.Value {
 	if c.Link != LinkKernel || !c.usable() || c.Wire == nil {
 		return none
 	}
+	return c.each(counted{"WRITE", c.Wire.Write}, counted{"WRITE+FUA", c.Wire.WriteFUA}, counted{"FLUSH", c.Wire.Flush})
+}
+
+// called is what a plugin was called for, for each commit.
+func (c *Cell) called() table.Value {
+	n := c.PluginCalls
+	if n == nil || !c.usable() {
+		return none
+	}
+	return c.each(counted{"pwrite", n.PWrite}, counted{"pwrite(fua)", n.PWriteFUA}, counted{"flush", n.Flush},
+		counted{"zero", n.Zero}, counted{"zero(fua)", n.ZeroFUA}, counted{"trim", n.Trim}, counted{"trim(fua)", n.TrimFUA})
+}
+
+// counted is how often there was something, over all runs.
+type counted struct {
+	name string
+	n    int64
+}
+
+// each says how often there was what for each commit.
+func (c *Cell) each(all ...counted) table.Value {
 	var words []string
-	for _, w := range []struct {
-		name string
-		n    int64
-	}{{"WRITE", c.Wire.Write}, {"WRITE+FUA", c.Wire.WriteFUA}, {"FLUSH", c.Wire.Flush}} {
+	for _, w := range all {
 		if w.n > 0 {
 			words = append(words, significant(float64(w.n)/float64(c.Commit.Count))+" "+w.name)
 		}
@@ -100,6 +119,9 @@ func (r *Run) Summary() *table.Table {
 	t.Notes = r.notes()
 	if !r.throughKernel() {
 		t.Remove("kernel_sent")
+	}
+	if !slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.PluginCalls != nil }) {
+		t.Remove("plugin_calls")
 	}
 	open := r.openLoops()
 	for _, key := range []string{"offered_per_s", "achieved_per_s", "service_p99_ns"} {
@@ -205,10 +227,18 @@ func (c *Cell) rate() table.Value {
 }
 
 func (c *Cell) flushes() table.Value {
-	if c.Stats == nil || !c.usable() {
+	var n float64
+	switch {
+	case !c.usable():
+		return none
+	case c.PluginCalls != nil:
+		n = float64(c.PluginCalls.Flush)
+	case c.Stats != nil:
+		n = float64(c.Stats.Flushes)
+	default:
 		return none
 	}
-	x := float64(c.Stats.Flushes) / float64(c.Commit.Count)
+	x := n / float64(c.Commit.Count)
 	return table.Value{Text: fmt.Sprintf("%.2f", x), Data: x}
 }
 
