@@ -12,6 +12,7 @@ import (
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
 	"nbdbench/devices/plugin"
+	"nbdbench/devices/plugin/sh"
 	"nbdbench/internal/conf"
 	"nbdbench/sim"
 	"nbdbench/workloads"
@@ -193,13 +194,19 @@ func (c *Config) Cells() ([]Cell, error) {
 
 // profile is that of a device, or no more than the name of a plugin that can be cut.
 func (c *Config) profile(device string) (*catalog.Profile, error) {
-	if !plugin.IsDevice(device) {
+	switch {
+	case sh.IsDevice(device):
+		return nil, fmt.Errorf("device %s: expected a simulated device or a Go plugin, got a script, whose power cannot be cut", device)
+	case !plugin.IsDevice(device):
 		return catalog.Load(device)
 	}
 	if c.History != "" {
 		return nil, fmt.Errorf("device %s: expected a simulated device, got a plugin: a history may have power cuts, after which a plugin does not go on", device)
 	}
-	_, err := plugin.OpenDrive(sim.NewLoop(), device)
+	d, err := plugin.OpenDrive(sim.NewLoop(), device)
+	if err == nil && !d.CanCut() {
+		err = fmt.Errorf("%s: the power of this plugin cannot be cut: it has no PowerCut", device)
+	}
 	return &catalog.Profile{Name: device}, err
 }
 
