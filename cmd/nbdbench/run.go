@@ -232,7 +232,12 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	})
 	set("via", func() error { p.UseVia(f.via); return nil })
 	set("clock", func() error { p.UseClock(f.clock); return nil })
-	set("device", func() error { p.UseDevices(f.devices); return nil })
+	set("device", func() error {
+		if p.UseDevices(f.devices); !given("clock") {
+			p.UseClockOfPlugins()
+		}
+		return nil
+	})
 	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })
 	set("link", func() (e error) { p.Link, e = bench.ParseLink(f.link); return e })

@@ -9,6 +9,7 @@ import (
 	"nbdbench/devices/plugin/memory"
 	"nbdbench/devices/plugin/sh"
 	"nbdbench/internal/serve"
+	"nbdbench/internal/stack"
 )
 
 // The plugins of this program.
@@ -34,7 +35,7 @@ func pluginFlags(c *cobra.Command, config *serve.Config, mode string) error {
 		config.FUAMode = m
 	}
 	for _, device := range config.DeviceNames() {
-		if !serve.IsPlugin(device) {
+		if !stack.IsPlugin(device) {
 			continue
 		}
 		for _, flag := range notForPlugins {
@@ -45,7 +46,7 @@ func pluginFlags(c *cobra.Command, config *serve.Config, mode string) error {
 		if config.PowerCut {
 			return usage("--stop: expected flush with the plugin %s, got %s", device, stopPowerCut)
 		}
-		if err := serve.CheckPlugin(device); err != nil {
+		if _, err := stack.CheckPlugin(device); err != nil {
 			return usage("%w", err)
 		}
 	}

@@ -45,6 +45,10 @@ type Plugin struct {
 	// NonBlocking declares that no call ever waits: calls run where requests are
 	// handled, one at a time, not on a worker. No lock is needed, and no call times out.
 	NonBlocking bool
+	// External declares that calls reach what is outside of this process: a file, a
+	// drive, a service. run then needs real time, as what they take cannot be known in
+	// virtual time, and the leave to overwrite what is there.
+	External bool
 	// Open is called for each connection, during its negotiation. Its error refuses
 	// the connection, with its message.
 	Open func(ctx context.Context, c ConnInfo) (*Conn, error)

@@ -92,7 +92,7 @@ func (c *collection) take(o outcome) {
 // enough reports whether every cell's deciding metric is known well enough.
 func (c *collection) enough() bool {
 	for i := range c.cells {
-		cell := results.NewCell(cellConfig(c.p, &c.cells[i]))
+		cell := results.NewCell(cellConfig(c.p, &c.cells[i], c.kept[i]))
 		giveRuns(cell, c.kept[i])
 		if !cell.Known(c.p.Decide, results.Narrow) {
 			return false

@@ -164,15 +164,58 @@ func (c *cutter) Op(r *devices.Request) {
 // Commit feeds the ledger; see workloads.Observer.
 func (c *cutter) Commit(k *devices.Commit) { c.ledger.Commit(k) }
 
+// loss is what a power cut at this instant would leave.
+type loss struct {
+	cut   *drive.Cut
+	worst func(sector uint64) devices.Stamp // in the worst legal image
+	bytes int64                             // acknowledged and not durable
+	// ours visits the sectors that the cut may have taken of what commits write, and
+	// promised those of which anything may be promised at the wire.
+	ours, promised func(visit func(off, end uint64))
+}
+
+// cut is the loss of the next cut.
+func (c *cutter) cut() loss {
+	seed := c.seed.Sub("cut", c.next)
+	c.next++
+	k := c.w.model.Cut(seed)
+	if c.w.drive != nil {
+		return c.pluginLoss(k)
+	}
+	from, to := c.promised()
+	return loss{
+		cut: k, worst: k.Durable, bytes: int64(k.ExposedBytes()),
+		ours:     func(visit func(off, end uint64)) { c.exposed(k, c.off, c.end, visit) },
+		promised: func(visit func(off, end uint64)) { c.exposed(k, from, to, visit) },
+	}
+}
+
+// pluginLoss is that of a plugin, which does not show what it exposes: all that was
+// written is looked at.
+func (c *cutter) pluginLoss(k *drive.Cut) loss {
+	worst := c.w.drive.WorstCut()
+	l := loss{cut: k, worst: worst.Stamp, ours: c.ledger.Written}
+	for sector, stamp := range c.w.drive.Newest() {
+		if worst.Stamp(sector) != stamp {
+			l.bytes += devices.Sector
+		}
+	}
+	l.promised = func(visit func(off, end uint64)) {
+		c.wire.Written(func(off, end uint64) {
+			for ; off < end; off += c.grain {
+				visit(off, off+devices.Sector)
+			}
+		})
+	}
+	return l
+}
+
 // judge says what a power cut at this instant would have done.
 func (c *cutter) judge() results.Cut {
-	cut := c.w.model.Cut(c.seed.Sub("cut", c.next))
-	c.next++
-	ours := func(visit func(off, end uint64)) { c.exposed(cut, c.off, c.end, visit) }
-	k := c.verdict(cut, c.ledger.Lost(ours, cut.Stamp))
-	k.AtRisk = int64(c.ledger.Lost(ours, cut.Durable).Commits)
-	from, to := c.promised()
-	c.exposed(cut, from, to, func(off, _ uint64) { k.Violations += c.broken(cut, off) })
+	l := c.cut()
+	k := c.verdict(l, c.ledger.Lost(l.ours, l.cut.Stamp))
+	k.AtRisk = int64(c.ledger.Lost(l.ours, l.worst).Commits)
+	l.promised(func(off, _ uint64) { k.Violations += c.broken(l.cut, off) })
 	return k
 }
 
@@ -202,8 +245,8 @@ func (c *cutter) exposed(cut *drive.Cut, from, to uint64, visit func(off, end ui
 	})
 }
 
-func (c *cutter) verdict(cut *drive.Cut, lost history.Loss) results.Cut {
-	k := results.Cut{Acked: int64(c.ledger.Acked()) - c.before, Lost: int64(lost.Commits), AtRiskBytes: int64(cut.ExposedBytes())}
+func (c *cutter) verdict(l loss, lost history.Loss) results.Cut {
+	k := results.Cut{Acked: int64(c.ledger.Acked()) - c.before, Lost: int64(lost.Commits), AtRiskBytes: l.bytes}
 	if lost.Commits > 0 {
 		k.LostWindow = c.w.loop.Now().Sub(lost.OldestAck)
 	}
@@ -216,19 +259,18 @@ func (c *cutter) verdict(cut *drive.Cut, lost history.Loss) results.Cut {
 // in flight; it counts what is missing or breaks a promise, and nothing else.
 func (c *cutter) finish() {
 	c.choose()
-	cut := c.w.model.Cut(c.seed.Sub("cut", c.next))
-	ours := func(visit func(off, end uint64)) { c.exposed(cut, c.off, c.end, visit) }
-	all := c.verdict(cut, c.ledger.Lost(c.ledger.Written, cut.Stamp))
-	shown := c.ledger.Lost(ours, cut.Stamp)
+	l := c.cut()
+	all := c.verdict(l, c.ledger.Lost(c.ledger.Written, l.cut.Stamp))
+	shown := c.ledger.Lost(l.ours, l.cut.Stamp)
 	all.Violations = max(all.Lost-int64(shown.Commits), 0)
 	from, to := c.promised()
 	c.wire.Written(func(off, end uint64) {
 		for ; off < end && off >= from && off < to; off += c.grain {
-			all.Violations += c.broken(cut, off)
+			all.Violations += c.broken(l.cut, off)
 		}
 	})
 	if c.durability.Cuts == 0 { // the window had no length
-		all.AtRisk = int64(c.ledger.Lost(c.ledger.Written, cut.Durable).Commits)
+		all.AtRisk = int64(c.ledger.Lost(c.ledger.Written, l.worst).Commits)
 		c.durability.Add(all)
 		return
 	}

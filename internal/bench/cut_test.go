@@ -32,7 +32,7 @@ func newLongWay(t *testing.T, p *Plan, c *Cell) *longWay {
 // judge says what a cut now does, and how many grains break a promise.
 func (l *longWay) judge(seed sim.Seed, grain uint64) (k results.Cut) {
 	cut, ledger := l.model.Cut(seed), l.cutter.ledger
-	k = l.cutter.verdict(cut, ledger.Lost(ledger.Written, cut.Stamp))
+	k = l.cutter.verdict(loss{cut: cut, bytes: int64(cut.ExposedBytes())}, ledger.Lost(ledger.Written, cut.Stamp))
 	k.AtRisk = int64(ledger.Lost(ledger.Written, cut.Durable).Commits)
 	broken := map[uint64]bool{}
 	l.wire.CheckImage(cut.Stamp, func(v history.Violation) {

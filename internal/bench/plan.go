@@ -132,6 +132,9 @@ func Load(file string) (Plan, error) {
 	if said.external() {
 		p.useExternal()
 	}
+	if !said.external() && said.externalPlugin() != "" {
+		p.UseClock("real")
+	}
 	if doc.Has("via") {
 		p.UseVia(said.Via)
 	}
@@ -195,7 +198,7 @@ func (p *Plan) Validate() error {
 	case !slices.Contains(results.DecideNames(), p.Decide):
 		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}
-	for _, check := range []func() error{p.validateTarget, p.validateBounds, p.validateNames} {
+	for _, check := range []func() error{p.validateTarget, p.validateBounds, p.validateNames, p.validatePlugins} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -254,7 +257,8 @@ func (p *Plan) validateNames() error {
 type Cell struct {
 	ID       string
 	Device   string           // name in the tables
-	Profile  *catalog.Profile // nil for a target
+	Profile  *catalog.Profile // nil for a target; of a plugin it has no more than a name
+	Plugin   string           // its device name; empty for another device
 	Workload workloads.Profile
 	Name     string // the workload's name in the tables
 	Strategy layer.Strategy
@@ -294,15 +298,18 @@ func (p *Plan) Cells() ([]Cell, error) {
 	}
 	var cells []Cell
 	for d, prof := range profiles {
-		device := p.targetID()
+		device, name := p.targetID(), ""
 		if prof != nil {
 			device = prof.Name
+			if stack.IsPlugin(p.Devices[d]) {
+				name = p.Devices[d]
+			}
 		}
 		for i, w := range loads {
 			for _, s := range p.Strategies {
 				strategy, _ := layer.Lookup(s)
 				id := device + "/" + names[i] + "/" + s
-				cells = append(cells, Cell{ID: id, Device: labels[d], Profile: prof, Workload: w, Name: loadLabels[i], Strategy: strategy})
+				cells = append(cells, Cell{ID: id, Device: labels[d], Profile: prof, Plugin: name, Workload: w, Name: loadLabels[i], Strategy: strategy})
 			}
 		}
 	}
@@ -328,7 +335,7 @@ func (p *Plan) profiles() ([]*catalog.Profile, error) {
 			return nil, err
 		}
 		if seen[prof.Name] {
-			return nil, fmt.Errorf("devices: two profiles are called %q: expected different names", prof.Name)
+			return nil, fmt.Errorf("devices: two are called %q: expected different names", prof.Name)
 		}
 		seen[prof.Name] = true
 		out = append(out, prof)

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"nbdbench/devices/catalog"
-	"nbdbench/devices/plugin/sh"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/target"
 	"nbdbench/nbd"
 	"nbdbench/nbd/socket"
@@ -38,13 +38,13 @@ type provenance struct {
 
 // openDevice opens device i of the plan.
 func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
+	if stack.IsPlugin(p.Devices[i]) {
+		return pluginProfile(p.Devices[i]), nil
+	}
 	if p.kept.from != nil && p.kept.from.Devices != nil {
 		return p.storedDevice(i)
 	}
 	at := fmt.Sprintf("devices[%d]", i)
-	if name := p.Devices[i]; sh.IsDevice(name) {
-		return nil, conf.At(at, "expected a profile, got %q: a script runs in real time only; nbdbench serve serves it, and run --target measures that", name)
-	}
 	prof, err := catalog.Load(p.Devices[i])
 	return prof, conf.Under(at, err)
 }
@@ -75,7 +75,11 @@ func (p *Plan) remember(profiles []*catalog.Profile, names []string) (devices, l
 	p.kept.devices, p.kept.workloads = map[string]*results.Stored{}, map[string]*results.Stored{}
 	for i, prof := range profiles {
 		label := p.targetLabel()
-		if prof != nil {
+		switch {
+		case prof == nil:
+		case stack.IsPlugin(p.Devices[i]):
+			label = p.Devices[i]
+		default:
 			if label, err = p.rememberDevice(i, prof); err != nil {
 				return nil, nil, fmt.Errorf("device %s: %w", prof.Name, err)
 			}

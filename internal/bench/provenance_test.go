@@ -16,12 +16,12 @@ func TestARunAgainstATargetSaysWhatTheTargetWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := listen(&cells[0], sim.Seed(1))
+	s, err := listen(t.Context(), &p, &cells[0], sim.Seed(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := s.close(); err != nil {
+		if err := s.close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -16,6 +16,7 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/drive"
+	"nbdbench/devices/fua"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/stack"
 	"nbdbench/nbd"
@@ -61,7 +62,8 @@ func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
 // socket, on a loop of its own.
 type cellServer struct {
 	real   *sim.Real
-	model  catalog.Device
+	model  catalog.Device // nil for a plugin
+	plugin *plugged       // nil for a model
 	server *socket.Server
 	dir    string
 	uri    socket.URI
@@ -70,44 +72,65 @@ type cellServer struct {
 
 // listen opens the cell's device, puts the strategy's server half around it
 // and serves it on a Unix socket in a directory of its own.
-func listen(c *Cell, seed sim.Seed) (*cellServer, error) {
-	loop := sim.NewLoop()
-	model, err := c.Profile.Open(loop, catalog.Options{Mode: drive.RealBytes, Seed: seed})
-	if err != nil {
+func listen(ctx context.Context, p *Plan, c *Cell, seed sim.Seed) (*cellServer, error) {
+	s := &cellServer{served: make(chan error, 1)}
+	var err error
+	if s.real, err = sim.NewReal(sim.NewLoop()); err != nil {
 		return nil, err
 	}
-	served, err := c.Strategy.Server(model, layer.Options{Loop: loop})
+	export, err := s.open(ctx, p, c, seed)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.real.Close())
 	}
-	s := &cellServer{model: model, served: make(chan error, 1)}
+	s.server = socket.NewServer(s.real, export)
 	if s.dir, err = os.MkdirTemp("", "nbdbench"); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.close(ctx))
 	}
 	path := filepath.Join(s.dir, "socket")
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.close(ctx))
 	}
-	if s.real, err = sim.NewReal(loop); err != nil {
-		return nil, errors.Join(err, l.Close(), os.RemoveAll(s.dir))
-	}
-	s.server = socket.NewServer(s.real, &nbd.Export{Device: served})
 	if s.uri, err = socket.ParseURI("nbd+unix:///?socket=" + url.QueryEscape(path)); err != nil {
-		return nil, errors.Join(err, l.Close(), s.close())
+		return nil, errors.Join(err, l.Close(), s.close(ctx))
 	}
 	go func() { s.served <- s.server.Serve(l) }()
 	return s, nil
 }
 
+// open opens the cell's device, and is what is served of it.
+func (s *cellServer) open(ctx context.Context, p *Plan, c *Cell, seed sim.Seed) (e *nbd.Export, err error) {
+	if c.Plugin != "" {
+		if s.plugin, err = plug(ctx, p, c, s.real); err != nil {
+			return nil, err
+		}
+		return s.plugin.export(c, s.real.Loop()), nil
+	}
+	s.real.Do(func() {
+		loop := s.real.Loop()
+		if s.model, err = c.Profile.Open(loop, catalog.Options{Mode: drive.RealBytes, Seed: seed}); err != nil {
+			return
+		}
+		e = &nbd.Export{}
+		e.Device, err = c.Strategy.Server(s.model, layer.Options{Loop: loop})
+	})
+	return e, err
+}
+
 // stats are the model's counters so far.
 func (s *cellServer) stats() (d devices.Stats) {
-	s.real.Do(func() { d = s.model.Stats() })
+	if s.model != nil {
+		s.real.Do(func() { d = s.model.Stats() })
+	}
 	return d
 }
 
-func (s *cellServer) close() error {
-	return errors.Join(s.server.Close(), s.real.Close(), os.RemoveAll(s.dir))
+func (s *cellServer) close(ctx context.Context) error {
+	err := s.server.Close()
+	if s.plugin != nil {
+		err = errors.Join(err, s.plugin.close(ctx))
+	}
+	return errors.Join(err, s.real.Close(), os.RemoveAll(s.dir))
 }
 
 // runReal is one task in real time.
@@ -118,7 +141,7 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 		o.driveTarget(ctx, p, c, seed)
 		return o
 	}
-	s, err := listen(c, seed)
+	s, err := listen(ctx, p, c, seed)
 	if err != nil {
 		o.err = err
 		return o
@@ -129,7 +152,10 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 		o.drive(ctx, p, c, seed, s, s.uri)
 	}
 	o.late = s.server.Lateness()
-	o.err = errors.Join(o.err, s.close())
+	if s.plugin != nil {
+		o.level, o.err = s.plugin.explain(o.err)
+	}
+	o.err = errors.Join(o.err, s.close(ctx))
 	return o
 }
 
@@ -164,6 +190,8 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	case o.err != nil:
 	case c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn:
 		o.err = &layer.Unsupported{Reason: "the target does not advertise multi-conn: a FLUSH would not cover other connections"}
+	case c.Plugin != "" && p.Connections > 1 && !dialed.Info().MultiConn:
+		o.err = errOneConnection
 	default:
 		o.export = advertised(dialed.Info())
 		o.measure(ctx, p, c, seed, s, real, dialed.Multi)
@@ -227,8 +255,11 @@ func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realW
 	r.Short = runner.Short() && !r.Partial
 	r.Load = loadCounts(runner.Stats())
 	if w.opens.server != nil {
-		stats := w.closes.stats.Sub(w.opens.stats)
-		r.Device = &stats
+		if w.opens.server.plugin != nil {
+			r.Calls = callsSince(w.closes.calls, w.opens.calls)
+		} else {
+			r.Device = new(w.closes.stats.Sub(w.opens.stats))
+		}
 		if p.Via == ViaKernel {
 			r.Wire = wireOf(w.closes.counts, w.opens.counts)
 		}
@@ -259,6 +290,7 @@ type reading struct {
 	read   bool
 	stats  devices.Stats
 	counts nbd.Counts
+	calls  [fua.CallFlush + 1]uint64 // of a plugin
 	timer  sim.Timer
 }
 
@@ -277,7 +309,7 @@ func (r *reading) at(loop *sim.Loop, at sim.Time) {
 func (r *reading) Fire(*sim.Timer) {
 	r.read = true
 	if r.server != nil {
-		r.stats, r.counts = r.server.stats(), r.server.server.Counts()
+		r.stats, r.counts, r.calls = r.server.stats(), r.server.server.Counts(), r.server.plugin.calls()
 	}
 }
 

@@ -42,6 +42,7 @@ func Record(doc *results.Run, id string, run int, sink history.Sink, stop func()
 	if err != nil {
 		return conf.At("cell", "%s: %v", id, err)
 	}
+	defer w.close()
 	if w.run(stop) {
 		return ErrInterrupted
 	}

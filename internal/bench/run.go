@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"nbdbench/devices"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/stack"
 	"nbdbench/nbd/kernel"
@@ -27,7 +28,8 @@ type outcome struct {
 	task
 	result *results.RunResult
 	export *results.Advertised
-	late   *sim.Lateness // of the server's replies, in real time
+	late   *sim.Lateness       // of the server's replies, in real time
+	level  *devices.FUASupport // what a plugin promised of FUA; nil of another device
 	err    error
 
 	abandoned bool // a target's requests were in flight at its end
@@ -87,7 +89,7 @@ func measureCells(ctx context.Context, p *Plan, cells []Cell, doc *results.Run, 
 	q := *p
 	q.Runs = planned
 	for i := range cells {
-		cell := results.NewCell(cellConfig(&q, &cells[i]))
+		cell := results.NewCell(cellConfig(&q, &cells[i], c.kept[i]))
 		for len(c.kept[i]) < planned {
 			c.kept[i] = append(c.kept[i], outcome{err: stack.ErrNotRun})
 		}
@@ -133,10 +135,13 @@ func Version() string {
 // release matches the versions of releases, and no pseudo-version.
 var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?$`)
 
-func cellConfig(p *Plan, c *Cell) results.CellConfig {
+func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 	who := c.Strategy.WhoDurable
-	if c.Profile == nil {
+	switch {
+	case c.Profile == nil:
 		who = cmp.Or(p.whoDurable(c.Strategy.Name), who)
+	case c.Plugin != "":
+		who = cmp.Or(pluginDurable(c.Strategy.Name, levelOf(runs)), who)
 	}
 	return results.CellConfig{
 		ID: c.ID, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
@@ -202,6 +207,10 @@ func runVirtual(p *Plan, c *Cell, t task, stop func() bool) outcome {
 	if err != nil {
 		o.err = err
 		return o
+	}
+	defer w.close()
+	if w.drive != nil {
+		o.level = level(w.drive.Resolution())
 	}
 	partial := w.run(stop)
 	if w.cutter != nil && !partial {

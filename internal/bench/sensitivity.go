@@ -102,7 +102,7 @@ func (p *Plan) varied(cells []Cell, kept [][]outcome) ([]*varied, error) {
 		}
 	}
 	for _, d := range out {
-		if len(d.cells) == 0 {
+		if len(d.cells) == 0 || d.cells[0].Plugin != "" {
 			continue
 		}
 		prof := d.cells[0].Profile
@@ -256,7 +256,7 @@ func (x *point) run(ctx context.Context, p *Plan) {
 			}
 			outcomes = append(outcomes, o)
 		}
-		c := results.NewCell(cellConfig(p, &cells[i]))
+		c := results.NewCell(cellConfig(p, &cells[i], nil))
 		giveRuns(c, outcomes)
 		doc.Add(c)
 	}
@@ -348,7 +348,7 @@ func (x *point) row(r *results.Sensitivity) results.SensitivityPoint {
 // doubtful is the parameter of the cell's device that says how many requests it serves
 // at once, where that is an estimate and is not varied.
 func (p *Plan) doubtful(c *Cell) string {
-	if p.Sensitivity || c.Profile == nil {
+	if p.Sensitivity || c.Profile == nil || c.Plugin != "" {
 		return ""
 	}
 	return c.Profile.EstimatedParallelism()

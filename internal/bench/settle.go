@@ -73,6 +73,7 @@ func settle(p *Plan, c *Cell, stop func() bool) (settling, error) {
 	if err != nil {
 		return settling{}, err
 	}
+	defer w.close()
 	s := newPilot(w, c, seed)
 	if err := s.run(stop); err != nil {
 		return settling{}, err

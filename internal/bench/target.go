@@ -94,6 +94,9 @@ func (p *Plan) WouldOverwrite(ctx context.Context) string {
 	case p.TargetCommand != "":
 		return fmt.Sprintf("--target-command: this would run %s and overwrite what it serves; give --destroy to allow it", p.TargetCommand)
 	case p.Target == "":
+		if d := p.externalPlugin(); d != "" {
+			return fmt.Sprintf("--device: this would run %s and overwrite what it keeps; give --destroy to allow it", d)
+		}
 		return ""
 	}
 	u, err := socket.ParseURI(p.Target)

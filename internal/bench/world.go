@@ -5,7 +5,9 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/fua"
 	"nbdbench/devices/history"
+	"nbdbench/devices/plugin"
 	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 	"nbdbench/results"
@@ -17,6 +19,7 @@ import (
 type world struct {
 	loop     *sim.Loop
 	model    catalog.Device
+	drive    *plugin.Drive // the model if it is a plugin, else nil
 	runner   *workloads.Runner
 	recorder *results.Recorder
 	cutter   *cutter // nil without power cuts
@@ -33,19 +36,44 @@ type window struct {
 	opened        bool
 	closed        bool
 	opens, closes sim.Timer
-	before, after devices.Stats // of the model, at both ends
+	before, after counters // of the model, at both ends
+}
+
+// counters are what a model has counted.
+type counters struct {
+	stats devices.Stats
+	calls [fua.CallFlush + 1]uint64 // of a plugin
+}
+
+func (w *world) counters() counters {
+	c := counters{stats: w.model.Stats()}
+	if w.drive != nil {
+		c.calls = w.drive.Calls()
+	}
+	return c
+}
+
+// close ends the run's use of its device.
+func (w *world) close() {
+	if w.drive != nil {
+		w.drive.Close()
+	}
 }
 
 // newWorld wires cell for the run with this seed; sinks are told of what passes
 // at the wire. The error is a *layer.Unsupported if the device cannot carry out
 // the strategy.
-func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (*world, error) {
+func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world, err error) {
 	w := &world{loop: sim.NewLoop()}
-	var err error
-	if w.model, err = c.Profile.Open(w.loop, catalog.Options{Seed: seed}); err != nil {
+	if w.model, w.drive, err = c.openModel(p, w.loop, seed); err != nil {
 		return nil, err
 	}
-	if p.Cuts > 0 {
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if p.Cuts > 0 && (w.drive == nil || w.drive.CanCut()) {
 		w.cutter = newCutter(w, p, c, seed)
 		sinks = append(sinks, w.cutter.wire)
 	}
@@ -128,7 +156,7 @@ type windowOpens struct{ w *world }
 // Fire opens the window.
 func (o windowOpens) Fire(*sim.Timer) {
 	w := o.w
-	w.window.opened, w.window.before = true, w.model.Stats()
+	w.window.opened, w.window.before = true, w.counters()
 	if w.cutter != nil {
 		w.cutter.opens(w.window.from)
 	}
@@ -155,7 +183,7 @@ type windowCloses struct{ w *world }
 // Fire closes the window.
 func (c windowCloses) Fire(*sim.Timer) {
 	w := c.w
-	w.window.closed, w.window.after = true, w.model.Stats()
+	w.window.closed, w.window.after = true, w.counters()
 	if w.cutter != nil {
 		w.cutter.closes()
 	}
@@ -168,11 +196,15 @@ func (w *world) result(seed sim.Seed, partial bool) (*results.RunResult, error) 
 	}
 	end, after := w.window.end, w.window.after
 	if !w.window.closed {
-		end, after = w.loop.Now(), w.model.Stats()
+		end, after = w.loop.Now(), w.counters()
 	}
 	r := w.recorder.Result(seed, max(end.Sub(w.window.from), 0))
-	stats := after.Sub(w.window.before)
-	r.Device, r.Partial, r.Short = &stats, partial, w.runner.Short() && !partial
+	r.Partial, r.Short = partial, w.runner.Short() && !partial
+	if w.drive != nil {
+		r.Calls = callsSince(after.calls, w.window.before.calls)
+	} else {
+		r.Device = new(after.stats.Sub(w.window.before.stats))
+	}
 	r.Load = loadCounts(w.runner.Stats())
 	if w.cutter != nil {
 		d := w.cutter.durability

@@ -10,32 +10,10 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/layer"
 	"nbdbench/devices/plugin"
-	"nbdbench/devices/plugin/sh"
+	"nbdbench/internal/stack"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
-
-// IsPlugin reports whether a device's name is that of a plugin, in Go or a script.
-func IsPlugin(device string) bool { return plugin.IsDevice(device) || sh.IsDevice(device) }
-
-// openPlugin makes the plugin of a device's name, which unload ends. A script gets the
-// words besides the arguments in its name.
-func (c *Config) openPlugin(ctx context.Context, device string, words []string) (p plugin.Plugin, unload func() error, err error) {
-	if !sh.IsDevice(device) {
-		p, err = plugin.Lookup(device)
-		return p, func() error { return nil }, err
-	}
-	o, err := sh.Parse(device)
-	if err != nil {
-		return p, nil, err
-	}
-	o.Args, o.Timeout = append(o.Args, words...), c.PluginTimeout
-	s, err := sh.Load(ctx, o)
-	if err != nil {
-		return p, nil, err
-	}
-	return s.Plugin(), s.Unload, nil
-}
 
 // ErrPlugin is for plugins that cannot be had.
 var ErrPlugin = errors.New("plugin")
@@ -56,10 +34,10 @@ func (c *Config) named(first string) []NamedDevice {
 func (c *Config) plugins(ctx context.Context, first string, real *sim.Real, say func(string)) (out []plugged, err error) {
 	words := c.Words
 	for _, m := range c.named(first) {
-		if !IsPlugin(m.Device) {
+		if !stack.IsPlugin(m.Device) {
 			continue
 		}
-		p, unload, err := c.openPlugin(ctx, m.Device, words)
+		p, unload, err := stack.OpenPlugin(ctx, m.Device, words, c.PluginTimeout)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%w: %w", ErrPlugin, err), unloadAll(out))
 		}
@@ -84,7 +62,7 @@ func unloadAll(plugins []plugged) error {
 // exports are those of all devices, in the order in which they were named.
 func (c *Config) exports(loop *sim.Loop, first string, served []*device, plugins []plugged) (out []*nbd.Export) {
 	for _, m := range c.named(first) {
-		if IsPlugin(m.Device) {
+		if stack.IsPlugin(m.Device) {
 			out = append(out, c.plug(loop, plugins[0]))
 			plugins = plugins[1:]
 		} else {
@@ -169,16 +147,10 @@ type pluginStats struct {
 	Calls  map[string]uint64 `json:"plugin_calls"`
 }
 
-// callKeys are the names of the calls in JSON.
-var callKeys = [...]string{
-	fua.CallWrite: "pwrite", fua.CallWriteFUA: "pwrite_fua", fua.CallTrim: "trim", fua.CallTrimFUA: "trim_fua",
-	fua.CallZero: "zero", fua.CallZeroFUA: "zero_fua", fua.CallFlush: "flush",
-}
-
 func (p plugged) stats() pluginStats {
 	s := pluginStats{p.name, p.device, map[string]uint64{}}
 	for c, n := range p.host.Calls() {
-		s.Calls[callKeys[c]] = n
+		s.Calls[stack.CallKeys[c]] = n
 	}
 	return s
 }
@@ -194,18 +166,4 @@ func (c *Config) DeviceNames() (out []string) {
 		out = append(out, m.Device)
 	}
 	return out
-}
-
-// CheckPlugin says what is wrong with a plugin's name or arguments. A script is not
-// run: it says itself when it is.
-func CheckPlugin(device string) error {
-	if sh.IsDevice(device) {
-		o, err := sh.Parse(device)
-		if err != nil {
-			return err
-		}
-		return o.Check()
-	}
-	_, err := plugin.Lookup(device)
-	return err
 }

@@ -19,6 +19,7 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/text"
 	"nbdbench/nbd"
 	"nbdbench/nbd/socket"
@@ -228,7 +229,7 @@ func closeAll(ls []net.Listener) error {
 // its own files.
 func (c *Config) drives(loop *sim.Loop, first string, events *eventLog) (out []*device, err error) {
 	for i, m := range c.named(first) {
-		if IsPlugin(m.Device) {
+		if stack.IsPlugin(m.Device) {
 			continue
 		}
 		one := *c

@@ -37,7 +37,7 @@ func Open(args url.Values) (plugin.Plugin, error) {
 	case !info.Mode().IsRegular() && info.Mode()&os.ModeDevice == 0:
 		return plugin.Plugin{}, fmt.Errorf("path: %s is neither a file nor a block device", path)
 	}
-	return plugin.Plugin{Name: "file", Thread: plugin.Parallel, Open: func(_ context.Context, c plugin.ConnInfo) (*plugin.Conn, error) {
+	return plugin.Plugin{Name: "file", Thread: plugin.Parallel, External: true, Open: func(_ context.Context, c plugin.ConnInfo) (*plugin.Conn, error) {
 		return open(path, c.ReadOnly)
 	}}, nil
 }
