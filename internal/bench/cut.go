@@ -69,23 +69,30 @@ func (m *moments) join() (second func(pair int) bool) {
 	return func(pair int) bool { return m.draw.Float64(uint64(pair), coin) < 0.5 }
 }
 
+// MaxPluginCuts bounds the power cuts in a run of a plugin: for each of them other
+// instances of the plugin get all calls since the beginning.
+const MaxPluginCuts = 5
+
 func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
 	info, load := w.model.Info(), &cell.Workload
 	c := &cutter{
 		w: w, seed: seed.Sub("cuts", 0), cuts: p.Cuts, grain: grainOf(load, info),
 		ledger: history.NewLedger(), wire: history.NewJudge(info),
 	}
+	if w.drive != nil {
+		c.cuts = min(c.cuts, MaxPluginCuts)
+	}
 	c.wire.PromisedOnly()
 	c.off, c.end, c.alone = load.Footprint(info.Size)
 	c.moments = moments{draw: seed.Stream("cut moments")}
 	if p.Commits == 0 {
-		c.moments.width = max(sim.Duration(p.Duration)/sim.Duration(p.Cuts), 1)
+		c.moments.width = max(sim.Duration(p.Duration)/sim.Duration(c.cuts), 1)
 		return c
 	}
 	// Somewhat more moments than cuts, so that a run that is shorter than expected has
 	// enough of them; one that is longer joins strata.
-	c.moments.most = 2 * (p.Cuts + 1)
-	c.moments.width = max(cell.expected(p.Commits)/sim.Duration(p.Cuts+1+p.Cuts/8), 1)
+	c.moments.most = 2 * (c.cuts + 1)
+	c.moments.width = max(cell.expected(p.Commits)/sim.Duration(c.cuts+1+c.cuts/8), 1)
 	return c
 }
 
