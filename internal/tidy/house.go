@@ -79,6 +79,7 @@ var House = Rules{
 		"devices/plugin/worker.go":       "calls of plugins, which may block, on workers",
 		"internal/calibrate/fit_file.go": "a file's blocking system calls on worker threads",
 		"internal/bench/real.go":         "runs in real time",
+		"internal/bench/plugged.go":      "runs plugins in real time",
 		"internal/serve/serve.go":        "serves a device in real time",
 		"internal/stack/watch.go":        "waits for runs in real time",
 		"internal/stack/dial.go":         "dials an external server",
