@@ -148,8 +148,10 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"serve sh:testdata/help.txt?key":                     `expected key=value, got "key"`,
 		"serve sh:testdata/help.txt --image x":               "--image: expected simulated devices alone, got the plugin sh:testdata/help.txt",
 		"serve sh:/bin/false":                                "/bin/false: load: the script failed with exit status 1 and no message",
-		"run --device sh:./plugin.sh":                        "a script runs in real time only",
-		"run --device sh:./plugin.sh --clock virtual":        "a script runs in real time only",
+		"run --device sh:./plugin.sh":                        "devices[0]: ./plugin.sh: expected a script: no such file",
+		"run --device sh:/bin/true":                          "--device: this would run sh:/bin/true",
+		"run --device sh:/bin/true --clock virtual":          "clock: expected real for sh:/bin/true, got virtual",
+		"crash --device sh:/bin/true":                        "got a script, whose power cannot be cut",
 		"serve ram --memory much":                            "--memory:",
 		"serve ram --memory 127MiB":                          "--memory: expected at least 128MiB, got 127MiB",
 	} {
