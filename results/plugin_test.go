@@ -7,6 +7,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"nbdbench/results/table"
 	"nbdbench/sim"
 )
 
@@ -51,7 +52,7 @@ func TestPluginCallsAreSumsAndTheTableHasThemForEachCommit(t *testing.T) {
 
 func TestTheTableHasPluginCalls(t *testing.T) {
 	var b bytes.Buffer
-	if err := pluginRun(&PluginCalls{PWrite: 100, Flush: 100}).Summary().Text(&b, Width); err != nil {
+	if err := pluginRun(&PluginCalls{PWrite: 100, Flush: 100}).Summary().Text(&b, table.Width); err != nil {
 		t.Fatal(err)
 	}
 	for _, words := range []string{"plugin calls/c", "1.00 pwrite, 1.00 flush"} {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"nbdbench/devices/fault"
 	"nbdbench/devices/layer"
@@ -106,8 +107,7 @@ func newServe() *cobra.Command {
 	var imageSync bool
 	var mode string
 	var pluginTimeout time.Duration
-	var logFormat string
-	var verbose bool
+	var events eventFlags
 	c := &cobra.Command{
 		Use: "serve DEVICE [KEY=VALUE...]", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: serveArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -115,10 +115,7 @@ func newServe() *cobra.Command {
 				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
 				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
-				LogFormat: logFormat, Verbose: verbose,
-			}
-			if c.Flags().Changed("log-format") && !slices.Contains(serve.LogFormats(), logFormat) {
-				return usage("--log-format: expected %s, got %q", strings.Join(serve.LogFormats(), " or "), logFormat)
+				LogFormat: events.format, Verbose: events.verbose,
 			}
 			if stop != stopFlush && stop != stopPowerCut {
 				return usage("--stop: expected %s or %s, got %q", stopFlush, stopPowerCut, stop)
@@ -159,8 +156,7 @@ func newServe() *cobra.Command {
 	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write, and what the logs have of it, is on the host's disk")
 	f.StringVar(&stop, "stop", stopFlush, "what SIGTERM does to the devices: flush or power-cut")
 	f.StringVar(&faults, "fault", "", "how the device misbehaves; see crash --help")
-	f.BoolVarP(&verbose, "verbose", "v", false, "also report each connection that opens and closes")
-	f.StringVar(&logFormat, "log-format", "", "write events to stderr as records: text or json (default: plain lines)")
+	events.add(f)
 	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
 	f.StringVar(&paths.log, "log", "", "write what was asked and answered to this file")
 	f.StringVar(&paths.logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
@@ -197,6 +193,9 @@ func serveLive(c *cobra.Command, config *serve.Config, faults string, paths *fil
 
 // serveFlags reads the flags that have a form of their own.
 func serveFlags(c *cobra.Command, config *serve.Config, advertise, size string) error {
+	if format := c.Flags().Lookup("log-format"); format.Changed && !slices.Contains(serve.LogFormats(), config.LogFormat) {
+		return usage("--log-format: expected %s, got %q", strings.Join(serve.LogFormats(), " or "), config.LogFormat)
+	}
 	if c.Flags().Changed("advertise") {
 		a, err := layer.ParseAdvertised(advertise)
 		if err != nil {
@@ -289,4 +288,15 @@ func serveError(err error) error {
 		return &exitError{exitUsage, err}
 	}
 	return err
+}
+
+// eventFlags are how events are reported.
+type eventFlags struct {
+	verbose bool
+	format  string
+}
+
+func (e *eventFlags) add(f *pflag.FlagSet) {
+	f.BoolVarP(&e.verbose, "verbose", "v", false, "also report each connection that opens and closes")
+	f.StringVar(&e.format, "log-format", "", "write events to stderr as records: text or json (default: plain lines)")
 }

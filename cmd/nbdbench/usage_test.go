@@ -137,6 +137,7 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"devices show /dev/zero":                             "expected a regular file, got a character device",
 		"workloads show /dev/zero":                           "expected a regular file, got a character device",
 		"crash --history /dev/zero":                          "expected a regular file, got a character device",
+		"serve ram --log-format xml":                         "--log-format: expected text or json, got \"xml\"",
 		"serve ram --tls-cert /dev/zero --tls-key /dev/zero": "expected a regular file, got a character device",
 		"devices fit nbd://localhost:1 --timeout 0s":         "--timeout: expected more than 0",
 		"serve testdata/no-fua.yaml --strategy native":       "device has no FUA",
