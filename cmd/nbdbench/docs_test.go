@@ -197,7 +197,11 @@ func TestEveryLinkBetweenDocumentsLeadsSomewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(docs, "../../README.md") {
+	notes, err := filepath.Glob("../../docs/notes/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range slices.Concat(docs, notes, []string{"../../README.md", "../../CONTRIBUTING.md"}) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
