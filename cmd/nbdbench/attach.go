@@ -13,23 +13,22 @@ import (
 	"nbdbench/sim"
 )
 
-const attachHelp = `Give an export to the Linux kernel as /dev/nbdN, the first line of stdout.
+const attachHelp = `Attach an export to the Linux kernel as /dev/nbdN, the first line of stdout.
 
   nbdbench attach nbd://storage:10809/disk     a server's export
   nbdbench attach nvme-990pro --strategy none  a simulated device
 
-A server's export is the kernel's own from then on: the command ends, and nbdbench
-detach takes the device away. A simulated device lives in this process, which
-stays; SIGINT and SIGTERM write what the kernel has cached and detach it.
+For a server's export the command ends once the kernel serves it; nbdbench detach
+detaches it. A simulated device lives in this process, which stays; SIGINT and
+SIGTERM write back what the kernel has cached and detach the device.
 
 What the kernel sends for a durable write depends on what the export advertises.
-Without FLUSH the kernel takes the device for one without a write cache: it sends
-neither FLUSH nor FUA, even if FUA is advertised, and fsync does nothing. --advertise
-shows it.
+Without FLUSH the kernel assumes no write cache: it sends neither FLUSH nor FUA, even
+if FUA is advertised, and fsync does nothing. --advertise demonstrates it.
 
-A request without a reply fails after --timeout: no process is left waiting for a
-server that is gone. It needs root and the kernel's nbd module, which is loaded; if
-that cannot be, the exit code is 3, and nbdbench doctor says what to do.`
+A request without a reply fails after --timeout, so no process hangs on a server
+that has disappeared. It needs root and the kernel's nbd module, which it loads; if
+it cannot, the exit code is 3, and nbdbench doctor says what to do.`
 
 // attachFlags are the flags of attach; those of a simulated device are refused
 // for a URI.
@@ -43,7 +42,7 @@ type attachFlags struct {
 func newAttach() *cobra.Command {
 	var a attachFlags
 	c := &cobra.Command{
-		Use: "attach URI|DEVICE", Short: "Give an export or a simulated device to the kernel as /dev/nbdN", Long: attachHelp, Args: cobra.ExactArgs(1),
+		Use: "attach URI|DEVICE", Short: "Attach an export or a simulated device to the kernel as /dev/nbdN", Long: attachHelp, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			config, err := a.config(c, args[0])
 			if err != nil {
@@ -53,17 +52,17 @@ func newAttach() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&a.kernel.Device, "device", "", "/dev/nbdN (default: the first that is free)")
-	countVar(f, &a.kernel.Connections, "connections", 1, "sockets; more than 1 need an export with multi-conn")
-	durationVar(f, &a.kernel.Timeout, "timeout", kernel.DefaultTimeout, "how long a request waits for its reply before it fails, in whole seconds")
+	f.StringVar(&a.kernel.Device, "device", "", "/dev/nbdN (default: the first free one)")
+	countVar(f, &a.kernel.Connections, "connections", 1, "number of sockets; more than 1 require an export with multi-conn")
+	durationVar(f, &a.kernel.Timeout, "timeout", kernel.DefaultTimeout, "time after which a request without a reply fails, in whole seconds")
 	durationVar(f, &a.kernel.DeadTimeout, "dead-timeout", 0, "how long requests wait for a lost connection to be replaced")
-	f.Uint32Var(&a.kernel.BlockSize, "block-size", 0, "logical block, 512 to 4096 (default: the export's least)")
-	f.BoolVar(&a.kernel.Ioctl, "ioctl", false, "use the older ioctls in place of netlink; the command stays")
-	f.StringVar(&a.strategy, "strategy", "pass", "of a simulated device: whose server half goes around it; see run --help")
-	f.StringVar(&a.advertise, "advertise", "", "of a simulated device: flush,fua or less, in place of what the strategy advertises")
-	f.StringVar(&a.size, "size", "", "of a simulated device (default: the profile's)")
-	f.Uint64Var(&a.seed, "seed", 1, "of the spread of a simulated device's times")
-	countVar(f, &a.depth, "depth", 0, "of a simulated device: requests in progress on a connection under emulate; 0 is no limit")
+	f.Uint32Var(&a.kernel.BlockSize, "block-size", 0, "logical block size, 512 to 4096 (default: the export's minimum)")
+	f.BoolVar(&a.kernel.Ioctl, "ioctl", false, "use the older ioctls instead of netlink; the command keeps running")
+	f.StringVar(&a.strategy, "strategy", "pass", "simulated device: server side of this strategy; see run --help")
+	f.StringVar(&a.advertise, "advertise", "", "simulated device: flush,fua or a subset, instead of what the strategy advertises")
+	f.StringVar(&a.size, "size", "", "simulated device: its size (default: the profile's)")
+	f.Uint64Var(&a.seed, "seed", 1, "simulated device: seed of its service times")
+	countVar(f, &a.depth, "depth", 0, "simulated device: maximum requests in flight on a connection under emulate; 0 is no limit")
 	return c
 }
 
@@ -98,16 +97,16 @@ func (a *attachFlags) config(c *cobra.Command, what string) (config serve.Attach
 	return config, nil
 }
 
-const detachHelp = `Take /dev/nbdN away from the kernel, whoever attached it. Requests in flight fail.
+const detachHelp = `Detach /dev/nbdN from the kernel, whoever attached it. Requests in flight fail.
 
-A device that is mounted, used as swap or below another device is left alone, unless
---force says otherwise: what uses it then gets errors. A device of which the server is
-gone can be detached too.`
+A device that is mounted, used as swap or part of another device is not detached,
+except with --force: its users then get errors. A device whose server has disappeared
+can be detached too.`
 
 func newDetach() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
-		Use: "detach /dev/nbdN", Short: "Take a device away from the kernel", Long: detachHelp, Args: cobra.ExactArgs(1),
+		Use: "detach /dev/nbdN", Short: "Detach a device from the kernel", Long: detachHelp, Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := kernel.ParseDevice(args[0]); err != nil {
 				return usage("%w", err)
@@ -119,6 +118,6 @@ func newDetach() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().BoolVar(&force, "force", false, "detach what is in use, too")
+	c.Flags().BoolVar(&force, "force", false, "detach even a device that is in use")
 	return c
 }

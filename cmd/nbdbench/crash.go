@@ -12,7 +12,7 @@ import (
 	"nbdbench/results/chart"
 )
 
-const crashHelp = `Cut the power of simulated devices, many times, and say what survives.
+const crashHelp = `Cut the power of simulated devices many times and report what survives.
 
   nbdbench crash                                     the default matrix
   nbdbench crash --device nvme-990pro --strategy all
@@ -20,29 +20,29 @@ const crashHelp = `Cut the power of simulated devices, many times, and say what 
   nbdbench crash --workload wal --commits 2 --exhaustive
   nbdbench crash --device nvme-pm963 --fault no-capacitor
   nbdbench crash --device go:lossy                   a Go plugin (docs/PLUGINS.md)
-  nbdbench crash --history session.log               what serve --log wrote
+  nbdbench crash --history session.log               recorded by serve --log
 
-At each cut it judges what this device would be left with, and every image that
-the device's contract allows: against what was promised at the wire, against the
-commits that the application was told of, and against the workload's invariant.
-For the invariant images are built: all of them, if they are at most 65536, else
-corner cases and random ones; coverage says which.
+At each cut it checks the images that this device could leave and every image that
+the device's contract allows: for promises made at the wire, for commits that the
+application saw acknowledged, and for the workload's invariant. Images are built for
+the invariant: all of them if there are at most 65536, else corner cases and random
+ones; coverage says which.
 
-A violation is shrunk to the shortest history that still shows it, and printed
+A violation is reduced to the shortest history that still shows it, and printed
 with its timeline and with the command that replays it.
 
---fault has the device misbehave. Faults are separated by commas and composed,
-the first next to the device; parameters follow after colons:
+--fault injects faults, separated by commas and composed, the first closest to the
+device; parameters follow after colons:
 
   lying-flush fua-ignored flush-skips-inflight stale-after-fua shorn
   collateral-512e lost:every=10 misdirected:every=10 bit-rot:p=0.01
   eio-read:every=10 eio-write:every=10 eio-flush:every=10
   slow:every=10:time=100ms dead:after=100 no-capacitor
 
---history replays what serve --log or --log-writes has recorded, its power cuts
-included, and judges what was promised at the wire. It has no commits and no
-invariant, and its own requests: --workload, --commits, --queue-depth and
---connections do not go with it.
+--history replays what serve --log or --log-writes has recorded, including its power
+cuts, and checks promises at the wire. A history has its own requests, no commits
+and no invariant: --workload, --commits, --queue-depth and --connections do not
+apply to it.
 
 The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
 
@@ -62,26 +62,26 @@ var crashFormats = map[string]func(w io.Writer, d *crash.Document) error{
 func newCrash() *cobra.Command {
 	f := crashFlags{Config: crash.Default()}
 	c := &cobra.Command{
-		Use: "crash", Short: "Cut the power, many times, and say what survives", Long: crashHelp, Args: cobra.NoArgs,
+		Use: "crash", Short: "Cut the power many times and report what survives", Long: crashHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	fl := c.Flags()
-	fl.StringSliceVar(&f.Devices, "device", f.Devices, "names or paths, or all (but controls that lie)")
+	fl.StringSliceVar(&f.Devices, "device", f.Devices, "names or paths, or all (except controls that break promises)")
 	fl.StringSliceVar(&f.Workloads, "workload", f.Workloads, "names or paths, or all")
 	fl.StringSliceVar(&f.Strategies, "strategy", f.Strategies, "names, or all, or durable")
-	countVar(fl, &f.Cuts, "cuts", f.Cuts, "power cuts of each cell")
-	fl.Uint64Var(&f.Commits, "commits", f.Commits, "of each run; a run has 64 cuts at most")
-	fl.Uint64Var(&f.Seed, "seed", f.Seed, "of the first run; the next one has the next")
-	fl.BoolVar(&f.Exhaustive, "exhaustive", false, "one run, cut after each of its events, all images built")
-	fl.StringVar(&f.fault, "fault", "", "how the device misbehaves; see above")
-	fl.Uint32Var(&f.QueueDepth, "queue-depth", 0, "transactions in progress (default: the workload's)")
-	fl.Uint32Var(&f.Connections, "connections", f.Connections, "to the server")
-	fl.StringVar(&f.History, "history", "", "replay this history, or log of dm-log-writes, in place of workloads")
-	fl.StringVar(&f.requests, "requests", "", "let only these reach the device, such as 1-3,7 (for replays)")
+	countVar(fl, &f.Cuts, "cuts", f.Cuts, "power cuts per cell")
+	fl.Uint64Var(&f.Commits, "commits", f.Commits, "commits per run; a run has at most 64 cuts")
+	fl.Uint64Var(&f.Seed, "seed", f.Seed, "seed of the first run; each following run adds 1")
+	fl.BoolVar(&f.Exhaustive, "exhaustive", false, "one run, a cut after each event, all images built")
+	fl.StringVar(&f.fault, "fault", "", "faults to inject; see above")
+	fl.Uint32Var(&f.QueueDepth, "queue-depth", 0, "transactions in flight (default: the workload's)")
+	fl.Uint32Var(&f.Connections, "connections", f.Connections, "connections to the server")
+	fl.StringVar(&f.History, "history", "", "replay this history, or dm-log-writes log, instead of workloads")
+	fl.StringVar(&f.requests, "requests", "", "pass only these requests to the device, such as 1-3,7 (for replays)")
 	fl.Uint64Var(&f.CutAt, "cut-at", 0, "cut once, after this event (for replays)")
-	fl.StringVar(&f.picture, "picture", "", "draw the first violation's timeline to this file: svg, png or pdf")
-	countVar(fl, &f.Jobs, "jobs", 0, "cells side by side; 0 is one for each core")
-	fl.StringVar(&f.format, "format", "table", "of stdout: table, md or json")
+	fl.StringVar(&f.picture, "picture", "", "draw the timeline of the first violation into this file: svg, png or pdf")
+	countVar(fl, &f.Jobs, "jobs", 0, "cells in parallel; 0 is one for each core")
+	fl.StringVar(&f.format, "format", "table", "output format: table, md or json")
 	return c
 }
 

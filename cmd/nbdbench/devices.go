@@ -12,12 +12,12 @@ import (
 
 func newDevices() *cobra.Command {
 	c := &cobra.Command{
-		Use: "devices", Short: "Device profiles: what is simulated", Args: cobra.NoArgs,
+		Use: "devices", Short: "List and show device profiles, check them and fit them", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the device profiles", Args: cobra.NoArgs, RunE: listDevices},
-		&cobra.Command{Use: "show NAME", Short: "Explain a device profile, by name or path", Args: cobra.ExactArgs(1), RunE: showDevice},
+		&cobra.Command{Use: "show NAME", Short: "Show a device profile, by name or path", Args: cobra.ExactArgs(1), RunE: showDevice},
 		newDevicesCheck(), newDevicesFit(),
 	)
 	return c

@@ -10,15 +10,15 @@ import (
 	"nbdbench/internal/calibrate"
 )
 
-// exitDeviation is the exit code where a model is not as it should be.
+// exitDeviation is the exit code of a row out of tolerance.
 const exitDeviation = 4
 
-const checkHelp = `Hold simulated devices against published figures, row by row.
+const checkHelp = `Compare simulated devices with published figures, row by row.
 
-Without names it checks all profiles. A row is fitted if a parameter was set by
-it, derived if it is a formula of our own, and else predicted; docs/DEVICES.md
-tells what each row asks. A profile of your own, by its path, may have figures
-of its own under "published", and is held against those of its name besides.
+Without names it checks all profiles. A row is fitted if a parameter was set from it,
+derived if its reference is a formula of our own, and predicted otherwise.
+docs/DEVICES.md describes the operations. Your own profile, given by its path, may
+have figures under "published"; it is also compared with those of its name.
 
   nbdbench devices check
   nbdbench devices check nvme-970pro ./my-drive.yaml --format json
@@ -35,7 +35,7 @@ var checkFormats = map[string]func(w io.Writer, c *calibrate.Check) error{
 func newDevicesCheck() *cobra.Command {
 	var format string
 	c := &cobra.Command{
-		Use: "check [NAME...]", Short: "Hold simulated devices against published figures", Long: checkHelp, Args: cobra.ArbitraryArgs,
+		Use: "check [NAME...]", Short: "Compare simulated devices with published figures", Long: checkHelp, Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error { return checkDevices(c, args, format) },
 	}
 	c.Flags().StringVar(&format, "format", "table", "table, md or json")

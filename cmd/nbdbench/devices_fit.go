@@ -21,19 +21,19 @@ import (
 
 const fitHelp = `Measure a target and write a profile that reproduces it.
 
-The target is an NBD URI, a file or a block device; what is at its beginning, up
-to 256MiB, is overwritten, so --destroy is required. It is measured by reads,
-writes and FUA writes at depths of 1 to 32, writes with FLUSH at depths of 1 to 8,
-and FLUSH with nothing to 16MiB dirty; docs/DEVICES.md tells the procedure.
+The target is an NBD URI, a file or a block device. Up to 256MiB at its beginning are
+overwritten, so --destroy is required. It is measured with reads, writes and FUA
+writes at depths of 1 to 32, writes with FLUSH at depths of 1 to 8, and FLUSH with
+nothing to 16MiB dirty; docs/DEVICES.md describes the procedure.
 
   nbdbench devices fit nbd://localhost --destroy --output my-drive.yaml
   nbdbench devices check ./my-drive.yaml
   nbdbench run --device ./my-drive.yaml --link none
 
-The profile has what was measured under "published", and "devices check" holds
-the fitted model against it. Times include the way to the target: compare over
---link none. Whether FUA is a write and a FLUSH, and whether there is a volatile
-cache, is told by what they cost.`
+The profile contains the measurements under "published", and "devices check" compares
+the fitted model with them. Times include the path to the target, so use the profile
+with --link none. The cost of FUA and FLUSH shows whether FUA is a write and a FLUSH,
+and whether there is a volatile cache.`
 
 // fitFlags are the flags of devices fit.
 type fitFlags struct {
@@ -52,12 +52,12 @@ func newDevicesFit() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.destroy, "destroy", false, "allow overwriting the beginning of the target")
-	fl.StringVar(&f.output, "output", "", "the profile's file, which must not be there yet (default stdout)")
-	fl.StringVar(&f.name, "name", "", "the profile's name (default that of the output, or fitted)")
-	durationVar(fl, &f.duration, "duration", calibrate.FitDuration, "how long each of some 30 points is measured")
-	durationVar(fl, &f.timeout, "timeout", stack.DefaultTimeout, "for each reply over NBD; FLUSH has ten times as long")
+	fl.StringVar(&f.output, "output", "", "file to write the profile to, which must not exist (default stdout)")
+	fl.StringVar(&f.name, "name", "", "name of the profile (default: that of the output file, or fitted)")
+	durationVar(fl, &f.duration, "duration", calibrate.FitDuration, "time to measure each of some 30 points")
+	durationVar(fl, &f.timeout, "timeout", stack.DefaultTimeout, "limit for each reply over NBD; ten times as long for FLUSH")
 	targetTLS(fl, &f.tls)
-	fl.BoolVar(&f.date, "date", false, "name the day in the profile")
+	fl.BoolVar(&f.date, "date", false, "state the date in the profile")
 	return c
 }
 

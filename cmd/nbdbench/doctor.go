@@ -16,17 +16,17 @@ import (
 
 // finding is one line of doctor's answer.
 type finding struct {
-	what, state, mend string
+	what, state, fix string
 }
 
 func newDoctor() *cobra.Command {
 	return &cobra.Command{
-		Use: "doctor", Short: "Say what this machine has and lacks, and how to mend it", Args: cobra.NoArgs,
-		Long: `Say what this machine has and lacks, and how to mend it.
+		Use: "doctor", Short: "Check this machine and say how to fix what is missing", Args: cobra.NoArgs,
+		Long: `Check this machine and say how to fix what is missing.
 
-The comparison in virtual time needs nothing. The other NBD programs are needed
-only to try them against nbdbench; the kernel's nbd module only for /dev/nbdN:
-without that, or without the right to it, the exit code is 3.`,
+Benchmarks in virtual time need nothing. The other NBD programs are needed only for
+tests against them, the kernel's nbd module only for /dev/nbdN. If the module or the
+permission to use it is missing, the exit code is 3.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 			findings := []finding{{"virtual time", "ok", ""}, realTime(c), kernelModule()}
@@ -34,8 +34,8 @@ without that, or without the right to it, the exit code is 3.`,
 				findings = append(findings, p.find())
 			}
 			for _, f := range findings {
-				if f.mend != "" {
-					f.state += "; mend: " + f.mend
+				if f.fix != "" {
+					f.state += "; fix: " + f.fix
 				}
 				fmt.Fprintf(w, "%s\t%s\n", f.what, f.state)
 			}
@@ -43,7 +43,7 @@ without that, or without the right to it, the exit code is 3.`,
 				return err
 			}
 			if !strings.HasPrefix(findings[kernelLine].state, "ok") {
-				return &exitError{code: exitCapability} // the line says what and how to mend it
+				return &exitError{code: exitCapability} // the line says what and how to fix it
 			}
 			return nil
 		},
@@ -85,7 +85,7 @@ func kernelModule() finding {
 func missing(what string, err error) finding {
 	var m *kernel.Missing
 	if errors.As(err, &m) {
-		return finding{what, "missing: " + m.What, m.Mend}
+		return finding{what, "missing: " + m.What, m.Fix}
 	}
 	return finding{what, "missing: " + err.Error(), ""}
 }

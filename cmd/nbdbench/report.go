@@ -36,8 +36,8 @@ func write(w io.Writer, r *results.Run, format string) error { return formats[fo
 func newReport() *cobra.Command {
 	var format, charts, kind string
 	c := &cobra.Command{
-		Use: "report RUN", Short: "Show a stored run again, in any format",
-		Long: `Show a stored run again: everything is computed from the run directory alone.
+		Use: "report RUN", Short: "Print a stored run in any format",
+		Long: `Print a stored run: everything is computed from the run directory alone.
 
   nbdbench report runs/20260101T120000-default-a1b2c3
   nbdbench report RUN --format html > report.html
@@ -58,8 +58,8 @@ func newReport() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&format, "format", "table", "table, md, csv, json or html")
-	c.Flags().StringVar(&charts, "charts", "", "write the charts into this directory instead")
-	c.Flags().StringVar(&kind, "chart-format", "svg", "of the charts: svg, png or pdf")
+	c.Flags().StringVar(&charts, "charts", "", "write the charts into this directory, and no table")
+	c.Flags().StringVar(&kind, "chart-format", "svg", "format of the charts: svg, png or pdf")
 	return c
 }
 

@@ -19,20 +19,21 @@ import (
 	"nbdbench/nbd/socket"
 )
 
-const resolveHelp = `Say what a backend's declarations come to, or what a server's flags ask of a client.
+const resolveHelp = `Show what a backend's declarations lead to, or what a server's flags require of a
+client.
 
-A backend declares what it can, as a plugin of nbdkit does: which of .flush, .trim
-and .zero exist, and what its can_* callbacks answer. From that and a fuamode,
-which is that of nbdkit's fua filter, follow what is advertised, which calls of the
-backend each command becomes, and what a client must send to make a write durable.
-A callback that is not given does not exist.
+A backend declares its capabilities as an nbdkit plugin does: which of .flush, .trim
+and .zero exist, and the answers of its can_* callbacks. These and a fuamode, that of
+nbdkit's fua filter, determine what is advertised, which backend calls each command
+becomes, and what a client must send to make a write durable. A callback without a
+flag does not exist.
 
   nbdbench resolve --flush --can-flush no         FUA is emulated, FLUSH not advertised
   nbdbench resolve --can-fua native --format json
   nbdbench resolve --flush --fuamode force
-  nbdbench resolve nbd://localhost                what this server asks of its clients
+  nbdbench resolve nbd://localhost                what this server requires of clients
 
-The exit code is 2 if the connection would be refused; that is printed as well.`
+The exit code is 2 if the connection would be refused; the result is printed as well.`
 
 // resolveFlags are what the command is given.
 type resolveFlags struct {
@@ -112,23 +113,23 @@ func (f *resolveFlags) declarations(fl *pflag.FlagSet) {
 	fl.BoolVar(&f.b.Trim, "trim", false, ".trim exists")
 	fl.BoolVar(&f.b.Zero, "zero", false, ".zero exists")
 	fl.Var(choice[fua.Answer]{&f.b.CanFlush, booleans}, "can-flush", "yes, no or error (absent: whether .flush exists)")
-	fl.Var(choice[fua.Answer]{&f.b.CanFUA, levels}, "can-fua", "none, emulate, native, other or error (absent: emulate if .flush exists, else none)")
+	fl.Var(choice[fua.Answer]{&f.b.CanFUA, levels}, "can-fua", "none, emulate, native, other or error (absent: emulate if .flush exists, otherwise none)")
 	fl.Var(choice[fua.Answer]{&f.b.CanTrim, booleans}, "can-trim", "yes, no or error (absent: whether .trim exists)")
-	fl.Var(choice[fua.Answer]{&f.b.CanZero, zeroings}, "can-zero", "yes, no or error (absent: whether .zero exists); no has zeroes written")
-	fl.Var(choice[fua.Mode]{&f.mode, fuamodes()}, "fuamode", "of a fua filter: none, emulate, native, force, pass or discard (absent: no filter)")
+	fl.Var(choice[fua.Answer]{&f.b.CanZero, zeroings}, "can-zero", "yes, no or error (absent: whether .zero exists); if no, zeroes are written")
+	fl.Var(choice[fua.Mode]{&f.mode, fuamodes()}, "fuamode", "mode of the fua filter: none, emulate, native, force, pass or discard (absent: no filter)")
 	fl.BoolVar(&f.readOnly, "read-only", false, "the connection is read-only")
 }
 
 func newResolve() *cobra.Command {
 	var f resolveFlags
 	c := &cobra.Command{
-		Use: "resolve [URI]", Short: "Say what a backend's declarations come to", Long: resolveHelp, Args: cobra.MaximumNArgs(1),
+		Use: "resolve [URI]", Short: "Show what a backend's declarations lead to", Long: resolveHelp, Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
 	f.declarations(c.Flags())
 	c.Flags().StringVar(&f.format, "format", "text", "text or json")
 	targetTLS(c.Flags(), &f.tls)
-	durationVar(c.Flags(), &f.timeout, "timeout", resolveTimeout, "how long to wait for the server of a URI")
+	durationVar(c.Flags(), &f.timeout, "timeout", resolveTimeout, "limit for the replies of a URI's server")
 	return c
 }
 

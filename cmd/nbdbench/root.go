@@ -109,20 +109,20 @@ func codeOf(err error) int {
 
 const rootHelp = `nbdbench simulates persistent storage (volatile write caches, media, power
 loss), serves it over NBD, drives workloads through the NBD server, and compares
-the places where a write can be made durable:
+strategies: the places where a write can be made durable.
 
   native   the export advertises FUA and the device makes that one write durable
   emulate  the export advertises FUA and the server writes, then flushes everything
   none     FUA is not advertised: the client writes, awaits the reply, and flushes
 
-and six more (nbdbench run --help). Each is judged by what it costs and by what a
-power cut loses, which is measured on the simulated device, not assumed.
+There are six more (nbdbench run --help). Each strategy is judged by its latency and
+by what a power cut loses, which is measured on the simulated device, not assumed.
 
-  nbdbench run                                  the comparison, in seconds
-  nbdbench run --device hdd-7200 --link lan     one device, farther away
-  nbdbench devices show nvme-990pro             what is simulated, and from which figures
-  nbdbench serve nvme-990pro                    the same device for any NBD client
-  nbdbench attach nvme-990pro                   the same device as /dev/nbdN`
+  nbdbench run                                  the default comparison, in seconds
+  nbdbench run --device hdd-7200 --link lan     one device behind a slower link
+  nbdbench devices show nvme-990pro             a device's parameters and their sources
+  nbdbench serve nvme-990pro                    serve this device to any NBD client
+  nbdbench attach nvme-990pro                   attach this device as /dev/nbdN`
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{

@@ -29,42 +29,42 @@ const runHelp = `Benchmark devices x workloads x strategies through the NBD serv
 
 Without arguments it compares native, emulate, none and none-unsafe on three
 devices and two workloads in virtual time, in seconds. A plan file or flags
-choose otherwise; flags override the file. RUN, a run directory or its run.json,
-is run again with the plan and the profiles that are stored in it, not the files: in
-virtual time the document comes out byte for byte, but for the program's version.
+select others; flags override the file. RUN is a run directory or its run.json: it
+is repeated with the plan and the profiles stored in it. In virtual time the new
+document is identical, except for the program's version.
 
-Strategies, and who makes a durable write durable:
+Strategies, and what makes a durable write durable:
   native           the device, for that write alone            1 round trip
   emulate          the server: write, then one flush each      1
   emulate-grouped  the server: one flush shared by many        1
   none             the client: write, await the reply, flush   2
   none-grouped     the client, as Linux's blk-flush does it    2
-  none-unsafe      nobody: the client drops FUA and FLUSH      1
+  none-unsafe      nothing: the client drops FUA and FLUSH     1
   force            the device, on every write; FLUSH does nothing
-  discard          nobody, although FUA and FLUSH are advertised
+  discard          nothing, although FUA and FLUSH are advertised
   pass             as the device
 
 Virtual time is exact and reproducible: the same version, plan and seed give the
-same bytes. --clock real runs the same over a Unix socket, held to the wall
-clock. --target drives somebody else's NBD server and overwrites what is on it.
---nbdkit 'file ./disk.img' starts nbdkit with that plugin for each strategy, with its
-fua filter; native and force over a plugin whose can_fua is EMULATE are unsupported.
+same bytes. --clock real runs in real time over a Unix socket.
+--target measures an external NBD server and overwrites its data.
+--nbdkit 'file ./disk.img' starts nbdkit with that plugin and its fua filter, for each
+strategy; native and force over a plugin whose can_fua is EMULATE are unsupported.
 --target-command 'CMD' starts any server: CMD listens at $unixsocket, stays in the
 foreground, and serves native, emulate, force or discard if it uses $strategy or
-$fuamode. Each run has a server of its own, which is stopped at its end.
---via kernel goes through Linux's own client, as /dev/nbdN: the table says what the
-kernel sent for each commit, by the server's count.
+$fuamode. Each run starts its own server and stops it at the end.
+--via kernel uses Linux's own client, as /dev/nbdN: the table shows what the kernel
+sent for each commit, as counted by the server.
 
 A threshold such as 'nvme-990pro/wal-noisy/emulate:commit.p99<2ms' makes the exit
-code 99 when it does not hold: when the far end of its interval does not. CELL may
-have * (*/*/emulate). Other figures: ratio<3, lost_per_cut==0, rates.commits_per_s>90.
-The exit code does not depend on what was lost in power cuts: the loss is a result.
+code 99 when the far end of its interval violates it. CELL may contain
+* (*/*/emulate). Other metrics: ratio<3, lost_per_cut==0, rates.commits_per_s>90.
+The exit code does not depend on what power cuts lost: the loss is a result.
 
-Virtual time: 7 runs of 2000 commits, each after its device has settled; a window of
-at most 15 virtual minutes. Real time: blocks of one run of every cell, each of 1s
-after a flush and 500ms of warm-up, in random order; 10 blocks, and 15, 20 or 30 where
-the deciding percentile has not its ten samples or its interval is wider than 5%
-either way, for at most 10 minutes (--max-time); no power cuts.`
+Virtual time: 7 runs of 2000 commits, each after its device has reached steady
+state; a window of at most 15 virtual minutes. Real time: 10 blocks in random order
+of one run of every cell, each 1s after a flush and a warm-up of 500ms; 15, 20 or 30
+blocks if the deciding percentile lacks ten samples beyond it or its interval is
+wider than 5% to either side, for at most 10 minutes (--max-time); no power cuts.`
 
 // gcPercent lets the heap grow to five times what is live before it is
 // collected: a run makes little garbage and lives for seconds. Measured on the
@@ -102,35 +102,35 @@ func newRun() *cobra.Command {
 	fl := c.Flags()
 	fl.StringSliceVar(&f.devices, "device", d.Devices, "profiles, by name or path")
 	fl.StringSliceVar(&f.workloads, "workload", []string{"sync-4k", "wal-noisy"}, "profiles, by name or path")
-	fl.StringSliceVar(&f.strategies, "strategy", d.Strategies, "where durability is made")
+	fl.StringSliceVar(&f.strategies, "strategy", d.Strategies, "where writes are made durable")
 	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
 	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way")
-	fl.StringVar(&f.target, "target", "", "the NBD URI of an external server, in place of --device")
-	fl.StringVar(&f.nbdkit, "nbdkit", "", "nbdkit's plugin with its filters and parameters, started for each strategy, in place of --device")
-	fl.StringVar(&f.targetCommand, "target-command", "", "a shell command that starts a server at $unixsocket, with $strategy and $fuamode, in place of --device")
+	fl.StringVar(&f.target, "target", "", "NBD URI of an external server, instead of --device")
+	fl.StringVar(&f.nbdkit, "nbdkit", "", "nbdkit plugin with its filters and parameters, started for each strategy, instead of --device")
+	fl.StringVar(&f.targetCommand, "target-command", "", "shell command that starts a server at $unixsocket, with $strategy and $fuamode, instead of --device")
 	targetTLS(fl, &f.tls)
-	fl.StringVar(&f.via, "via", bench.ViaUserspace, "userspace: our own NBD client; kernel: the kernel's, as /dev/nbdN, in real time")
-	fl.Uint32Var(&f.queueDepth, "queue-depth", 0, "transactions at once; 0 is the workload's own")
+	fl.StringVar(&f.via, "via", bench.ViaUserspace, "userspace: our own NBD client; kernel: the kernel's client, as /dev/nbdN, in real time")
+	fl.Uint32Var(&f.queueDepth, "queue-depth", 0, "transactions in flight; 0 is the workload's own")
 	fl.Uint32Var(&f.connections, "connections", d.Connections, "NBD connections")
-	fl.StringVar(&f.rate, "rate", "", "transactions due per second, 5000/s, for an open loop")
+	fl.StringVar(&f.rate, "rate", "", "arrival rate of transactions, such as 5000/s, for an open loop")
 	fl.StringVar(&f.arrival, "arrival", "", "closed, constant or poisson; empty is the workload's own")
-	fl.Uint64Var(&f.commits, "commits", d.Commits, "durable transactions a run; 0 is no bound but --duration")
-	fl.DurationVar(&f.duration, "duration", 0, "how long a run lasts; 0 is until all commits are done (at most 15 virtual minutes)")
-	fl.StringVar(&f.warmup, "warmup", d.Warmup.String(), "time before anything counts: a duration; auto: until the device has settled (in real time 500ms); 0: from a clean device")
-	fl.StringVar(&f.decide, "decide", d.Decide, "the one metric that decides verdicts: commit.mean, commit.p50, commit.p90 or commit.p99")
-	fl.DurationVar(&f.maxTime, "max-time", 0, "bound on the whole run, on this machine's clock (default in real time 10m)")
-	fl.BoolVar(&f.raw, "raw", false, "store every commit, in commits.csv.gz")
-	fl.DurationVar(&f.timeout, "timeout", stack.DefaultTimeout, "for each reply of a target; FLUSH has ten times as long")
-	fl.Float64Var(&f.allowErrors, "allow-errors", 0, "share of commits that may fail, from 0 to 1, before a cell is invalid")
-	fl.BoolVar(&f.sensitivity, "sensitivity", false, "run again with other values of what the devices' profiles call an estimate, and say which change a verdict; in virtual time, minutes")
-	fl.IntVar(&f.runs, "runs", d.Runs, "runs of each cell, each with a seed of its own")
-	fl.Uint64Var(&f.seed, "seed", d.Seed, "the one seed of all randomness")
-	fl.IntVar(&f.cuts, "cuts", d.Cuts, "power cuts a run, in virtual time; 0 is none")
-	fl.IntVar(&f.jobs, "jobs", 0, "runs side by side; 0 is one for each core")
-	fl.StringArrayVar(&f.thresholds, "threshold", nil, "CELL:METRIC<VALUE; exit 99 when it does not hold")
+	fl.Uint64Var(&f.commits, "commits", d.Commits, "durable transactions per run; 0 is limited by --duration only")
+	fl.DurationVar(&f.duration, "duration", 0, "length of a run; 0 is until all commits are done (at most 15 virtual minutes)")
+	fl.StringVar(&f.warmup, "warmup", d.Warmup.String(), "time before the measurement: a duration; auto: until steady state (500ms in real time); 0: start with a clean device")
+	fl.StringVar(&f.decide, "decide", d.Decide, "metric that decides verdicts: commit.mean, commit.p50, commit.p90 or commit.p99")
+	fl.DurationVar(&f.maxTime, "max-time", 0, "limit for the whole benchmark in wall-clock time (default 10m in real time)")
+	fl.BoolVar(&f.raw, "raw", false, "store every commit in commits.csv.gz")
+	fl.DurationVar(&f.timeout, "timeout", stack.DefaultTimeout, "limit for each reply of a target; ten times as long for FLUSH")
+	fl.Float64Var(&f.allowErrors, "allow-errors", 0, "share of commits, from 0 to 1, that may fail before a cell is invalid")
+	fl.BoolVar(&f.sensitivity, "sensitivity", false, "repeat with other values of parameters that are estimates, and report which change a verdict; virtual time only, takes minutes")
+	fl.IntVar(&f.runs, "runs", d.Runs, "runs per cell, each with its own seed")
+	fl.Uint64Var(&f.seed, "seed", d.Seed, "seed of all randomness")
+	fl.IntVar(&f.cuts, "cuts", d.Cuts, "power cuts per run, in virtual time; 0 is none")
+	fl.IntVar(&f.jobs, "jobs", 0, "runs in parallel; 0 is one for each core")
+	fl.StringArrayVar(&f.thresholds, "threshold", nil, "CELL:METRIC<VALUE; exit code 99 if it does not hold")
 	fl.StringVar(&f.output, "output", "", "run directory (default runs/<utc>-<name>-<hash6>)")
 	fl.BoolVar(&f.noSave, "no-save", false, "write no run directory")
-	fl.StringVar(&f.format, "format", "table", "of stdout: table, md, csv or json")
+	fl.StringVar(&f.format, "format", "table", "output format: table, md, csv or json")
 	fl.BoolVar(&f.destroy, "destroy", false, "allow writing to a target that nbdbench did not create")
 	return c
 }
@@ -421,8 +421,8 @@ func verdictOf(c *cobra.Command, doc *results.Run) error {
 
 // targetTLS are the flags of a client of nbds://.
 func targetTLS(fl *pflag.FlagSet, files *socket.TLSFiles) {
-	fl.StringVar(&files.CA, "tls-ca", "", "who signed the certificate of a target of nbds://, a file in PEM (default: the system's)")
-	fl.StringVar(&files.Cert, "tls-cert", "", "our own certificate for such a target, a file in PEM")
-	fl.StringVar(&files.Key, "tls-key", "", "its key, a file in PEM")
-	fl.StringVar(&files.ServerName, "tls-hostname", "", "whose certificate to expect (default: the URI's host; localhost for a Unix socket)")
+	fl.StringVar(&files.CA, "tls-ca", "", "PEM file of the CA of an nbds:// target (default: the system's)")
+	fl.StringVar(&files.Cert, "tls-cert", "", "PEM file of the client certificate for such a target")
+	fl.StringVar(&files.Key, "tls-key", "", "PEM file of its key")
+	fl.StringVar(&files.ServerName, "tls-hostname", "", "host name expected in the server certificate (default: the URI's host; localhost for a Unix socket)")
 }

@@ -23,9 +23,10 @@ import (
 
 const serveHelp = `Serve one simulated device, or a plugin, in real time, to any NBD client.
 
-Once it listens, the first line of stdout is its URI, and all else is on stderr:
+When it listens, it prints its URI as the first line of stdout; everything else
+goes to stderr:
 
-  nbdbench serve nvme-990pro                        on a Unix socket of its own
+  nbdbench serve nvme-990pro                        on a temporary Unix socket
   nbdbench serve hdd-7200 --strategy none           FUA is not advertised
   nbdbench serve ram --listen nbd://127.0.0.1:10809
   nbdbench serve ram --export log=nvme-990pro       two exports, the second named log
@@ -34,64 +35,66 @@ Once it listens, the first line of stdout is its URI, and all else is on stderr:
   nbdbench serve go:memory?size=1GiB                a Go plugin (docs/PLUGINS.md)
   nbdbench serve sh:./plugin.sh key=value           a script, as nbdkit's sh plugin runs it
 
-A plugin has its size and its durability by its own answers. What does not go with
-one: --image, --image-sync, --size, --fault, --log, --log-writes, --stop power-cut;
-SIGUSR1 and cut cut the power of the simulated devices alone. --plugin-timeout
-bounds each of its calls: one that takes longer fails with EIO, and keeps its worker
-of the 16 of its connection; with none left, requests fail with EIO.
+A plugin defines its own size and durability. Plugins do not support --image,
+--image-sync, --size, --fault, --log, --log-writes and --stop power-cut; SIGUSR1 and
+cut affect simulated devices only. --plugin-timeout limits each call of a plugin: a
+call that takes longer fails with EIO and keeps one of the 16 workers of its
+connection. With no worker free, requests fail with EIO.
 
---fuamode does what nbdkit's fua filter does, to plugins and simulated devices: none,
-emulate, native (which a device that emulates FUA goes on to emulate), force, pass,
-discard. It goes with --strategy pass, the default.
+--fuamode does what nbdkit's fua filter does, for plugins and simulated devices: none,
+emulate, native (which a device that emulates FUA still emulates), force, pass,
+discard. It requires --strategy pass, the default.
 
-With --tls-cert clients must use TLS; --tls allow lets them. With --tls-ca they
-must show a certificate that it has signed. Started by systemd with sockets
-(LISTEN_FDS), it serves those, and says its URI on stderr.
+With --tls-cert clients must use TLS; with --tls allow they may. With --tls-ca they
+must present a certificate signed by it. Started by systemd with sockets
+(LISTEN_FDS), it serves those and prints its URI on stderr.
 
---size is a multiple of the device's logical block, 512 bytes unless the profile
-has another: one block or more of ram, 1 MiB or more of what has a mechanism.
+--size is a multiple of the device's logical block, which is 512 bytes unless the
+profile says otherwise: at least one block for ram, 1 MiB for other devices.
 
-The content is bytes in memory: what is written is there until the process ends.
-With --image it is a sparse file: what is durable is there for the next serve,
-also after kill -9; --image-sync waits for the host's disk each time.
+The content is in memory and lost when the process ends. With --image it is in a
+sparse file: the next serve finds all durable data, even after kill -9. --image-sync
+waits for the host's disk on every durable write.
 
-Each export has files of its own: of --image FILE, --log FILE and --log-writes FILE
-the first export has FILE and the export NAME has FILE.NAME, with what a file's name
-cannot have as %2F. What cannot be stored or recorded, as on a full disk, is not
-acknowledged: from then on writes get EIO, reads go on, and the exit code is 1.
+Each export has its own files: for --image FILE, --log FILE and --log-writes FILE
+the first export uses FILE and the export NAME uses FILE.NAME, with characters that
+a file name cannot contain written as %2F. Data that cannot be stored or recorded,
+as on a full disk, is not acknowledged: from then on writes get EIO, reads continue,
+and the exit code is 1.
 
-SIGUSR1 cuts the power of all exports: connections are dropped, and what a power cut would lose
-is lost. Clients that connect again find the drive restarted on what is left.
---control SOCKET takes commands, one a line, and answers each with a line of JSON:
+SIGUSR1 cuts the power of all exports: it closes connections and discards what a
+power cut would lose. Clients that reconnect find the drive restarted with what
+remains. --control SOCKET accepts commands, one per line, and answers each with a
+line of JSON:
 
   cut [--export NAME] [--seed N] [--image I]
-                                 cuts the power of one export; its name may be
-                                 left out if serve has one, "" is the empty name
+                                 cut the power of one export; NAME may be
+                                 omitted if there is one export, "" is the
+                                 empty name
   cut --clone NEW [--export NAME] [--seed N] [--image I]
-                                 what a cut would leave is the new export NEW;
-                                 the original runs on; a clone is in memory
+                                 export what a cut would leave as NEW; the
+                                 original continues; a clone is in memory
                                  and has no logs
-  stats                          what was served, and what is at risk now
+  stats                          counters, and what is at risk now
 
-I is device for what this drive leaves: its medium, with what the seed has of the
-atomic units in flight; worst for nothing of these; random, the default of
---clone with --seed, for any atomic units of what is not yet durable.
+I is device: the medium, with those atomic units in flight that the seed selects;
+worst: the medium alone; random, the default of --clone with --seed: any atomic
+units of data that is not yet durable.
 
---log writes what was asked and answered; nbdbench crash --history replays it in
-virtual time and judges what cuts would leave. --log-writes writes the data too.
-Both are written as it happens, and have all that was promised to a client before
-it is told, so that kill -9 leaves a log that can be read; with --image-sync it is
-on the host's disk by then. They are new files, or empty ones.
+--log records requests and replies; nbdbench crash --history replays them in
+virtual time and checks what power cuts would leave. --log-writes records the data
+too. Both contain everything promised to a client before the client is answered,
+so kill -9 leaves a readable log; with --image-sync it is on the host's disk by then.
+The files must be new or empty.
 
+--memory limits what the server holds for all clients together: data in flight and
+replies that they have not read. One client may hold half of what is free; beyond
+that the server stops reading from it until memory is released.
 
---memory bounds what all clients together can have the server hold: data on its way
-and replies that they do not read. A client may hold half of what is free; beyond
-that the server reads no more from it until it has read replies, or others have.
-
-SIGTERM and SIGINT drain: what is in flight is finished, what comes gets ESHUTDOWN.
-A client that takes longer than --drain is named, and exit is 1. Then the devices are
-shut down in order, which makes durable what they have only acknowledged, and stderr
-says how much that was. With --stop power-cut they lose it, as in a power cut.`
+SIGTERM and SIGINT drain: requests in flight complete, new ones get ESHUTDOWN. A
+client that takes longer than --drain is named, and the exit code is 1. Then the
+devices shut down cleanly: data that was only acknowledged becomes durable, and
+stderr reports how much. With --stop power-cut the power is cut instead.`
 
 func newServe() *cobra.Command {
 	var listen, strategy, advertise, size, memory string
@@ -136,31 +139,31 @@ func newServe() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&listen, "listen", "", "an NBD URI, nbd://, nbd+unix:// or nbd+vsock:// (default: a Unix socket of its own)")
-	f.StringArrayVar(&exports, "export", nil, "NAME=DEVICE: another export; may be given often")
-	f.StringVar(&secure, "tls", "", "require, allow or off (default: require with --tls-cert, else off)")
-	f.StringVar(&files.Cert, "tls-cert", "", "the server's certificate, a file in PEM")
-	f.StringVar(&files.Key, "tls-key", "", "its key, a file in PEM")
-	f.StringVar(&files.CA, "tls-ca", "", "clients must show a certificate that this one, a file in PEM, has signed")
-	f.StringVar(&strategy, "strategy", "pass", "whose server half goes around the device; see run --help")
-	f.StringVar(&mode, "fuamode", "", "none, emulate, native, force, pass or discard: what nbdkit's fua filter does over the devices")
-	durationVar(f, &pluginTimeout, "plugin-timeout", 30*time.Second, "how long a call of a plugin may take; 0 is no limit")
-	f.StringVar(&advertise, "advertise", "", "flush,fua or less: override what the strategy advertises")
-	f.StringVar(&size, "size", "", "of each device, in whole blocks (default: the profile's)")
-	f.StringVar(&memory, "memory", "", "what all clients together may hold, from 128MiB on (default: a quarter of the machine or of its cgroup)")
+	f.StringVar(&listen, "listen", "", "NBD URI to listen on, nbd://, nbd+unix:// or nbd+vsock:// (default: a temporary Unix socket)")
+	f.StringArrayVar(&exports, "export", nil, "NAME=DEVICE: another export; may be repeated")
+	f.StringVar(&secure, "tls", "", "require, allow or off (default: require with --tls-cert, otherwise off)")
+	f.StringVar(&files.Cert, "tls-cert", "", "PEM file of the server certificate")
+	f.StringVar(&files.Key, "tls-key", "", "PEM file of its key")
+	f.StringVar(&files.CA, "tls-ca", "", "PEM file of the CA that must have signed client certificates")
+	f.StringVar(&strategy, "strategy", "pass", "server side of this strategy; see run --help")
+	f.StringVar(&mode, "fuamode", "", "mode of nbdkit's fua filter: none, emulate, native, force, pass or discard")
+	durationVar(f, &pluginTimeout, "plugin-timeout", 30*time.Second, "limit for a call of a plugin; 0 is no limit")
+	f.StringVar(&advertise, "advertise", "", "flush,fua or a subset, instead of what the strategy advertises")
+	f.StringVar(&size, "size", "", "size of each device, in whole blocks (default: the profile's)")
+	f.StringVar(&memory, "memory", "", "memory that all clients together may hold, at least 128MiB (default: a quarter of the memory of the machine or cgroup)")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")
-	durationVar(f, &delay, "delay", 0, "add to the time of every command")
-	durationVar(f, &drain, "drain", 30*time.Second, "how long to wait for requests in flight when told to end")
-	f.Uint64Var(&seed, "seed", 1, "of the spread of the device's times")
-	f.StringVar(&paths.image, "image", "", "a file that holds what is durable (default: memory)")
-	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write, and what the logs have of it, is on the host's disk")
+	durationVar(f, &delay, "delay", 0, "delay added to every command")
+	durationVar(f, &drain, "drain", 30*time.Second, "how long to wait for requests in flight at shutdown")
+	f.Uint64Var(&seed, "seed", 1, "seed of the device's service times")
+	f.StringVar(&paths.image, "image", "", "file that stores durable data (default: memory)")
+	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write and its log entries are on the host's disk")
 	f.StringVar(&stop, "stop", stopFlush, "what SIGTERM does to the devices: flush or power-cut")
-	f.StringVar(&faults, "fault", "", "how the device misbehaves; see crash --help")
+	f.StringVar(&faults, "fault", "", "faults to inject; see crash --help")
 	events.add(f)
-	f.StringVar(&control, "control", "", "a Unix socket for commands; see above")
-	f.StringVar(&paths.log, "log", "", "write what was asked and answered to this file")
-	f.StringVar(&paths.logWrites, "log-writes", "", "write what is written to this file, as the kernel's dm-log-writes does")
-	countVar(f, &depth, "depth", 0, "requests in progress on a connection under emulate; 0 is no limit, nbdkit has 16")
+	f.StringVar(&control, "control", "", "Unix socket for commands; see above")
+	f.StringVar(&paths.log, "log", "", "record requests and replies in this file")
+	f.StringVar(&paths.logWrites, "log-writes", "", "record writes with their data in this file, in the format of the kernel's dm-log-writes")
+	countVar(f, &depth, "depth", 0, "maximum requests in flight on a connection under emulate; 0 is no limit, nbdkit has 16")
 	return c
 }
 

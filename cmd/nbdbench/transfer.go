@@ -14,35 +14,35 @@ import (
 	"nbdbench/results"
 )
 
-const importHelp = `Read what other programs have recorded, as a history that crash replays.
+const importHelp = `Convert a recording of another program to a history that crash replays.
 
   nbdbench import dm-log-writes LOG --output session.log
   nbdbench crash --history session.log
 
-dm-log-writes is the format of the kernel's module of that name. It has no times
-and tells of a write when it was done: each request is sent when the one before it
-has been answered. In a log of the kernel's own, FUA may come before an older write
-of the same sectors; in one of serve --log-writes it does not. The mark of a power
-cut is imported as one.`
+dm-log-writes is the log format of the kernel module of that name. It has no times
+and records a write when it completes, so each request is replayed after the reply to
+the one before it. In a log of the kernel, FUA may come before an older write of the
+same sectors; in one of serve --log-writes it does not. The mark of a power cut is
+imported as a power cut.`
 
 const exportHelp = `Write a run or a history in the format of another program.
 
   nbdbench export dm-log-writes RUN --cell nvme-990pro/wal/native --output LOG
   nbdbench export dm-log-writes session.log --output LOG
 
-dm-log-writes is the format of the kernel's module of that name, which replay-log
-of xfstests reads: what passed at the wire, in the order in which it was made
-durable. A history has no data: each sector says in its place what it is (magic,
+dm-log-writes is the log format of the kernel module of that name, which replay-log
+of xfstests reads: requests on the wire, in the order in which they became durable.
+A history has no data: each sector instead contains a description of itself (magic,
 offset, version, transaction, checksum). serve --log-writes writes the same format
-with the data itself.
+with the real data.
 
-RUN is a run directory. A run in virtual time follows from its plan and seed, so
-its cell is run again with the profiles that are stored in it, and must take the same
-time as the stored run. Of a run in real time there is no record.`
+RUN is a run directory. A run in virtual time follows from its plan and seed, so its
+cell is repeated with the stored profiles, and must take the same time as the stored
+run. A run in real time cannot be exported.`
 
 func newImport() *cobra.Command {
 	c := &cobra.Command{
-		Use: "import", Short: "Read what other programs have recorded", Long: importHelp, Args: cobra.NoArgs,
+		Use: "import", Short: "Convert a recording of another program to a history", Long: importHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(c *cobra.Command, to *os.File, from string) error {
@@ -75,8 +75,8 @@ func newExport() *cobra.Command {
 		}
 		return crash.ExportDM(to, l)
 	})
-	dm.Flags().StringVar(&cell, "cell", "", "of a run directory: device/workload/strategy (default: its only one)")
-	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
+	dm.Flags().StringVar(&cell, "cell", "", "run directory: device/workload/strategy (default: its only cell)")
+	dm.Flags().IntVar(&run, "run", 0, "run directory: run of the cell, from 0 as in latency.hlog")
 	c.AddCommand(dm)
 	return c
 }

@@ -280,7 +280,7 @@ func TestDoctorNamesWhatItLookedFor(t *testing.T) {
 
 func TestAMissingPeerComesWithItsRemedy(t *testing.T) {
 	got := peer{"no-such-program", "its-package"}.find()
-	if got.state != "missing" || got.mend != "apt-get install its-package" {
+	if got.state != "missing" || got.fix != "apt-get install its-package" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -298,12 +298,12 @@ func TestWithoutTheKernelsNBDTheExitCodeIs3AndTheMendIsTold(t *testing.T) {
 	}
 	for _, args := range []string{"attach ram", "attach nbd+unix:///?socket=/nosuch", "run --via kernel --device ram"} {
 		o := invoke(strings.Fields(args)...)
-		if o.code != exitCapability || !strings.Contains(o.stderr, lacks.What) || !strings.Contains(o.stderr, "mend: "+lacks.Mend) || o.stdout != "" {
-			t.Errorf("nbdbench %s: exit %d, %q, %q; want exit 3, %q and its mend", args, o.code, o.stdout, o.stderr, lacks.What)
+		if o.code != exitCapability || !strings.Contains(o.stderr, lacks.What) || !strings.Contains(o.stderr, "fix: "+lacks.Fix) || o.stdout != "" {
+			t.Errorf("nbdbench %s: exit %d, %q, %q; want exit 3, %q and its fix", args, o.code, o.stdout, o.stderr, lacks.What)
 		}
 	}
 	o := invoke("doctor")
-	if o.code != exitCapability || !strings.Contains(o.stdout, lacks.What) || !strings.Contains(o.stdout, lacks.Mend) || o.stderr != "" {
+	if o.code != exitCapability || !strings.Contains(o.stdout, lacks.What) || !strings.Contains(o.stdout, lacks.Fix) || o.stderr != "" {
 		t.Errorf("doctor: exit %d, %q; want exit 3 and %q:\n%s", o.code, o.stderr, lacks.What, o.stdout)
 	}
 }

@@ -12,12 +12,12 @@ import (
 
 func newWorkloads() *cobra.Command {
 	c := &cobra.Command{
-		Use: "workloads", Short: "Workload profiles: what is asked of a device", Args: cobra.NoArgs,
+		Use: "workloads", Short: "List, show and check workload profiles", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the workload profiles", Args: cobra.NoArgs, RunE: listWorkloads},
-		&cobra.Command{Use: "show NAME", Short: "Explain a workload profile, by name or path", Args: cobra.ExactArgs(1), RunE: showWorkload},
+		&cobra.Command{Use: "show NAME", Short: "Show a workload profile, by name or path", Args: cobra.ExactArgs(1), RunE: showWorkload},
 		&cobra.Command{Use: "check FILE", Short: "Check a workload profile of your own", Args: cobra.ExactArgs(1), RunE: checkWorkload},
 	)
 	return c

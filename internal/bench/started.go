@@ -207,7 +207,7 @@ func unstarted(ctx context.Context, err error, first bool) error {
 
 // lacking is the error of a program that this machine lacks.
 func lacking(m *target.Missing) error {
-	return &kernel.Missing{What: m.Program + " is not installed", Mend: "apt-get install " + m.Program, Err: m.Err}
+	return &kernel.Missing{What: m.Program + " is not installed", Fix: "apt-get install " + m.Program, Err: m.Err}
 }
 
 func socketURI(path string) socket.URI {

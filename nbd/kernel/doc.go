@@ -16,7 +16,7 @@
 // # What a machine may lack
 //
 // What cannot be had is a [Missing]: what is missing, and the command that
-// mends it. A container has the host's kernel and mostly not its modules.
+// fixes it. A container has the host's kernel and mostly not its modules.
 //
 // # The device
 //

@@ -44,7 +44,7 @@ func TestEachWayNotToHaveTheModuleHasAMessageOfItsOwn(t *testing.T) {
 		files map[string]string
 		init  error
 		want  string // of What
-		mend  string
+		fix   string
 	}{
 		{"no directory", nil, nil, "has no modules here", "modprobe nbd"},
 		{"not indexed", map[string]string{"modules.alias": ""}, nil, "modules.dep does not exist", "depmod -a"},
@@ -62,8 +62,8 @@ func TestEachWayNotToHaveTheModuleHasAMessageOfItsOwn(t *testing.T) {
 			if err := m.Load("nbd"); !errors.As(err, &missing) {
 				t.Fatalf("got %v, want a Missing", err)
 			}
-			if !strings.Contains(missing.What, x.want) || !strings.Contains(missing.Mend, x.mend) {
-				t.Errorf("got %q, mend %q; want %q, mend %q", missing.What, missing.Mend, x.want, x.mend)
+			if !strings.Contains(missing.What, x.want) || !strings.Contains(missing.Fix, x.fix) {
+				t.Errorf("got %q, fix %q; want %q, fix %q", missing.What, missing.Fix, x.want, x.fix)
 			}
 			if x.init != nil && !errors.Is(missing, x.init) {
 				t.Errorf("%v does not say %v", missing, x.init)

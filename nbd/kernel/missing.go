@@ -5,7 +5,7 @@ import "fmt"
 // Missing is what this machine lacks.
 type Missing struct {
 	What string // "not permitted to load nbd.ko"
-	Mend string // what to do, a command where there is one
+	Fix  string // what to do, a command where there is one
 	Err  error  // the kernel's word, if any
 }
 
@@ -14,8 +14,8 @@ func (m *Missing) Error() string {
 	if m.Err != nil {
 		s = fmt.Sprintf("%s: %v", s, m.Err)
 	}
-	if m.Mend != "" {
-		s += "; mend: " + m.Mend
+	if m.Fix != "" {
+		s += "; fix: " + m.Fix
 	}
 	return s
 }

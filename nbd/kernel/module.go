@@ -148,17 +148,17 @@ func (m *Modules) kmod() (*kmod.Kmod, error) {
 	if _, err := os.Stat(m.dir()); err != nil {
 		return nil, &Missing{
 			What: fmt.Sprintf("the running kernel %s has no modules here (%s does not exist)", m.release(), m.dir()),
-			Mend: "in a container load nbd on the host: modprobe nbd; else boot a kernel with modules: apt-get install linux-image-cloud-amd64 && reboot",
+			Fix:  "in a container load nbd on the host: modprobe nbd; else boot a kernel with modules: apt-get install linux-image-cloud-amd64 && reboot",
 		}
 	}
-	return nil, &Missing{What: m.dir() + "/modules.dep does not exist", Mend: "depmod -a (as root)"}
+	return nil, &Missing{What: m.dir() + "/modules.dep does not exist", Fix: "depmod -a (as root)"}
 }
 
 func (m *Modules) absent(name string, err error) error {
 	if errors.Is(err, kmod.ErrModuleNotFound) {
 		return &Missing{
 			What: fmt.Sprintf("the running kernel %s was built without %s", m.release(), name),
-			Mend: "boot a kernel that has it: apt-get install linux-image-cloud-amd64 && reboot",
+			Fix:  "boot a kernel that has it: apt-get install linux-image-cloud-amd64 && reboot",
 		}
 	}
 	return &Missing{"the kernel's modules cannot be read", "depmod -a (as root)", err}
