@@ -1,16 +1,15 @@
-// Package devices has the words that every layer shares: the block request, the
-// Device that serves it, and what a device says of itself.
+// Package devices has the types that all layers share: the block request, the
+// Device that serves it, and the properties of a device.
 //
-// Device is to this project what http.Handler is to net/http: a simulated SSD
-// is one, a strategy or a delay is one around another, and the NBD client is
-// one whose media is at the other end of a wire. What a simulated drive is made
-// of is in package drive.
+// A Device is to this project what http.Handler is to net/http: a simulated SSD is
+// a Device, a strategy or a delay is a Device around another one, and the NBD client
+// is a Device whose medium is at the other end of a connection. The parts of a
+// simulated drive are in package drive.
 //
-// # Who holds a request
+// # Ownership of a request
 //
-// A request has one owner at a time. Submit hands it on, Done hands it back, and
-// these fields belong to the owner alone: Timer, Next, Seq, Held and Arrival. A
-// layer that makes a request of its own, a child, keeps the parent for as long as
-// the child is out. Conn, Stream, Txn, Ref, Slot and Completer are the submitter's
-// and are left alone by all others.
+// A request has one owner at a time. Submit passes it on, Done returns it. The fields
+// Timer, Next, Seq, Held and Arrival belong to the current owner. A layer that creates
+// a child request keeps the parent until the child has completed. Conn, Stream, Txn,
+// Ref, Slot and Completer belong to the submitter, and no other layer changes them.
 package devices

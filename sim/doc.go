@@ -1,13 +1,14 @@
-// Package sim is an event loop whose clock jumps or keeps wall time, with what
-// a simulation needs around it: seeded randomness that is named and
-// counter-based, distributions, first-come-first-served timelines and links.
+// Package sim is an event loop that runs in virtual or in real time, with what a
+// simulation needs around it: named, counter-based random numbers, distributions,
+// first-come-first-served timelines, and links.
 //
-// A Loop owns a heap of Timers. In virtual time Loop.Run jumps from one to the
-// next; in real time a Real holds the same Loop to the wall clock and paces it
-// from a locked thread. What is built on a Loop cannot tell which one it is.
+// A Loop owns a heap of Timers. In virtual time Loop.Run jumps from one timer to
+// the next. In real time a Real runs the same Loop on the wall clock: goroutines that
+// submit work enter it, and a pacer goroutine runs what becomes due meanwhile. Code
+// on a Loop cannot tell which of the two it is.
 //
-// Times are nanoseconds since the loop began. Nothing here allocates per event:
-// a Timer is a field of the thing that waits.
+// Times are nanoseconds since the start of the loop. No event allocates: a Timer is
+// a field of the object that waits.
 //
-// Package sim is the only one that may ask the machine what time it is.
+// Package sim is the only package that may read the machine's clock.
 package sim

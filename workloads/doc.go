@@ -1,12 +1,11 @@
-// Package workloads says what is asked of a device: where, when, how many at
-// once, and which writes must be durable.
+// Package workloads generates the load on a device: which addresses, when, how many
+// requests at once, and which writes must be durable.
 //
-// A Profile is a transaction: steps one after another, each a request or a
-// group of requests in flight together. A step ends when all of its requests
-// are done. A transaction's latency, that of a commit, counts from when it was
-// due until its last reply. What a profile does between two commits is not part
-// of any commit's latency, but fills caches and moves heads like the rest of a
-// busy system.
+// A Profile is a transaction: a sequence of steps, each a request or a group of
+// requests in flight together. A step ends when all of its requests are done. The
+// latency of a transaction, that of a commit, is measured from when it was due until
+// its last reply. Requests between two commits are not part of any commit's latency,
+// but fill caches and move heads as the rest of a busy system would.
 //
 // A Runner runs a profile on a Device of a sim.Loop:
 //
@@ -15,19 +14,17 @@
 //	r.Start()
 //	loop.RunWhile(func() bool { return !r.Finished() })
 //
-// Durable writes are submitted with FUA and flushes as FLUSH; the layers below
-// decide what becomes of them. Transactions become due in a closed loop, each
-// when its slot has ended the last, or in an open loop, by the clock.
+// Durable writes are submitted with FUA and flushes as FLUSH; the layers under the
+// workload decide how to execute them. In a closed loop a transaction is due when the
+// previous one of its slot has ended; in an open loop transactions are due by the clock.
 //
-// Where request k of transaction n goes is a pure function of (seed, stream, n,
-// k), and so is when it is due in an open loop: strategies of different speed
-// are asked the same. In a closed loop on a device of another speed, only the
-// instants differ.
+// The address of request k of transaction n is a pure function of (seed, stream, n,
+// k), and in an open loop so is its arrival time: strategies of different speed receive
+// the same requests. In a closed loop only the arrival times differ.
 //
-// Caveats: with several transactions in progress in a closed loop, all begin
-// together at the start. A sequential region is gone through in whole
-// transactions, so its last few blocks may never be written. Two random writes
-// in flight together may hit the same block, in either order. In an open loop
-// what a slot does between two commits keeps it from the next one that is due.
-// A transaction of which a request failed is not continued.
+// Caveats: with several transactions in flight in a closed loop, all start together.
+// A sequential region is traversed in whole transactions, so its last blocks may never
+// be written. Two random writes in flight together may hit the same block, in either
+// order. In an open loop a slot that executes requests between two commits cannot start
+// the next transaction that is due. A transaction with a failed request is not continued.
 package workloads

@@ -1,73 +1,73 @@
-// Package ssd is a flash drive as its host sees it: a controller in front of a
-// write buffer, units that make data durable, and what is behind them, in one of
-// two forms. Without Config.Flash a drive is its laws alone; with it there are
-// dies, and what is dirty, where it lies and what the dies are doing decide.
+// Package ssd is a flash drive: a controller in front of a write buffer, units that
+// make data durable, and the flash behind them, in one of two forms. Without
+// Config.Flash a drive consists of latency formulas. With it the drive has dies, and
+// latencies depend on the amount and location of dirty data and on the work of the dies.
 //
 // # Both forms
 //
 //	ack    = serial stage (Serial + SerialPer4K*ceil(n/4K) + n/Bandwidth), one
 //	         after another, then Parallel, which overlaps (two-stage server law;
 //	         NVMeVirt's write buffer law is the same without the queue)
-//	clean  = FlushClean, a FLUSH when nothing is dirty
+//	clean  = FlushClean, a FLUSH with nothing dirty
 //	host   = reads cross the bus one after another, n/Bandwidth each, and take
 //	         ReadBase besides
 //
-// FLUSH and FUA are served by Servers units, first come first served; the
-// coverage of a FLUSH is what is dirty when a unit starts it. With Contention c,
-// a unit's own part takes (1+c) times as long while others work. FLUSH and FUA
-// have parameters of their own, FlushBase and FUABase: either may take longer.
-// Sigma is the lognormal spread of both around their means.
+// Servers units serve FLUSH and FUA, first come first served. A FLUSH covers the data
+// that is dirty when a unit starts it. With Contention c, a unit takes (1+c) times as
+// long while others work. FLUSH and FUA have separate parameters, FlushBase and
+// FUABase: either may take longer. Sigma is the lognormal spread of both around their
+// means.
 //
-// # The laws alone
+// # Formulas only
 //
 //	flush   = FlushBase + FlushPerStripe*(ceil(dirty/Stripe)-1)
 //	fua     = ack + FUABase
 //	read    = host + ReadPage on the die that holds the address
-//	destage = FlushPerStripe for each stripe, on a unit that is free
+//	destage = FlushPerStripe for each stripe, on a free unit
 //
 // # With dies
 //
-// Package ftl knows where each mapping unit lies. A row is what a die programs in
-// one shot: OneShot pages on each of Planes planes, or one page in pSLC, which
-// takes the host's data while it has an empty superblock. Rows go round the dies,
-// neighbours on different channels. A die does one thing at a time:
+// Package ftl maps each mapping unit to its location. A row is what a die programs in
+// one shot: OneShot pages on each of Planes planes, or one page in pSLC, which receives
+// the host's data while it has an empty superblock. Rows go to the dies in round-robin
+// order, adjacent rows on different channels. A die does one thing at a time:
 //
 //	program = its row over the channel (bytes/ChannelBandwidth), then Program, or
 //	          SLCProgram in pSLC
-//	flush   = a row's program for all that is dirty, dies at work side by side, the
-//	          last row padded; one program of mapping (Journal); then FlushBase
-//	fua     = the same of its own data, then ack and FUABase; an older dirty copy
+//	flush   = a row's program for all dirty data, on the dies in parallel, the last
+//	          row padded; one program of mapping (Journal); then FlushBase
+//	fua     = the same for its own data, then ack and FUABase; an older dirty copy
 //	          is dropped, other data stays dirty
 //	read    = on the die, Read or SLCRead for each page that holds part of it, the
-//	          channel, host; no die for what is in the buffer or was never written
-//	erase   = Erase on each die, behind the next row that it programs
+//	          channel, host; no die for data in the buffer or never written
+//	erase   = Erase on each die, after the next row that it programs
 //
-// Reads go before programs. A program or an erase in progress is suspended for a
-// read, in SuspendProgram or SuspendErase, at most maxStops times, unless it ends
-// sooner. Destage sends rows as long as Depth for each die are on their way; when
-// the cache is full, writes are taken at the rate of the dies. On a drive whose
-// cache is protected a write enters the buffer at once and FLUSH costs FlushClean.
+// Reads have priority over programs. A program or an erase in progress is suspended for
+// a read, in SuspendProgram or SuspendErase, at most maxStops times, unless it ends
+// sooner. Destage sends rows until Depth rows per die are in flight; when the cache is
+// full, writes are accepted at the rate of the dies. On a drive with a protected cache a
+// write enters the buffer at once and FLUSH costs FlushClean.
 //
-// At rest the drive pads its open row and folds pSLC. A full pSLC is folded as the
-// host writes (SLCFold) or passed by. Garbage collection keeps pace with the host:
-// its reads, programs and erases are on the same dies, which is where the tails of
-// reads come from. Drive.Stats counts what was programmed, moved, padded, erased.
+// When idle the drive pads its open row and folds pSLC. A full pSLC is folded as the
+// host writes (SLCFold) or bypassed. Garbage collection keeps pace with the host: its
+// reads, programs and erases use the same dies, which causes the latency tail of reads.
+// Drive.Stats counts programmed, moved and padded bytes and erases.
 //
 // # What is not modelled
 //
-//   - Misses of a mapping cache: the whole mapping is at hand, on drives without
+//   - Misses of a mapping cache: the whole mapping is in memory, on drives without
 //     DRAM as well.
-//   - Read disturb, retries, error correction's time, wear out, bad blocks.
+//   - Read disturb, retries, the time of error correction, wear out, bad blocks.
 //   - Thermal throttling and power states.
-//   - Copy-back: what is moved crosses the channel both ways.
-//   - That a moved row is programmed after it was read: collection's programs do
-//     not wait for its reads, though the dies do both.
-//   - All of a long TRIM: of a range of which each mapping unit has to be looked
-//     at, MaxUnmap units are unmapped, the rest stays until it is overwritten.
+//   - Copy-back: moved data crosses the channel both ways.
+//   - That a moved row is programmed after it was read: the programs of garbage
+//     collection do not wait for its reads, though the dies execute both.
+//   - All of a long TRIM: of a range whose mapping units must be examined one by one,
+//     MaxUnmap units are unmapped, and the rest stays until it is overwritten.
 //   - Superblocks of fewer than all dies, streams, zones.
 //
-// Without Flash, garbage collection, wear and pSLC are not modelled either: their
-// average effect is in the measured parameters, their tails are not.
+// Without Flash, garbage collection, wear and pSLC are not modelled either: the measured
+// parameters include their average effect, but not their tails.
 //
 // # Sources
 //

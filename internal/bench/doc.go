@@ -1,12 +1,11 @@
 // Package bench runs plans.
 //
-// A Plan is a matrix: devices x workloads x strategies, with a number of runs
-// of each. A cell's runs differ only in their seed, and the same run of two
-// strategies has the same seed: the same addresses, arrivals and service noise.
+// A Plan is a matrix: devices x workloads x strategies, with a number of runs of each
+// cell. The runs of a cell differ only in their seed. The same run of two strategies
+// has the same seed, and so the same addresses, arrivals and service noise.
 //
 // In virtual time a run is a workloads.Runner on a stack (package internal/stack) on one
-// sim.Loop. results.Recorder observes the wire; where the power is cut, a judge observes
-// the wire, and another what the workload asked. In real time the two halves have a loop
-// each, held to the wall clock, with a socket between them; against a target the server
-// half is somebody else's.
+// sim.Loop. A results.Recorder observes the wire. If the power is cut, one checker
+// observes the wire and another the workload. In real time client and server each have
+// a loop on the wall clock, with a socket between them; a target is an external server.
 package bench

@@ -1,5 +1,5 @@
-// Package calibrate holds device profiles against measurements. CheckDevices asks each
-// profile what was published about its drive. Fit makes a profile of what it measured
-// on an NBD export, a file or a block device. FlushChart draws what a FLUSH costs after
-// so much dirty data.
+// Package calibrate compares device profiles with measurements. CheckDevices compares
+// each profile with published figures of its drive. Fit makes a profile from
+// measurements of an NBD export, a file or a block device. FlushChart draws the time of
+// a FLUSH as a function of the amount of dirty data.
 package calibrate

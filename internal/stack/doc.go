@@ -1,16 +1,16 @@
-// Package stack wires a workload's device: what a server does for a strategy, the
-// wire, and what the client does for it. Runs and crash tests share it.
+// Package stack connects the layers that serve a workload: the client side of a
+// strategy, the wire, and the server. Runs and crash tests share it.
 //
 // From the outside in, a stack in virtual time is
 //
 //	the client side of the strategy    devices/layer
-//	OnWire                             what the caller puts there, as a recorder
+//	OnWire                             inserted by the caller, such as a recorder
 //	nbd.Client ~ link ~ nbd.ServerConn
-//	Served                             what the caller puts there, as a judge
+//	Served                             inserted by the caller, such as a judge
 //	the server side of the strategy    devices/layer
 //	the device
 //
-// all on one sim.Loop. In real time a socket stands in place of the link. For that the
-// package has what all who drive a workload through a socket need: how to connect to a
-// target, how long to wait for a workload, and why the figures of a run are not valid.
+// all on one sim.Loop. In real time a socket replaces the link. The package therefore
+// also has what every workload over a socket needs: connecting to a target, waiting for
+// a workload with a time limit, and the reasons that make a run invalid.
 package stack

@@ -1,5 +1,5 @@
-// Package kernel gives an NBD export to the Linux kernel as /dev/nbdN, and
-// takes it away again.
+// Package kernel attaches an NBD export to the Linux kernel as /dev/nbdN, and detaches
+// it.
 //
 //	if err := kernel.Load(); err != nil { ... }          // nbd.ko
 //	a, err := kernel.Attach(ctx, uri, kernel.Config{})   // /dev/nbd0
@@ -7,38 +7,37 @@
 //	...
 //	err = errors.Join(disk.Close(), a.Detach())
 //
-// We connect and negotiate; the kernel takes the sockets over at the beginning
-// of transmission, by generic netlink, or by the older ioctls where a kernel
-// has no netlink family. With netlink nothing of us need stay: the kernel holds
-// the sockets. With the ioctls a thread of ours is inside NBD_DO_IT for as long
-// as the device lives.
+// This package connects and negotiates; the kernel takes over the sockets at the start
+// of transmission, by generic netlink, or by the older ioctls if the kernel has no
+// netlink family. With netlink the kernel holds the sockets, and no thread remains in
+// this process. With the ioctls a thread stays inside NBD_DO_IT as long as the device
+// is attached.
 //
-// # What a machine may lack
+// # Missing capabilities
 //
-// What cannot be had is a [Missing]: what is missing, and the command that
-// fixes it. A container has the host's kernel and mostly not its modules.
+// If the machine lacks something, the error is a [Missing]: what is missing, and the
+// command that fixes it. A container has the host's kernel and usually not its modules.
 //
 // # The device
 //
-// A [Disk] is a devices.Device over a block device file, by Linux's native
-// asynchronous I/O with O_DIRECT: FUA is RWF_DSYNC, FLUSH is fdatasync. What the
-// kernel makes of them depends on what the export advertises
+// A [Disk] is a devices.Device over a block device file, with Linux native
+// asynchronous I/O and O_DIRECT: FUA is RWF_DSYNC, FLUSH is fdatasync. What the
+// kernel sends for them depends on what the export advertises
 // (drivers/block/nbd.c, block/blk-flush.c): WRITE with FUA; WRITE and then
-// FLUSH; or, without SEND_FLUSH, the bare WRITE, whatever else is advertised.
+// FLUSH; or, without SEND_FLUSH, only WRITE, whatever else is advertised.
 //
-// Asynchronous, because pwritev2 with RWF_DSYNC on a block device ends in
-// generic_write_sync, which sends a FLUSH after the write whether FUA was set
-// or not. An asynchronous write is REQ_FUA and nothing more. Both are tried on a
-// real kernel in internal/interop/kernel.
+// Disk uses asynchronous I/O because pwritev2 with RWF_DSYNC on a block device ends in
+// generic_write_sync, which sends a FLUSH after the write whether FUA was set or not.
+// An asynchronous write is REQ_FUA and nothing more. internal/interop/kernel tests both
+// on a real kernel.
 //
-// # Never a hung device
+// # No hung devices
 //
-// A kernel that waits for a dead server waits forever unless told otherwise, and
-// whoever touches the device then sleeps uninterruptibly. So a device is never
-// attached without a timeout: a request that gets no reply for [Config].Timeout
-// fails, and with several connections goes to another one first. Whatever fails
-// after the kernel has the sockets is disconnected before it is reported.
+// By default the kernel waits forever for a server that has disappeared, and processes
+// that access the device sleep uninterruptibly. A device is therefore never attached
+// without a timeout: a request without a reply for [Config].Timeout fails; with several
+// connections it is first sent on another one. If attaching fails after the kernel has
+// the sockets, the device is disconnected before the error is returned.
 //
-// This package is a real-time shell: it blocks in system calls on threads of
-// its own.
+// This package is a real-time package: it blocks in system calls on its own threads.
 package kernel

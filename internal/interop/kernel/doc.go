@@ -1,21 +1,20 @@
-// Package kernel tries nbdbench against the Linux kernel: /dev/nbd, the block
-// layer's use of FLUSH and FUA, file systems and SQLite under power loss.
+// Package kernel tests nbdbench with the Linux kernel: /dev/nbd, the block layer's use
+// of FLUSH and FUA, file systems and SQLite under power loss.
 //
 //	make test-kernel
 //
-// Its test binary runs twice. On the host it builds itself for a guest, boots a
-// virtual machine (package internal/vm) with itself in it, and reports what the
-// guest's tests said. In the guest, where its name is /guest/test, it is root of
-// a machine that nobody will miss: it loads modules, attaches devices, mounts,
-// and cuts the power of simulated devices. The tests for the guest begin with
-// TestGuest and are skipped elsewhere.
+// Its test binary runs twice. On the host it builds itself for a guest, boots a virtual
+// machine (package internal/vm) that contains it, and reports the results of the guest's
+// tests. In the guest, where its name is /guest/test, it is root of a disposable
+// machine: it loads modules, attaches devices, mounts, and cuts the power of simulated
+// devices. Tests for the guest have names that start with TestGuest, and are skipped
+// elsewhere.
 //
-// The power cut is exact: a layer in front of the simulated device counts its
-// events and takes the image between two of them, together with the number of
-// operations that the application had been told are durable by then. What
-// follows is a kernel that mounts the image on another /dev/nbd, as after a
-// restart.
+// The power cut is exact: a layer in front of the simulated device counts its events
+// and takes the image between two of them, together with the number of operations that
+// the application has seen acknowledged as durable by then. Then a kernel mounts the
+// image on another /dev/nbd, as after a restart.
 //
-// What the guest measures for the documents it prints, and the host compares
-// with docs/KERNEL.md and testdata; -update rewrites them.
+// The guest prints its measurements for the documents, and the host compares them with
+// docs/KERNEL.md and testdata; -update rewrites these.
 package kernel
