@@ -1,7 +1,7 @@
-// Package ftl is a flash translation layer without time: where each mapping unit
-// lies, which superblocks are free, which is collected next, and what all that
-// has written and worn. A drive hands it a Sink, which turns each program and
-// each read of garbage collection into work for the dies.
+// Package ftl is a flash translation layer without time: the location of each mapping
+// unit, the free superblocks, the next victim of garbage collection, and counters of
+// programs and erases. A drive passes it a Sink, which turns each program and each read
+// of garbage collection into work for the dies.
 //
 // # Model
 //
@@ -9,9 +9,9 @@
 // row, a row being what one die programs in one shot on all its planes; row r is
 // on die r mod dies. A superblock is erased when nothing in it is valid any more.
 //
-// Host data goes to a frontier of its own, in pSLC superblocks while there is an
-// empty one; what garbage collection and folding move goes to another. A page
-// that a FLUSH pads is lost until its superblock is collected.
+// Host data goes to its own open superblock, in pSLC while there is an empty one; data
+// moved by garbage collection and folding goes to another. A page that a FLUSH pads is
+// unusable until its superblock is collected.
 //
 // Collection begins when no more than Reserve superblocks are free, and keeps
 // pace: for each row that the host fills it moves what frees a row's worth of
@@ -19,14 +19,14 @@
 // the one with the fewest of some chosen at random (RandomGreedy, MQSim's RGA),
 // or the oldest (FIFO).
 //
-// # What is known without writing it
+// # Computed states
 //
-// A drive may begin empty, filled once in order (Sequential), or in the steady
+// A drive may start empty, filled once in order (Sequential), or in the steady
 // state of uniform random writes (Random). The last two are computed, not
 // written: the position of a unit that was never moved is a function, a
 // permutation in the random case, and the units valid in each superblock follow
-// from the steady state of greedy collection (Steady). Only what has moved since
-// takes memory: 8 bytes a unit in a hash table and 4 in its superblock.
+// from the steady state of greedy collection (Steady). Only units that have moved since
+// take memory: 8 bytes a unit in a hash table and 4 in its superblock.
 //
 // # Formulas
 //
@@ -37,6 +37,6 @@
 //
 // with Lambert's W (Xiang and Kurkoski, "An Improved Analytic Expression for Write
 // Amplification in NAND Flash", ICNC 2012, arXiv:1110.4245; Desnoyers, "Analytic
-// Modeling of SSD Write Performance", SYSTOR 2012). The tests hold the package
-// against it; see Amplification.
+// Modeling of SSD Write Performance", SYSTOR 2012). The tests compare
+// the package with it; see Amplification.
 package ftl
