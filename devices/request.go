@@ -108,7 +108,7 @@ func (s *Stages) Total() (sum sim.Duration) {
 	return sum
 }
 
-// A Completer is told that a request is done. It runs on the loop, exactly
+// A Completer is called when a request is done. It runs on the loop, exactly
 // once for each request, never before Submit has returned.
 type Completer interface {
 	Done(r *Request)

@@ -88,7 +88,7 @@ func fakeCuts(safe bool, seed sim.Seed) *Durability {
 	for i := range uint64(50) {
 		cut := Cut{Acked: 1000}
 		if !safe {
-			cut.Lost = int64(draw.Below(30, i, 0))
+			cut.Lost = int64(draw.Uint64N(30, i, 0))
 			cut.AtRisk = cut.Lost + 2
 			cut.LostWindow, cut.AtRiskBytes = sim.Duration(cut.Lost)*60e3, cut.AtRisk*4096
 		}

@@ -113,7 +113,7 @@ func TestTheOrderOfRunsChangesNothing(t *testing.T) {
 	for k := range uint64(20) {
 		x, y := slices.Clone(a), slices.Clone(b)
 		for i := uint64(11); i > 0; i-- { // pairs move together
-			j := draw.Below(i+1, k, i)
+			j := draw.Uint64N(i+1, k, i)
 			x[i], x[j] = x[j], x[i]
 			y[i], y[j] = y[j], y[i]
 		}

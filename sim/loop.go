@@ -25,7 +25,7 @@ func (t Time) Sub(u Time) Duration { return Duration(t - u) }
 // String prints t as a duration since the loop began.
 func (t Time) String() string { return time.Duration(t).String() }
 
-// A Handler is told when one of its timers is due. It runs on the loop.
+// A Handler is called when one of its timers is due. It runs on the loop.
 type Handler interface {
 	Fire(t *Timer)
 }

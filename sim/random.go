@@ -37,10 +37,10 @@ func (s Stream) Float64(a, b uint64) float64 {
 	return float64(s.Uint64(a, b)>>11) / (1 << 53)
 }
 
-// Below is the draw numbered (a, b), uniform in [0, n). n must not be 0. Its
+// Uint64N is the draw numbered (a, b), uniform in [0, n). n must not be 0. Its
 // bias is below n/2^64, by multiplication instead of a remainder (Lemire 2019,
 // without the rejection, which would need a second draw).
-func (s Stream) Below(n, a, b uint64) uint64 {
+func (s Stream) Uint64N(n, a, b uint64) uint64 {
 	hi, _ := bits.Mul64(s.Uint64(a, b), n)
 	return hi
 }

@@ -176,7 +176,7 @@ func (l *Loop) catchUp(now Time) {
 	}
 }
 
-// arm tells the pacer of the earliest deadline, and wakes it if it would sleep
+// arm passes the earliest deadline to the pacer, and wakes it if it would sleep
 // beyond. The order of the two atomics pairs with that in sleep.
 func (r *Real) arm() {
 	next := int64(r.loop.Next())
@@ -303,7 +303,7 @@ func (r *Real) runIfDue() {
 	r.Leave()
 }
 
-// A Lateness tells apart each power of two from 2^lateLow to 2^lateHigh ns, in
+// A Lateness distinguishes each power of two from 2^lateLow to 2^lateHigh ns, in
 // lateParts parts each: below, 16 ns are one bucket, and the last is everything
 // from four and a half minutes.
 const (

@@ -26,7 +26,7 @@ type Config struct {
 	// no time at all, only Commits ends a closed loop.
 	Duration sim.Duration
 	// Warmup is how long from the start on nothing is measured; see
-	// Runner.Measured. The Observer is told of everything all the same.
+	// Runner.Measured. The Observer receives all events all the same.
 	Warmup  sim.Duration
 	Content Content
 	// Sustain keeps the load up after the window has ended: transactions that are

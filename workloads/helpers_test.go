@@ -53,7 +53,7 @@ func (d *fakeDevice) Fire(t *sim.Timer) {
 	r.Finish(errno)
 }
 
-// record keeps all that a Runner tells.
+// record stores all calls of a Runner.
 type record struct {
 	submits []devices.Request
 	ops     []devices.Request

@@ -2,7 +2,7 @@ package workloads
 
 import "nbdbench/devices"
 
-// Observer is told what a Runner does. All its methods run on the loop, in the
+// An Observer receives the events of a Runner. All its methods run on the loop, in the
 // order of events; what they are given is theirs only until they return.
 type Observer interface {
 	// Submit is called just before each request is submitted, complete with
@@ -16,24 +16,24 @@ type Observer interface {
 	Commit(c *devices.Commit)
 }
 
-// Observers tells each of several, in order.
+// Observers passes events to several, in order.
 type Observers []Observer
 
-// Submit tells each.
+// Submit calls each.
 func (o Observers) Submit(r *devices.Request) {
 	for _, each := range o {
 		each.Submit(r)
 	}
 }
 
-// Op tells each.
+// Op calls each.
 func (o Observers) Op(r *devices.Request) {
 	for _, each := range o {
 		each.Op(r)
 	}
 }
 
-// Commit tells each.
+// Commit calls each.
 func (o Observers) Commit(c *devices.Commit) {
 	for _, each := range o {
 		each.Commit(c)

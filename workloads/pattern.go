@@ -39,7 +39,7 @@ type random struct {
 }
 
 func (p *random) at(n uint64, step uint32) (offset, length uint64) {
-	return p.start + p.draws.Below(p.blocks, n, uint64(step))*p.size, p.size
+	return p.start + p.draws.Uint64N(p.blocks, n, uint64(step))*p.size, p.size
 }
 
 // zipf takes rank k of the region's blocks with a probability near to
@@ -58,7 +58,7 @@ func newZipf(r random, scatter sim.Stream, theta float64) *zipf {
 }
 
 func (p *zipf) at(n uint64, step uint32) (offset, length uint64) {
-	return p.start + p.scatter.Below(p.blocks, p.rank(p.draws.Float64(n, uint64(step))), 0)*p.size, p.size
+	return p.start + p.scatter.Uint64N(p.blocks, p.rank(p.draws.Float64(n, uint64(step))), 0)*p.size, p.size
 }
 
 // rank is the rank, from 0, at quantile u.

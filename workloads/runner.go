@@ -250,7 +250,7 @@ func (r *Runner) begin(s *slot, due sim.Time) {
 	}
 }
 
-// ended is told that a slot's transaction is done.
+// ended is called when a slot's transaction is done.
 func (r *Runner) ended(s *slot) {
 	now := r.loop.Now()
 	if e := s.commit.Errno; e != devices.OK {

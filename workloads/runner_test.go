@@ -43,7 +43,7 @@ func TestTheWayOfOneExt4Commit(t *testing.T) {
 	}
 }
 
-// scriptObserver writes down what it is told, as a lab notebook would.
+// scriptObserver records all calls, as a lab notebook would.
 type scriptObserver struct {
 	loop *sim.Loop
 	out  *[]string
@@ -144,7 +144,7 @@ func TestAddressesDoNotDependOnTheDevicesSpeed(t *testing.T) {
 			cfg := Config{Profile: p, QueueDepth: depth, Seed: 7, Commits: 200}
 			slow := newFake(sim.NewLoop(), 0)
 			slow.latency = func(r *devices.Request) sim.Duration {
-				return sim.Duration(1 + sim.Seed(5).Stream("jitter").Below(uint64(ms), r.Txn, uint64(r.Step)))
+				return sim.Duration(1 + sim.Seed(5).Stream("jitter").Uint64N(uint64(ms), r.Txn, uint64(r.Step)))
 			}
 			fast, _ := run(t, newFake(sim.NewLoop(), us), cfg)
 			other, _ := run(t, slow, cfg)
@@ -415,13 +415,13 @@ func TestStagesSumExactlyOnAnyProfileAndDevice(t *testing.T) {
 		dev := newFake(sim.NewLoop(), 0)
 		draws := sim.Seed(rapid.Uint64().Draw(t, "device")).Stream("device")
 		dev.latency = func(r *devices.Request) sim.Duration {
-			return sim.Duration(draws.Below(uint64(ms), r.Txn, uint64(r.Step)))
+			return sim.Duration(draws.Uint64N(uint64(ms), r.Txn, uint64(r.Step)))
 		}
 		dev.charge = func(r *devices.Request, done sim.Time) {
 			at := r.Charged()
 			for i := uint64(0); i < 4; i++ {
-				at = min(at.Add(sim.Duration(draws.Below(uint64(ms), r.Txn, 100+i))), done)
-				r.Charge(devices.Stage(draws.Below(uint64(devices.NumStages), r.Txn, 200+i)), at)
+				at = min(at.Add(sim.Duration(draws.Uint64N(uint64(ms), r.Txn, 100+i))), done)
+				r.Charge(devices.Stage(draws.Uint64N(uint64(devices.NumStages), r.Txn, 200+i)), at)
 			}
 		}
 		checkStages(t, dev, p)

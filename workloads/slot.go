@@ -117,7 +117,7 @@ func (s *slot) attach(q *devices.Request, i int) {
 	}
 }
 
-// Done is told that one of the requests is done.
+// Done is called when one of the requests is done.
 func (s *slot) Done(q *devices.Request) {
 	now := s.r.loop.Now()
 	q.Completed = now

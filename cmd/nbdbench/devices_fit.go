@@ -109,7 +109,7 @@ func (f *fitFlags) run(c *cobra.Command, target string) error {
 }
 
 // keepFit stores a profile, which took minutes to measure, among the temporary
-// files, and tells its path.
+// files, and prints its path.
 func keepFit(talk io.Writer, text []byte) error {
 	f, err := os.CreateTemp("", "nbdbench-*.yaml")
 	if err != nil {

@@ -81,7 +81,7 @@ func kernelModule() finding {
 	return finding{what, fmt.Sprintf("ok: %v", state), ""}
 }
 
-// missing tells of what the machine lacks.
+// missing reports what the machine lacks.
 func missing(what string, err error) finding {
 	var m *kernel.Missing
 	if errors.As(err, &m) {

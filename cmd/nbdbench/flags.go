@@ -33,7 +33,7 @@ func (f durationFlag) Set(s string) error {
 
 func (f durationFlag) String() string {
 	if f.d == nil || *f.d == 0 {
-		return "" // no default to be told
+		return "" // no default to print
 	}
 	return f.d.String()
 }

@@ -354,7 +354,7 @@ func discard(p *results.Pending) error {
 	return p.Discard()
 }
 
-// save stores the run and tells its path: if that fails in another directory too.
+// save stores the run and prints its path: if that fails in another directory too.
 func save(c *cobra.Command, doc *results.Run, p *results.Pending) error {
 	if p == nil {
 		return nil

@@ -37,8 +37,8 @@ func (c *client) next(r *devices.Request) {
 	c.n++
 	info := c.dev.Info()
 	r.Reset()
-	r.Op, r.Offset, r.Length = devices.OpWrite, c.draw.Below(info.Size/65536, c.n, 0)*65536, 4096<<c.draw.Below(4, c.n, 1)
-	switch k := c.draw.Below(64, c.n, 2); {
+	r.Op, r.Offset, r.Length = devices.OpWrite, c.draw.Uint64N(info.Size/65536, c.n, 0)*65536, 4096<<c.draw.Uint64N(4, c.n, 1)
+	switch k := c.draw.Uint64N(64, c.n, 2); {
 	case k == 0 && info.CanFlush:
 		r.Op, r.Offset, r.Length = devices.OpFlush, 0, 0
 	case k < 8 && info.FUA == devices.FUANative:

@@ -13,7 +13,7 @@ type Lies struct {
 	Capacitor bool `yaml:"capacitor"`
 }
 
-// validateLies refuses a lie that cannot be told: only a drive with a cache has
+// validateLies refuses a lie that is not possible: only a drive with a cache has
 // promises to break, and only those that it offers.
 func (p *Profile) validateLies() error {
 	switch {

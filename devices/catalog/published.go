@@ -57,7 +57,7 @@ type RowKind string
 const (
 	Fitted    RowKind = "fitted"    // it has set a parameter: the model can be fitted to it
 	Derived   RowKind = "derived"   // it is our own formula: the model is what it is said to be
-	Predicted RowKind = "predicted" // the model was not told
+	Predicted RowKind = "predicted" // no parameter was chosen to match it
 )
 
 // The operations of rows. What each does is in docs/DEVICES.md.

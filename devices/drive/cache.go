@@ -7,7 +7,7 @@ import (
 
 // Cache is what a volatile write cache knows: which data is acknowledged but
 // not durable, what is on its way to the medium, and in which order that may
-// happen. It has no time; a drive tells it when things happen.
+// happen. It has no time; a drive calls it when events happen.
 //
 // The rules that it keeps:
 //

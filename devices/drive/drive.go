@@ -25,10 +25,10 @@ type Buffered interface {
 	Admit(r *devices.Request) bool
 }
 
-// Restless is a Mechanism with work of its own for when the drive is idle.
-type Restless interface {
+// BackgroundWorker is a Mechanism with work of its own for when the drive is idle.
+type BackgroundWorker interface {
 	Mechanism
-	Restless() bool // whether there is any now
+	HasBackgroundWork() bool // whether there is any now
 }
 
 // DriveConfig is what a Drive is made of.
@@ -70,11 +70,11 @@ type Drive struct {
 	cfg  Config
 	mech Mechanism
 
-	cache    *Cache   // nil unless the cache is volatile
-	unsaved  *Cache   // nil unless a protected cache has lost its capacitors
-	passing  *Cache   // where neither is: holds nothing, only what is in flight
-	buffer   Buffered // nil unless the cache is protected and the mechanism has one
-	restless Restless // the mechanism, or nil
+	cache      *Cache           // nil unless the cache is volatile
+	unsaved    *Cache           // nil unless a protected cache has lost its capacitors
+	passing    *Cache           // where neither is: holds nothing, only what is in flight
+	buffer     Buffered         // nil unless the cache is protected and the mechanism has one
+	background BackgroundWorker // the mechanism, or nil
 
 	stalled devices.Queue // writes that wait for room
 	host    devices.Queue // requests that need the medium
@@ -109,7 +109,7 @@ func New(loop *sim.Loop, cfg Config, mech Mechanism) *Drive {
 	if d.newest() == nil {
 		d.passing = NewCache(cfg.Media, 0, cfg.Info.AtomicUnit)
 	}
-	d.restless, _ = mech.(Restless)
+	d.background, _ = mech.(BackgroundWorker)
 	d.idle.Tag = tagIdle
 	return d
 }
@@ -370,16 +370,16 @@ func (d *Drive) store(r *devices.Request) {
 // finish completes r and starts the idle clock when nothing is left.
 func (d *Drive) finish(r *devices.Request, e devices.Errno) {
 	d.inside--
-	if d.inside == 0 && d.cfg.IdleDestage > 0 && d.unsettled() {
+	if d.inside == 0 && d.cfg.IdleDestage > 0 && d.hasPendingWork() {
 		d.loop.After(&d.idle, d.cfg.IdleDestage, d)
 	}
 	r.Finish(e)
 }
 
-// unsettled reports whether the drive has something to do when it is idle.
-func (d *Drive) unsettled() bool {
+// hasPendingWork reports whether the drive has something to do when it is idle.
+func (d *Drive) hasPendingWork() bool {
 	c := d.newest()
-	return c != nil && c.Dirty() > 0 || d.restless != nil && d.restless.Restless()
+	return c != nil && c.Dirty() > 0 || d.background != nil && d.background.HasBackgroundWork()
 }
 
 // Host lists the requests that need the medium, oldest first; a mechanism that

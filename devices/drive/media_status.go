@@ -2,7 +2,7 @@ package drive
 
 import "nbdbench/devices"
 
-// Sparse is media that tells what it holds without being read.
+// Sparse is media that reports allocation without being read.
 type Sparse interface {
 	// Status is the state at off, and for how many of the next n bytes, at
 	// least one, it is the same.
@@ -45,7 +45,7 @@ func (c *Cache) Status(off, n uint64, b *devices.BlockStatus) {
 		if e != nil {
 			gap = min(end, max(off, e.Off))
 		}
-		if !c.statusBelow(off, gap, b) || e == nil || gap == end {
+		if !c.mediaStatus(off, gap, b) || e == nil || gap == end {
 			return
 		}
 		off = min(end, e.End)
@@ -55,8 +55,8 @@ func (c *Cache) Status(off, n uint64, b *devices.BlockStatus) {
 	}
 }
 
-// statusBelow is the state of [off, end), of which nothing is dirty.
-func (c *Cache) statusBelow(off, end uint64, b *devices.BlockStatus) bool {
+// mediaStatus is the state of [off, end), of which nothing is dirty.
+func (c *Cache) mediaStatus(off, end uint64, b *devices.BlockStatus) bool {
 	for off < end {
 		from, to := c.inFlight(off, end)
 		if !MediaStatus(c.media, off, from-off, b) {

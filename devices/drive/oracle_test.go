@@ -36,7 +36,7 @@ func seedSource(seed int) source {
 	s, i := sim.Seed(seed).Stream("history"), uint64(0)
 	return func(n int) int {
 		i++
-		return int(s.Below(uint64(n), i, 0))
+		return int(s.Uint64N(uint64(n), i, 0))
 	}
 }
 
@@ -50,7 +50,7 @@ type request struct {
 }
 
 // machine drives a cache the way a drive may, in any order that is possible,
-// tells a judge what a client would see, and cuts the power. A second cache in
+// passes to a judge what a client would see, and cuts the power. A second cache in
 // byte mode does the same; both must answer alike.
 type machine struct {
 	draw    source

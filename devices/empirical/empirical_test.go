@@ -268,21 +268,21 @@ type play struct {
 	failed error
 }
 
-func (p *play) below(n int) int {
+func (p *play) intN(n int) int {
 	p.drawn++
-	return int(p.draw.Below(uint64(n), p.drawn, 0))
+	return int(p.draw.Uint64N(uint64(n), p.drawn, 0))
 }
 
 func newPlay(t testing.TB, seed int, lies drive.Lies) *play {
 	p := &play{draw: sim.Seed(seed).Stream("play"), loop: sim.NewLoop()}
 	i := info
-	i.Size, i.LogicalBlock, i.AtomicUnit = littleSectors*devices.Sector, 512<<(3*p.below(2)), uint32(devices.Sector<<p.below(4))
-	c := empirical.Config{Parallel: p.below(6)}
+	i.Size, i.LogicalBlock, i.AtomicUnit = littleSectors*devices.Sector, 512<<(3*p.intN(2)), uint32(devices.Sector<<p.intN(4))
+	c := empirical.Config{Parallel: p.intN(6)}
 	for o := range c.Latency {
-		c.Latency[o] = table(t, empirical.Bucket{From: 0, To: int64(p.below(int(300*us)) + 1), Count: 50})
+		c.Latency[o] = table(t, empirical.Bucket{From: 0, To: int64(p.intN(int(300*us)) + 1), Count: 50})
 	}
-	common := drive.Config{Info: i, Media: drive.NewMedia(drive.Versions), Capacity: littleCache, HighWater: uint64(p.below(littleCache)), Lies: lies}
-	common.LowWater, common.IdleDestage = common.HighWater/2, time.Duration(p.below(2))*100*us
+	common := drive.Config{Info: i, Media: drive.NewMedia(drive.Versions), Capacity: littleCache, HighWater: uint64(p.intN(littleCache)), Lies: lies}
+	common.LowWater, common.IdleDestage = common.HighWater/2, time.Duration(p.intN(2))*100*us
 	p.dev = empirical.New(p.loop, c, common, sim.Seed(seed))
 	p.judge = history.NewJudge(i)
 	p.top = history.NewTap(p.dev, p.loop, p.judge)
@@ -291,11 +291,11 @@ func newPlay(t testing.TB, seed int, lies drive.Lies) *play {
 
 func (p *play) run() error {
 	for range littleSteps {
-		switch k := p.below(60); {
+		switch k := p.intN(60); {
 		case k < 26 && p.open < littleOpen:
 			p.submit()
 		case k < 50:
-			for range p.below(5) {
+			for range p.intN(5) {
 				p.loop.Step()
 			}
 		default:
@@ -311,11 +311,11 @@ func (p *play) run() error {
 }
 
 func (p *play) submit() {
-	first := p.below(littleSectors)
-	r := &devices.Request{Offset: uint64(first) * devices.Sector, Completer: p, Txn: uint64(p.below(100))}
-	n := uint64(1 + p.below(min(24, littleSectors-first)))
+	first := p.intN(littleSectors)
+	r := &devices.Request{Offset: uint64(first) * devices.Sector, Completer: p, Txn: uint64(p.intN(100))}
+	n := uint64(1 + p.intN(min(24, littleSectors-first)))
 	r.Length = n * devices.Sector
-	switch p.below(10) {
+	switch p.intN(10) {
 	case 0, 1:
 		r.Op, r.Length, r.Offset = devices.OpFlush, 0, 0
 	case 2:
@@ -329,7 +329,7 @@ func (p *play) submit() {
 		p.stamp++
 		r.Stamp = p.stamp
 	}
-	if r.Op.Modifies() && p.below(3) == 0 {
+	if r.Op.Modifies() && p.intN(3) == 0 {
 		r.Flags = devices.FUA
 	}
 	p.open++
@@ -359,7 +359,7 @@ func (p *play) Done(r *devices.Request) {
 
 // cut has the judge look at what a power cut would leave, and at the worst.
 func (p *play) cut() {
-	k := p.dev.Cut(sim.Seed(p.below(1000)))
+	k := p.dev.Cut(sim.Seed(p.intN(1000)))
 	for _, read := range []func(uint64) devices.Stamp{k.Stamp, k.Durable} {
 		p.judge.CheckImage(read, func(v history.Violation) {
 			if v.Class != history.Shorn { // a unit that a FUA write and a destage share, in every drive: no promise

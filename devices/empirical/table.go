@@ -15,7 +15,7 @@ type Bucket struct{ From, To, Count int64 }
 // must not be drawn from.
 type Table struct {
 	buckets []Bucket
-	below   []int64 // how many lie in the buckets before each
+	before  []int64 // samples in the buckets before each
 	total   int64
 }
 
@@ -35,7 +35,7 @@ func NewTable(buckets []Bucket) (Table, error) {
 		case t.total+b.Count < t.total:
 			return Table{}, fmt.Errorf("bucket %d: more than 2^63 latencies", i)
 		}
-		t.buckets, t.below = append(t.buckets, b), append(t.below, t.total)
+		t.buckets, t.before = append(t.buckets, b), append(t.before, t.total)
 		t.total += b.Count
 	}
 	return t, nil
@@ -50,9 +50,9 @@ func (t *Table) Count() int64 { return t.total }
 // Sample is the draw numbered (a, b) of stream s: the latency of a rank that is
 // drawn evenly, buckets being filled evenly.
 func (t *Table) Sample(s sim.Stream, a, b uint64) sim.Duration {
-	rank := int64(s.Below(uint64(t.total), a, b))
-	i := sort.Search(len(t.below), func(i int) bool { return t.below[i] > rank }) - 1
+	rank := int64(s.Uint64N(uint64(t.total), a, b))
+	i := sort.Search(len(t.before), func(i int) bool { return t.before[i] > rank }) - 1
 	k := &t.buckets[i]
-	within := (float64(rank-t.below[i]) + 0.5) / float64(k.Count)
+	within := (float64(rank-t.before[i]) + 0.5) / float64(k.Count)
 	return sim.Duration(k.From) + sim.Duration(float64(k.To-k.From)*within)
 }

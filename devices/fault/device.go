@@ -103,7 +103,7 @@ var submits = map[Kind]func(d *faulty, r *devices.Request){
 // due reports whether the fault strikes now: one of Every, drawn.
 func (d *faulty) due() bool {
 	d.n++
-	return d.draw.Below(d.fault.Every, d.n, 0) == 0
+	return d.draw.Uint64N(d.fault.Every, d.n, 0) == 0
 }
 
 // The meanings of a request's timer while a faulty device holds it.

@@ -224,7 +224,7 @@ func Resolve(b Backend, mode Mode, readOnly bool) (Resolution, error) {
 		return Resolution{}, err
 	}
 	r.FUA = writable && mode.advertisesFUA(fua)
-	r.fua, r.force, r.discard = mode.below(fua), mode == ModeForce, mode == ModeDiscard
+	r.fua, r.force, r.discard = mode.served(fua), mode == ModeForce, mode == ModeDiscard
 	r.actions(b, mode, canFlush)
 	return r, nil
 }
@@ -294,19 +294,19 @@ func (m Mode) AsksFUA() bool { return m != ModeNone && m != ModeEmulate && m != 
 // fakesFlush: the modes in which FLUSH is advertised and does nothing.
 func (m Mode) fakesFlush() bool { return m == ModeForce || m == ModeDiscard }
 
-func (m Mode) advertisesFUA(below devices.FUASupport) bool {
+func (m Mode) advertisesFUA(backend devices.FUASupport) bool {
 	switch m {
 	case ModeNone:
 		return false
 	case ModeAbsent, ModePass:
-		return below != devices.FUANone
+		return backend != devices.FUANone
 	default:
 		return true
 	}
 }
 
-// below is how FUA is served under the filter.
-func (m Mode) below(fua devices.FUASupport) devices.FUASupport {
+// served is how FUA is served under the filter.
+func (m Mode) served(fua devices.FUASupport) devices.FUASupport {
 	if m == ModeEmulate {
 		return devices.FUAEmulate
 	}

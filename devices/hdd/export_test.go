@@ -2,7 +2,7 @@ package hdd
 
 import "nbdbench/sim"
 
-// What a Watch is told of.
+// The intervals that a Watch receives.
 const (
 	TheArm = theArm
 	TheBus = theBus
@@ -11,6 +11,6 @@ const (
 // Resource is what does one job at a time.
 type Resource = resource
 
-// Watch has f told of each interval in which the arm or the bus is taken, when it
+// Watch calls f for each interval in which the arm or the bus is taken, when it
 // begins or before.
 func (d *Device) Watch(f func(what Resource, from, to sim.Time)) { d.watch = f }

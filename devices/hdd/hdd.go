@@ -119,7 +119,7 @@ type Device struct {
 	passed   int      // host requests served since the oldest could have been
 	jobEnd   uint64   // of a read on the medium: the sector behind it
 
-	// watch, where a test sets it, is told of each interval in which the arm or
+	// watch, where a test sets it, is called for each interval in which the arm or
 	// the bus is taken.
 	watch func(what resource, from, to sim.Time)
 

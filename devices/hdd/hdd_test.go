@@ -102,7 +102,7 @@ func flushOf(t testing.TB, cfg hdd.Config, n int) float64 {
 	var sum time.Duration
 	for i := 0; i < rounds; i++ {
 		for j := 0; j < n; j++ {
-			g.do(write(at.Below(cfg.Size/4096, uint64(i), uint64(j))*4096, 0))
+			g.do(write(at.Uint64N(cfg.Size/4096, uint64(i), uint64(j))*4096, 0))
 		}
 		sum += g.do(flush())
 	}
@@ -199,7 +199,7 @@ func durable(t *testing.T, n int, flags devices.Flags) time.Duration {
 	var sum time.Duration
 	for i := range uint64(rounds) {
 		for j := range n + 1 {
-			off := at.Below(disk7200.Size/4096, i, uint64(j)) * 4096
+			off := at.Uint64N(disk7200.Size/4096, i, uint64(j)) * 4096
 			if j < n {
 				g.do(write(off, 0))
 				continue
@@ -252,7 +252,7 @@ func BenchmarkDestageFromAFullCache(b *testing.B) {
 	r := write(0, 0)
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
-		r.Offset = at.Below(disk7200.Size/4096, uint64(i), 0) * 4096
+		r.Offset = at.Uint64N(disk7200.Size/4096, uint64(i), 0) * 4096
 		g.do(r)
 	}
 }
@@ -267,7 +267,7 @@ func BenchmarkFlush(b *testing.B) {
 			w, f := write(0, 0), flush()
 			some := func(n int) {
 				for range n {
-					w.Offset = at.Below(disk7200.Size/4096, uint64(g.done), 0) * 4096
+					w.Offset = at.Uint64N(disk7200.Size/4096, uint64(g.done), 0) * 4096
 					g.do(w)
 				}
 				g.do(f)
@@ -294,7 +294,7 @@ func BenchmarkRead(b *testing.B) {
 			for i := 0; i < b.N; i++ {
 				r.Offset = uint64(i) * 4096 % disk7200.Size
 				if random {
-					r.Offset = at.Below(disk7200.Size/4096, uint64(i), 0) * 4096
+					r.Offset = at.Uint64N(disk7200.Size/4096, uint64(i), 0) * 4096
 				}
 				g.do(r)
 			}

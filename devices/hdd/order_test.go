@@ -36,7 +36,7 @@ func flushes(t testing.TB, cfg hdd.Config, scheduler hdd.Scheduler, n, rounds in
 	out := make([]float64, rounds)
 	for i := range out {
 		for j := range n {
-			g.do(write(at.Below(cfg.Size/4096, uint64(i), uint64(j))*4096, 0))
+			g.do(write(at.Uint64N(cfg.Size/4096, uint64(i), uint64(j))*4096, 0))
 		}
 		out[i] = g.do(flush()).Seconds() * 1e3
 	}

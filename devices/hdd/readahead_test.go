@@ -274,8 +274,8 @@ func randomReads(t *testing.T, cfg hdd.Config) time.Duration {
 	const n = 20000
 	var sum time.Duration
 	for i := range uint64(n) {
-		sum += g.do(read(at.Below(cfg.Size/4096, i, 0)*4096, 4096))
-		g.rest(time.Duration(at.Below(uint64(20*time.Millisecond), i, 1))) // the head reads on
+		sum += g.do(read(at.Uint64N(cfg.Size/4096, i, 0)*4096, 4096))
+		g.rest(time.Duration(at.Uint64N(uint64(20*time.Millisecond), i, 1))) // the head reads on
 	}
 	return sum / n
 }

@@ -42,7 +42,7 @@ const (
 	// beyond is written as if one had come.
 	dmPending = 256 << 20
 	// dmUnknown bounds the ranges of failed writes that wait for the end of the
-	// log, or a power cut, to tell what became of them.
+	// log, or a power cut, to determine their result.
 	dmUnknown = 1 << 20
 )
 
@@ -283,7 +283,7 @@ type Left struct {
 // lost, then what the medium has of all that was not durable, and a mark that this
 // was all. Replayed to there the log is the image.
 func (d *DMWriter) Cut(left Left) {
-	exposed := d.unsettled()
+	exposed := d.undecided()
 	for i := d.queue.head; i < len(d.queue.entries); i++ {
 		e := &d.queue.entries[i]
 		exposed = append(exposed, dmRange{e.sector, e.sector + e.n})
@@ -296,14 +296,14 @@ func (d *DMWriter) Cut(left Left) {
 	}
 	d.emitUntil(d.queue.last)
 	d.mark(dmCutMark)
-	d.tell(left, exposed)
+	d.emitMedium(left, exposed)
 	d.mark(dmLeftMark)
 	clear(d.flushes)
 	d.forget()
 }
 
-// unsettled are the ranges of writes that have failed or are in progress.
-func (d *DMWriter) unsettled() (out []dmRange) {
+// undecided are the ranges of writes that have failed or are in progress.
+func (d *DMWriter) undecided() (out []dmRange) {
 	for r := range d.unknown {
 		out = append(out, r)
 	}
@@ -320,8 +320,8 @@ func (d *DMWriter) forget() {
 	clear(d.open)
 }
 
-// tell emits what the medium has in these ranges.
-func (d *DMWriter) tell(left Left, ranges []dmRange) {
+// emitMedium emits what the medium has in these ranges.
+func (d *DMWriter) emitMedium(left Left, ranges []dmRange) {
 	if left.Media == nil {
 		return
 	}
@@ -373,7 +373,7 @@ func (d *DMWriter) Commit() error {
 // orderly end, which has all that was acknowledged.
 func (d *DMWriter) Close(left Left) error {
 	d.emitUntil(d.queue.last)
-	d.tell(left, d.unsettled())
+	d.emitMedium(left, d.undecided())
 	d.forget()
 	d.mark(dmEndMark)
 	return d.Commit()
@@ -393,7 +393,7 @@ func (e *DMError) Error() string {
 // Unwrap returns the cause.
 func (e *DMError) Unwrap() error { return e.Err }
 
-// ReadDM reads a log of dm-log-writes as a history. What it does not tell is made
+// ReadDM reads a log of dm-log-writes as a history. What it does not contain is made
 // up: each request is sent 1 µs after the reply of the one before it, which came
 // 1 µs after it was sent. A FLUSH with data becomes a FLUSH and a write. Of a file
 // that ends within an entry it is the entries before, see Log.Torn.
@@ -502,7 +502,7 @@ func (d *dmReader) one() error {
 	if flags&dmMark != 0 {
 		d.marked(string(mark))
 	} else if !d.left {
-		d.tell(sector, n, flags)
+		d.addWrite(sector, n, flags)
 	}
 	return nil
 }
@@ -517,8 +517,8 @@ func (d *dmReader) marked(text string) {
 	d.left = text == dmCutMark
 }
 
-// tell adds an entry to the history.
-func (d *dmReader) tell(sector, n, flags uint64) {
+// addWrite adds an entry to the history.
+func (d *dmReader) addWrite(sector, n, flags uint64) {
 	if flags&dmFlush != 0 {
 		d.add(Event{Op: devices.OpFlush})
 	}

@@ -229,7 +229,7 @@ func TestTheLogOfTheKernelsFormatIsWholeAtEachCommit(t *testing.T) {
 	}
 }
 
-// Of what nobody was promised the log tells what a power cut has made of it.
+// For data that was not promised the log has what a power cut left of it.
 func TestTheLogOfTheKernelsFormatTellsWhatAPowerCutLeft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f, err := os.Create(path)

@@ -76,7 +76,7 @@ func (e *Event) String() string {
 	return s
 }
 
-// A Sink is told each event of a history, in order.
+// A Sink receives each event of a history, in order.
 type Sink interface {
 	// Observe must copy what it keeps of e.
 	Observe(e *Event)

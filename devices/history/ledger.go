@@ -8,8 +8,8 @@ import (
 	"nbdbench/sim"
 )
 
-// Ledger knows which transactions the application was told are durable, and
-// says which of them an image has lost. It stands above all layers and is told
+// Ledger knows which transactions the application saw acknowledged as durable, and
+// reports which of them an image has lost. It is above all layers and is notified
 // of the application's own requests.
 //
 // A commit is lost if one of its writes is before the version that the image
@@ -214,8 +214,8 @@ func (l *Ledger) find(r *devices.Request) uint32 {
 	panic(fmt.Sprintf("history: %v is done, but was never submitted", r))
 }
 
-// Commit takes down that the application was told of the end of c. Without an
-// error, it was told that c is durable.
+// Commit records that the application saw the end of c. Without an error, it saw c
+// acknowledged as durable.
 func (l *Ledger) Commit(c *devices.Commit) {
 	if c.Errno != devices.OK {
 		return

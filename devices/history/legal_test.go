@@ -41,9 +41,9 @@ func TestTheLegalVersionsAreThoseOfTheDefinition(t *testing.T) {
 	})
 }
 
-// tell has l observe writes of pages of sectors, first and number, in order;
+// observeWrites has l observe writes of pages of sectors, first and number, in order;
 // each is acknowledged before the next but for those that stay open.
-func tell(l *Legal, writes ...[2]uint64) {
+func observeWrites(l *Legal, writes ...[2]uint64) {
 	seq := uint64(0)
 	for i, w := range writes {
 		e := Event{Kind: Submit, Seq: seq + 1, Op: devices.OpWrite, Offset: w[0] * 512, Length: w[1] * 512, Stamp: devices.Stamp(i + 1)}
@@ -56,7 +56,7 @@ func tell(l *Legal, writes ...[2]uint64) {
 
 func TestPlacesAreTheSectorsOfAnAtomicUnitThatSurviveTogether(t *testing.T) {
 	l := NewLegal(devices.Info{Cache: devices.CacheVolatile, AtomicUnit: 4096, MultiConn: true})
-	tell(l, [2]uint64{0, 16}, [2]uint64{2, 2})
+	observeWrites(l, [2]uint64{0, 16}, [2]uint64{2, 2})
 	want := []Place{
 		{0, 2, []devices.Stamp{0, 1}},
 		{2, 4, []devices.Stamp{0, 1, 2}},
@@ -80,7 +80,7 @@ func TestWhatAProtectedCacheAcknowledgedCannotBeLost(t *testing.T) {
 		devices.CacheVolatile: {0, 1}, devices.CacheProtected: {1}, devices.CacheNone: {1},
 	} {
 		l := NewLegal(devices.Info{Cache: mode})
-		tell(l, [2]uint64{0, 8})
+		observeWrites(l, [2]uint64{0, 8})
 		if got := l.At(0, nil); !slices.Equal(got, want) {
 			t.Errorf("%v: got %v, want %v", mode, got, want)
 		}
@@ -89,7 +89,7 @@ func TestWhatAProtectedCacheAcknowledgedCannotBeLost(t *testing.T) {
 
 func TestThePromiseNamesWhatCovered(t *testing.T) {
 	l := NewLegal(devices.Info{Cache: devices.CacheVolatile, MultiConn: true})
-	tell(l, [2]uint64{0, 8}) // events 1 and 2
+	observeWrites(l, [2]uint64{0, 8}) // events 1 and 2
 	l.Observe(&Event{Kind: Submit, Seq: 3, Op: devices.OpFlush})
 	l.Observe(&Event{Kind: Done, Seq: 4, Of: 3, Op: devices.OpFlush})
 	if event, flush := l.Covered(0); event != 4 || !flush {

@@ -5,7 +5,7 @@ import (
 	"nbdbench/sim"
 )
 
-// Tap is a Device that tells sinks of every request that passes, and otherwise
+// Tap is a Device that passes every request to sinks as an event, and otherwise
 // leaves it alone: the same request goes on.
 type Tap struct {
 	inner devices.Device
@@ -64,7 +64,7 @@ func (t *Tap) Cut() {
 // Info is the inner device's.
 func (t *Tap) Info() devices.Info { return t.inner.Info() }
 
-// Submit tells of r and forwards it.
+// Submit records r and forwards it.
 func (t *Tap) Submit(r *devices.Request) {
 	p := t.free
 	if p == nil {
@@ -72,19 +72,19 @@ func (t *Tap) Submit(r *devices.Request) {
 	} else {
 		t.free = p.next
 	}
-	p.submitted, p.cuts = t.tell(Submit, 0, r), t.cuts
+	p.submitted, p.cuts = t.record(Submit, 0, r), t.cuts
 	p.completer, r.Completer = r.Completer, p
 	t.inner.Submit(r)
 }
 
-// Done tells that r is done and gives it its completer back.
+// Done records that r is done and restores its completer.
 func (p *tapped) Done(r *devices.Request) {
 	t := p.tap
 	r.Completer, p.completer = p.completer, nil
 	of := p.submitted
 	p.next, t.free = t.free, p
 	if p.cuts == t.cuts {
-		t.tell(Done, of, r)
+		t.record(Done, of, r)
 	}
 	if t.recorder != nil && (r.Op.Modifies() || r.Op == devices.OpFlush) && r.Errno == devices.OK && t.recorder.Err() != nil {
 		r.Errno = devices.EIO
@@ -95,7 +95,7 @@ func (p *tapped) Done(r *devices.Request) {
 // Abandon has the sinks hear no more of what is in progress.
 func (t *Tap) Abandon() { t.cuts++ }
 
-func (t *Tap) tell(k Kind, of uint64, r *devices.Request) uint64 {
+func (t *Tap) record(k Kind, of uint64, r *devices.Request) uint64 {
 	t.seq++
 	e := &t.event
 	*e = Event{

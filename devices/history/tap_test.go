@@ -95,7 +95,7 @@ func overwrite(loop *sim.Loop, top devices.Device, l *Ledger, requests []devices
 	loop.Run(sim.Never)
 }
 
-// book tells a ledger of completions.
+// book passes completions to a ledger.
 type book struct{ l *Ledger }
 
 func (b *book) Done(r *devices.Request) {

@@ -20,7 +20,7 @@ const (
 	Corrupt     Class = "corrupt"      // a stamp that no write bore
 	// StaleResurrected is an older version, only ever acknowledged, in place of
 	// one that FUA made durable: the cached copy that FUA has to drop. An image
-	// alone does not tell it from a FUA write that never arrived where the older
+	// alone does not distinguish it from a FUA write that never arrived where the older
 	// one was written back by itself.
 	StaleResurrected Class = "stale-resurrected"
 )

@@ -9,7 +9,7 @@
 // is opened with Sync, which waits for fdatasync each time.
 //
 // BLOCK_STATUS is answered from the file's own holes, as the host's file system
-// tells them (SEEK_DATA, SEEK_HOLE). TRIM and WRITE_ZEROES make holes, but for
+// reports them (SEEK_DATA, SEEK_HOLE). TRIM and WRITE_ZEROES make holes, but for
 // NO_HOLE zeros are written, because space that is only reserved looks like one.
 //
 // One process has a file at a time; a second one is refused.
@@ -187,7 +187,7 @@ func (m *Media) zero(off, n uint64) error {
 }
 
 // provision writes zeros: "Request types", WRITE_ZEROES with NO_HOLE. Space that is only reserved for them, as by fallocate,
-// could not be told from a hole later.
+// could not be distinguished from a hole later.
 func (m *Media) provision(off, n uint64) error {
 	zeros, err := zeroPages()
 	if err != nil {

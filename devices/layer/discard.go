@@ -31,5 +31,5 @@ func (d *discard) Submit(r *devices.Request) {
 	}
 }
 
-// Done is told that a child is done.
+// Done is called when a child is done.
 func (d *discard) Done(c *devices.Request) { d.finish(d.absorb(c), c) }

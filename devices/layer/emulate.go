@@ -28,7 +28,7 @@ func (e *emulate) Submit(r *devices.Request) {
 	e.send(r, r.Flags&^devices.FUA, e)
 }
 
-// Done is told that a child is done: the command's, then the FLUSH's.
+// Done is called when a child is done: the command's, then the FLUSH's.
 func (e *emulate) Done(c *devices.Request) {
 	parent := e.absorb(c)
 	if c.Op != devices.OpFlush && c.Errno == devices.OK {

@@ -97,7 +97,7 @@ func (g *group) lane(r *devices.Request) *lane {
 	return l
 }
 
-// Done is told that a child is done: a command's, or a shared FLUSH.
+// Done is called when a child is done: a command's, or a shared FLUSH.
 func (g *group) Done(c *devices.Request) {
 	if l, ok := c.Ref.(*lane); ok {
 		g.flushed(l, c)

@@ -19,7 +19,7 @@ func (u *Unsupported) Error() string { return u.Reason }
 // Is makes errors.Is(u, ErrUnsupported) hold.
 func (u *Unsupported) Is(target error) bool { return target == ErrUnsupported }
 
-// Options are what the strategies can be told. Loop is required.
+// Options configure a strategy. Loop is required.
 type Options struct {
 	Loop *sim.Loop
 	// Depth bounds the commands in progress on a connection, in the server's
@@ -44,7 +44,7 @@ type Strategy struct {
 	Client     Wrap
 }
 
-// Strategies are all there are, in the order in which they are told of. The
+// Strategies are all there are, in the order in which they are listed. The
 // slice is the caller's.
 func Strategies() []Strategy {
 	return []Strategy{

@@ -198,7 +198,7 @@ func (p *pool) isLost() bool {
 	return p.lost == p.limit
 }
 
-// cancel tells all calls in progress to return.
+// cancel cancels the contexts of all calls in progress.
 func (p *pool) cancel() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 )
 
 // flash joins the controller to the dies: it hands them what the drive wants to
-// be written, and tells the controller when it is.
+// be written, and notifies the controller when it is.
 type flash struct {
 	d        *Device
 	n        *nand
@@ -104,7 +104,7 @@ func (f *flash) launch(j *job) {
 	}
 }
 
-// landed is told that all rows that hold part of j are programmed.
+// landed is called when all rows that hold part of j are programmed.
 func (f *flash) landed(j *job) {
 	d := f.d
 	switch {
@@ -205,7 +205,7 @@ func (f *flash) unstick() {
 	}
 }
 
-// programmed is told that a row is.
+// programmed is called when a row is programmed.
 func (f *flash) programmed() {
 	f.unstick()
 	if f.d.Resting() {
@@ -213,8 +213,8 @@ func (f *flash) programmed() {
 	}
 }
 
-// Restless reports whether the drive has work for when it is idle.
-func (d *Device) Restless() bool {
+// HasBackgroundWork reports whether the drive has work for when it is idle.
+func (d *Device) HasBackgroundWork() bool {
 	return d.flash != nil && (len(d.flash.n.open) > 0 || d.flash.n.layer.Foldable())
 }
 
@@ -287,7 +287,7 @@ func (f *flash) read(r *devices.Request) {
 	rd.part(f.d.loop.Now())
 }
 
-// part is told when data of one operation is in the controller.
+// part is called when data of one operation is in the controller.
 func (rd *reading) part(there sim.Time) {
 	rd.ready = max(rd.ready, there)
 	if rd.left--; rd.left > 0 {

@@ -214,9 +214,9 @@ func tail(t *testing.T, fill ftl.Fill, writes int) []time.Duration {
 	pages := g.dev.Info().Size / 4096
 	var all []time.Duration
 	for i := range 20_000 {
-		rs := []*devices.Request{read(int(draw.Below(pages, uint64(i), 0))*4096, 4096)}
+		rs := []*devices.Request{read(int(draw.Uint64N(pages, uint64(i), 0))*4096, 4096)}
 		for k := range writes {
-			rs = append(rs, write(int(draw.Below(pages, uint64(i), uint64(k+1)))*4096, 4096, 0, 1))
+			rs = append(rs, write(int(draw.Uint64N(pages, uint64(i), uint64(k+1)))*4096, 4096, 0, 1))
 		}
 		g.do(rs...)
 		all = append(all, took(rs[0]))
@@ -252,7 +252,7 @@ func TestTrimmedDataIsNotMoved(t *testing.T) {
 			if i == n/2 {
 				before = g.dev.Stats()
 			}
-			g.do(write(int(draw.Below(pages/2, uint64(i), 0))*4096, 4096, 0, 1))
+			g.do(write(int(draw.Uint64N(pages/2, uint64(i), 0))*4096, 4096, 0, 1))
 		}
 		s := g.dev.Stats().Sub(before)
 		return float64(s.MediaWrittenBytes) / float64(n/2*4096)

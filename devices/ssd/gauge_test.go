@@ -57,7 +57,7 @@ func TestTheRoomBeforeCollectionFallsRowByRow(t *testing.T) {
 	}
 	draw := sim.Seed(1).Stream("addresses")
 	for i := range uint64(4 * size / 4096) {
-		g.do(write(int(draw.Below(size/4096, i, 0))*4096, 4096, 0, 1))
+		g.do(write(int(draw.Uint64N(size/4096, i, 0))*4096, 4096, 0, 1))
 	}
 	left, valid := gauge(t, g.dev, "room before collection"), gauge(t, g.dev, "valid data in what is collected")
 	if left.Value > 0.6*room.Value || valid.Value < 0.1*valid.Scale || valid.Value > 0.9*valid.Scale {

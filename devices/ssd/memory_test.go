@@ -99,7 +99,7 @@ func BenchmarkSteadyRandomWrites(b *testing.B) {
 	for i := 0; i < b.N; i += len(rs) {
 		for k := range rs {
 			rs[k].Reset()
-			rs[k].Op, rs[k].Offset, rs[k].Length = devices.OpWrite, draw.Below(8<<20, uint64(i+k), 0)*4096, 4096
+			rs[k].Op, rs[k].Offset, rs[k].Length = devices.OpWrite, draw.Uint64N(8<<20, uint64(i+k), 0)*4096, 4096
 			g.submit(&rs[k])
 		}
 		g.wait(len(rs))

@@ -29,10 +29,10 @@ type nand struct {
 	spare   *op
 }
 
-// landing is told what the dies have finished.
+// landing is notified of what the dies have finished.
 type landing interface {
 	landed(j *job) // the last row that holds part of j is programmed
-	programmed()   // a row is programmed; landed has been told
+	programmed()   // a row is programmed; landed has been called
 }
 
 // job is data on its way to the dies.
@@ -379,7 +379,7 @@ func (d *die) Fire(*sim.Timer) {
 	d.kick()
 }
 
-// finish tells those that wait for o.
+// finish notifies those that wait for o.
 func (n *nand) finish(d *die, o *op) {
 	switch o.kind {
 	case opRead:

@@ -29,7 +29,7 @@ const (
 // volatile cache lets its clients do.
 type acknowledged struct{ judge *history.Judge }
 
-// Observe tells the judge that the command had FUA.
+// Observe passes the event to the judge as a command with FUA.
 func (a acknowledged) Observe(e *history.Event) {
 	strict := *e
 	if e.Op.Modifies() {
@@ -67,14 +67,14 @@ type play struct {
 // maker makes the volume of a play.
 type maker func(p *play, media drive.Media)
 
-func (p *play) below(n int) int {
+func (p *play) intN(n int) int {
 	p.drawn++
-	return int(p.draw.Below(uint64(n), p.drawn, 0))
+	return int(p.draw.Uint64N(uint64(n), p.drawn, 0))
 }
 
 func newPlay(seed int, mode drive.Mode, make maker) *play {
 	p := &play{draw: sim.Seed(seed).Stream("play"), loop: sim.NewLoop(), mode: mode, info: info}
-	p.info.Size, p.info.AtomicUnit = littleSectors*devices.Sector, uint32(devices.Sector<<p.below(4))
+	p.info.Size, p.info.AtomicUnit = littleSectors*devices.Sector, uint32(devices.Sector<<p.intN(4))
 	make(p, drive.NewMedia(mode))
 	p.judge = history.NewJudge(p.info)
 	p.top = history.NewTap(p.dev, p.loop, acknowledged{p.judge}, &p.log)
@@ -84,25 +84,25 @@ func newPlay(seed int, mode drive.Mode, make maker) *play {
 func makeCloud(p *play, media drive.Media) {
 	c := volume.CloudConfig{
 		Mean: 700 * us, Min: 300 * us, Sigma: 1, TailProbability: 0.1, Tail: 5 * ms,
-		IOPS: volume.Limit{Rate: 4000, Burst: uint64(p.below(8))}, MaxInFlight: p.below(5),
+		IOPS: volume.Limit{Rate: 4000, Burst: uint64(p.intN(8))}, MaxInFlight: p.intN(5),
 	}
-	p.dev = volume.NewCloud(p.loop, c, p.info, media, sim.Seed(p.below(1000)))
+	p.dev = volume.NewCloud(p.loop, c, p.info, media, sim.Seed(p.intN(1000)))
 }
 
 func makeRAID(p *play, media drive.Media) {
-	d := &disk{loop: p.loop, info: p.info, parallel: p.below(3) > 0}
-	d.info.Cache = []devices.CacheMode{devices.CacheNone, devices.CacheVolatile}[p.below(2)]
+	d := &disk{loop: p.loop, info: p.info, parallel: p.intN(3) > 0}
+	d.info.Cache = []devices.CacheMode{devices.CacheNone, devices.CacheVolatile}[p.intN(2)]
 	pace := p.draw
 	d.service = func(*devices.Request) time.Duration {
 		p.drawn++
-		return time.Duration(pace.Below(uint64(600*us), p.drawn, 1))
+		return time.Duration(pace.Uint64N(uint64(600*us), p.drawn, 1))
 	}
 	c := controller
-	c.Capacity, c.HighWater = littleCache, uint64(p.below(littleCache))
+	c.Capacity, c.HighWater = littleCache, uint64(p.intN(littleCache))
 	c.LowWater = c.HighWater / 2
-	c.QueueDepth, c.Order = 1+p.below(6), volume.Order(p.below(2))
-	c.IdleDestage = time.Duration(p.below(2)) * 100 * us
-	c.BatteryFailed = p.below(8) == 0
+	c.QueueDepth, c.Order = 1+p.intN(6), volume.Order(p.intN(2))
+	c.IdleDestage = time.Duration(p.intN(2)) * 100 * us
+	c.BatteryFailed = p.intN(8) == 0
 	v, err := volume.NewRAID(p.loop, c, p.info, media, d)
 	if err != nil {
 		panic(err)
@@ -132,11 +132,11 @@ func (p *play) run() error {
 }
 
 func (p *play) step() {
-	switch k := p.below(60); {
+	switch k := p.intN(60); {
 	case k < 26 && p.open < littleOpen:
 		p.submit()
 	case k < 50:
-		for range p.below(5) {
+		for range p.intN(5) {
 			p.loop.Step()
 		}
 	case k < 59:
@@ -148,14 +148,14 @@ func (p *play) step() {
 
 // submit sends a command of any kind for any range.
 func (p *play) submit() {
-	first := p.below(littleSectors)
+	first := p.intN(littleSectors)
 	most := 10
-	if p.below(10) == 0 {
+	if p.intN(10) == 0 {
 		most = littleSectors // longer than the cache, perhaps
 	}
-	n := uint64(1 + p.below(min(most, littleSectors-first)))
+	n := uint64(1 + p.intN(min(most, littleSectors-first)))
 	r := &devices.Request{Offset: uint64(first) * devices.Sector, Length: n * devices.Sector, Completer: p}
-	switch p.below(10) {
+	switch p.intN(10) {
 	case 0:
 		r.Op, r.Length, r.Offset = devices.OpFlush, 0, 0
 	case 1:
@@ -174,10 +174,10 @@ func (p *play) submit() {
 	if r.Op == devices.OpWrite && p.mode == drive.RealBytes {
 		r.Bytes = bytes.Repeat(binary.BigEndian.AppendUint64(nil, uint64(r.Stamp)), int(r.Length/8))
 	}
-	if r.Op.Modifies() && p.below(3) == 0 {
+	if r.Op.Modifies() && p.intN(3) == 0 {
 		r.Flags = devices.FUA
 	}
-	r.Txn = uint64(p.below(100))
+	r.Txn = uint64(p.intN(100))
 	p.open++
 	r.Submitted = p.loop.Now()
 	r.Begin(r.Submitted)
@@ -214,7 +214,7 @@ func (p *play) fail(format string, args ...any) {
 // cut cuts the power and has the image judged. The run goes on as if nothing had
 // happened: a cut is a view.
 func (p *play) cut() {
-	k := p.dev.Cut(sim.Seed(p.below(1000)))
+	k := p.dev.Cut(sim.Seed(p.intN(1000)))
 	image := p.image(k)
 	p.transcript = append(p.transcript, image...)
 	if p.mode == drive.RealBytes {

@@ -19,7 +19,7 @@ type job struct {
 	next *job // in the spare list
 }
 
-// Done is told that the disk is done with the request.
+// Done is called when the disk has completed the request.
 func (j *job) Done(r *devices.Request) {
 	if j.host == nil {
 		j.raid.landed(j, r.Errno)

@@ -493,7 +493,7 @@ func BenchmarkSustained(b *testing.B) {
 	i := uint64(0)
 	for b.Loop() {
 		i++
-		r.Offset = at.Below(info.Size/block, i, 0) * block
+		r.Offset = at.Uint64N(info.Size/block, i, 0) * block
 		g.do(r)
 	}
 }

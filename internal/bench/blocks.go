@@ -50,7 +50,7 @@ func newOrder(p *Plan, cells int) order {
 // shuffle is Fisher's and Yates's.
 func shuffle(tasks []task, draw sim.Stream) {
 	for i := len(tasks) - 1; i > 0; i-- {
-		j := draw.Below(uint64(i+1), uint64(i), 0)
+		j := draw.Uint64N(uint64(i+1), uint64(i), 0)
 		tasks[i], tasks[j] = tasks[j], tasks[i]
 	}
 }

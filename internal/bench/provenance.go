@@ -206,7 +206,7 @@ func governor() *string {
 	return &all
 }
 
-// loadAverage is nil where the kernel does not tell it.
+// loadAverage is nil where the kernel does not report it.
 func loadAverage() *results.LoadAverage {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

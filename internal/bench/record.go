@@ -14,7 +14,7 @@ import (
 var ErrInterrupted = errors.New("interrupted")
 
 // Record runs one run of a stored document's cell again, in virtual time, and
-// tells sink of all that passes at the wire, below the client's half of the
+// passes all requests on the wire to sink, inside the client's half of the
 // strategy and above the server's. Runs are counted from 0, as in latency.hlog.
 //
 // The stored run is the proof that it is the same one: commits that take another
@@ -103,7 +103,7 @@ func planOf(doc *results.Run, at int) (*Plan, error) {
 	ref := &p.Workloads[l]
 	if doc.Workloads == nil {
 		// An earlier document names its workloads alone: those of files are not known.
-		ref.Name, _, _ = strings.Cut(ref.Name, "@") // with what tells it from the same workload under another load
+		ref.Name, _, _ = strings.Cut(ref.Name, "@") // with what distinguishes it from the same workload under another load
 		if _, err := workloads.Get(ref.Name); err != nil {
 			return nil, conf.At("cell", "%s: the file that the workload %q is from is not known; expected one that comes with the program", doc.Cells[at].ID, ref.Name)
 		}

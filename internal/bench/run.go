@@ -17,7 +17,7 @@ import (
 	"nbdbench/sim"
 )
 
-// Progress is told how far a plan is: one call for each run that has ended.
+// Progress is called with the progress of a plan, once for each run that has ended.
 type Progress func(done, total int, cell string)
 
 // task is one run of one cell.

@@ -211,7 +211,7 @@ func hypercube(parameters []catalog.Parameter, seed sim.Seed) [jointPoints][]cat
 			parts[i] = i
 		}
 		for i := len(parts) - 1; i > 0; i-- {
-			j := draw.Below(uint64(i+1), uint64(i), 0)
+			j := draw.Uint64N(uint64(i+1), uint64(i), 0)
 			parts[i], parts[j] = parts[j], parts[i]
 		}
 		low, high := x.Range()

@@ -29,7 +29,7 @@ const (
 	maxSamples = 512 // of a gauge: then every other one is dropped
 	maxGauges  = 16
 	checkEvery = 16               // samples
-	maxLeft    = 1000 * time.Hour // more is not told apart
+	maxLeft    = 1000 * time.Hour // more is not distinguished
 	// A pilot that has gone on for this part of a bound may see that it cannot settle.
 	enoughSeen = 1.0 / 8
 	batches    = 8 // parts of a quarter, from which the noise of its rate is estimated

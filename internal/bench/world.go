@@ -60,7 +60,7 @@ func (w *world) close() {
 	}
 }
 
-// newWorld wires cell for the run with this seed; sinks are told of what passes
+// newWorld wires cell for the run with this seed; sinks receive what passes
 // at the wire. The error is a *layer.Unsupported if the device cannot carry out
 // the strategy.
 func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world, err error) {

@@ -17,7 +17,7 @@ import (
 	"nbdbench/workloads"
 )
 
-// The procedure by which a target is measured; docs/DEVICES.md tells it.
+// The procedure by which a target is measured; docs/DEVICES.md describes it.
 const (
 	// FitDuration is how long a point is measured if nothing else is asked for.
 	FitDuration = 700 * time.Millisecond
@@ -132,7 +132,7 @@ type bed struct {
 	dev  devices.Device
 }
 
-// measureAll measures all points of the device. progress is told how many are
+// measureAll measures all points of the device. progress is called with how many are
 // done.
 func (b *bed) measureAll(ctx context.Context, m *Measurement, each time.Duration, progress bench.Progress) error {
 	m.Info = b.dev.Info()

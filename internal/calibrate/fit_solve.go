@@ -14,7 +14,7 @@ import (
 	"nbdbench/internal/units"
 )
 
-// What is told apart, and what is noise.
+// What is distinguished, and what is noise.
 const (
 	// fitCost is what FLUSH of dirty data, or FUA, must take beyond a FLUSH of
 	// nothing, or a plain write, by the medians, to be said to cost something: this,
@@ -122,7 +122,7 @@ func (f *solver) set(path string, by *Point, how string) {
 	f.p.Sources[path] = text
 }
 
-// words tell a point.
+// words describe a point.
 func (p *Point) words() string {
 	at := "1 job"
 	if p.Unit != "us" {

@@ -152,7 +152,7 @@ func checkFit(t *testing.T, p *catalog.Profile, out string) {
 	}
 }
 
-// How a server makes FUA is told by what it costs, as the client sees it.
+// The cost of FUA shows how a server makes it, as the client sees it.
 func TestFUAThatIsAWriteAndAFlushIsRecognised(t *testing.T) {
 	server := func(strategy string) func(*sim.Loop, devices.Device) devices.Device {
 		return func(loop *sim.Loop, dev devices.Device) devices.Device {

@@ -113,7 +113,7 @@ func (c *Cell) moments(s scenario, events uint64, wanted int) (steps []uint64, e
 	draw := sim.Seed(s.seed).Stream("cut moments")
 	taken := map[uint64]bool{}
 	for n := uint64(0); len(steps) < min(wanted, cutsPerRun); n++ {
-		if at := 1 + draw.Below(events, n, 0); !taken[at] {
+		if at := 1 + draw.Uint64N(events, n, 0); !taken[at] {
 			taken[at] = true
 			steps = append(steps, at)
 		}

@@ -12,7 +12,7 @@ import (
 	"nbdbench/sim"
 )
 
-// conclusions are what a client may conclude from each fault that it is told of,
+// conclusions are what a client may conclude from each fault that it sees,
 // or that only takes time.
 var conclusions = map[fault.Kind]func(t *testing.T, c *client){
 	fault.EIORead:  fromAFailedRead,
@@ -141,7 +141,7 @@ func (c *client) both(t *testing.T) {
 	}
 }
 
-// A READ that fails tells nothing: neither that the data is lost, nor anything of
+// A READ that fails proves nothing: neither that the data is lost, nor anything of
 // what it is. What was promised stays promised, and a READ that succeeds has it.
 func fromAFailedRead(t *testing.T, c *client) {
 	for block := range uint64(blocks) {

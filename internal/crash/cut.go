@@ -24,7 +24,7 @@ const (
 	byContract = "contract" // one that its contract allows
 )
 
-// finding is one way in which an image is wrong: each is told once.
+// finding is one way in which an image is wrong: each is reported once.
 type finding struct {
 	class  history.Class
 	sector uint64

@@ -84,7 +84,7 @@ func lies(t *testing.T) []lie {
 	}
 }
 
-// An honest fault is one of which the client is told, or that only takes time:
+// A reported fault is one that the client sees as an error, or that only takes time:
 // nothing is promised that is not kept. fails is whether commits fail by it.
 type honestFault struct {
 	fault, workload, strategy string

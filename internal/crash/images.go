@@ -153,7 +153,7 @@ func (s *space) random(seed sim.Seed, try func(pick func(i int) int) bool, n *ui
 				if draw.Float64(*n, 2*uint64(i)) >= p {
 					return 0
 				}
-				return 1 + int(draw.Below(uint64(len(s.places[i].Versions)-1), *n, 2*uint64(i)+1))
+				return 1 + int(draw.Uint64N(uint64(len(s.places[i].Versions)-1), *n, 2*uint64(i)+1))
 			}) {
 				return
 			}

@@ -265,7 +265,7 @@ func losesZerosEnd(s *swap, r *devices.Request) {
 	s.child(r, func(c *devices.Request) { c.Length -= 4096 }, func(c *devices.Request) { s.end(r, c.Errno) })
 }
 
-// swallows tells nobody of errors.
+// swallows hides errors.
 func swallows(s *swap, r *devices.Request) {
 	s.child(r, func(*devices.Request) {}, func(*devices.Request) { s.end(r, devices.OK) })
 }
@@ -304,7 +304,7 @@ type mutant struct {
 	cuts                       int // 0 is mutantCuts
 	fault                      string
 	defect                     drive.Defect
-	below, server, client      func(s *swap, r *devices.Request)
+	inDevice, server, client   func(s *swap, r *devices.Request)
 }
 
 func (m *mutant) config(t *testing.T) Config {
@@ -323,10 +323,10 @@ func (m *mutant) config(t *testing.T) Config {
 
 // mutate puts the defect into the cell.
 func (m *mutant) mutate(c *Cell) {
-	if m.defect != drive.DefectNone || m.below != nil {
+	if m.defect != drive.DefectNone || m.inDevice != nil {
 		c.Around = func(loop *sim.Loop, d fault.Device) fault.Device {
-			if m.below != nil {
-				return &swap{Device: d, loop: loop, info: d.Info(), on: m.below}
+			if m.inDevice != nil {
+				return &swap{Device: d, loop: loop, info: d.Info(), on: m.inDevice}
 			}
 			d.(interface{ Cache() *drive.Cache }).Cache().Break(m.defect)
 			return d
@@ -356,18 +356,18 @@ func mutants() []mutant {
 		{name: "cache: FLUSH does not wait for what is being destaged", device: "TWO", workload: "overwrite", strategy: "none", defect: drive.DefectFlushMissesFlights},
 		{name: "cache: FLUSH forgets zeros", device: "DISK", workload: "ZEROING", strategy: "none", defect: drive.DefectFlushForgetsZeroes},
 		{name: "cache: two destages of one sector overtake each other", device: "TWO", workload: "overwrite", strategy: "none", depth: 8, defect: drive.DefectFlightsOvertake},
-		{name: "device: FLUSH is answered before it is done", device: "nvme-990pro", workload: "wal", strategy: "none", below: answersEarly},
-		{name: "device: every other FLUSH does nothing", device: "nvme-990pro", workload: "wal", strategy: "emulate", below: halfFlush},
-		{name: "device: FUA makes the first 4 KiB durable", device: "nvme-990pro", workload: "wal", strategy: "native", below: firstPage},
-		{name: "device: FUA is dropped from WRITE_ZEROES", device: "SMALL", workload: "ZEROED", strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Op == devices.OpWriteZeroes })},
-		{name: "device: FUA is dropped from one write of seven", device: "hdd-7200", workload: "sync-4k", strategy: "force", below: notFor(func(s *swap, _ *devices.Request) bool { return s.n%7 == 0 })},
+		{name: "device: FLUSH is answered before it is done", device: "nvme-990pro", workload: "wal", strategy: "none", inDevice: answersEarly},
+		{name: "device: every other FLUSH does nothing", device: "nvme-990pro", workload: "wal", strategy: "emulate", inDevice: halfFlush},
+		{name: "device: FUA makes the first 4 KiB durable", device: "nvme-990pro", workload: "wal", strategy: "native", inDevice: firstPage},
+		{name: "device: FUA is dropped from WRITE_ZEROES", device: "SMALL", workload: "ZEROED", strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Op == devices.OpWriteZeroes })},
+		{name: "device: FUA is dropped from one write of seven", device: "hdd-7200", workload: "sync-4k", strategy: "force", inDevice: notFor(func(s *swap, _ *devices.Request) bool { return s.n%7 == 0 })},
 		{name: "server: emulate replies before the FLUSH", device: "nvme-990pro", workload: "sync-4k", strategy: "emulate", server: replyEarly},
 		{name: "server: emulate sends write and FLUSH together", device: "nvme-990pro", workload: "sync-4k", strategy: "emulate", server: flushWithWrite},
 		{name: "server: FLUSH elided, its mark cleared too early", device: "nvme-990pro", workload: "sync-4k", strategy: "emulate", depth: 4, server: dirtyTooEarly},
 		{name: "server: a write joins a FLUSH that has begun", device: "nvme-990pro", workload: "sync-4k", strategy: "emulate-grouped", depth: 4, server: joinRunning},
-		{name: "server: FLUSH is for one connection, but multi-conn is advertised", device: "nvme-990pro", workload: "overwrite", strategy: "none", depth: 4, connections: 4, below: perConnection},
-		{name: "server: a failed write is called a success", device: "nvme-990pro", workload: "sync-4k", strategy: "native", fault: "eio-write:every=4", below: swallows},
-		{name: "server: a failed FLUSH is called a success", device: "nvme-990pro", workload: "sync-4k", strategy: "none", fault: "eio-flush:every=4", below: swallows},
+		{name: "server: FLUSH is for one connection, but multi-conn is advertised", device: "nvme-990pro", workload: "overwrite", strategy: "none", depth: 4, connections: 4, inDevice: perConnection},
+		{name: "server: a failed write is called a success", device: "nvme-990pro", workload: "sync-4k", strategy: "native", fault: "eio-write:every=4", inDevice: swallows},
+		{name: "server: a failed FLUSH is called a success", device: "nvme-990pro", workload: "sync-4k", strategy: "none", fault: "eio-flush:every=4", inDevice: swallows},
 		{name: "client: FLUSH is sent with the write, not after its reply", device: "nvme-990pro", workload: "sync-4k", strategy: "none", client: flushWithWrite},
 		{name: "client: a write joins a FLUSH that has begun", device: "nvme-990pro", workload: "OPENED", strategy: "none-grouped", client: joinRunning},
 		{name: "client: FLUSH elided, its mark cleared too early", device: "nvme-990pro", workload: "sync-4k", strategy: "none", depth: 4, client: dirtyTooEarly},
@@ -375,10 +375,10 @@ func mutants() []mutant {
 		{name: "cache: FUA drops one of the older cached copies", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectFUADropsOneExtent},
 		{name: "cache: FUA drops what a destage carries behind its range", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectFUACutsTooMuch},
 		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectOverwriteForgets},
-		{name: "device: FUA above 16 KiB is acknowledged from the cache", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Length > 16<<10 })},
-		{name: "device: FUA is dropped where it does not begin at 16 KiB", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: notFor(func(_ *swap, r *devices.Request) bool { return r.Offset%(16<<10) != 0 })},
-		{name: "device: FLUSH is answered early while others are in progress", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "none", below: answersEarlyWhenBusy},
-		{name: "device: WRITE_ZEROES leaves its last 4 KiB", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", below: losesZerosEnd},
+		{name: "device: FUA above 16 KiB is acknowledged from the cache", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Length > 16<<10 })},
+		{name: "device: FUA is dropped where it does not begin at 16 KiB", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Offset%(16<<10) != 0 })},
+		{name: "device: FLUSH is answered early while others are in progress", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "none", inDevice: answersEarlyWhenBusy},
+		{name: "device: WRITE_ZEROES leaves its last 4 KiB", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: losesZerosEnd},
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"nbdbench/internal/pool"
 )
 
-// Progress is told how many cells are done: one call for each.
+// Progress is called with the number of cells done, once for each.
 type Progress func(done, total int, cell string)
 
 // Run checks all cells, side by side, each on loops of its own, and returns the

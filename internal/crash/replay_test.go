@@ -64,7 +64,7 @@ func TestAHistoryIsReplayedInItsOrder(t *testing.T) {
 	}
 }
 
-// The kernel's format tells of writes in the order in which they were done; it
+// The kernel's format has writes in the order in which they completed; it
 // is judged as the history is.
 func TestALogOfTheKernelsFormatIsChecked(t *testing.T) {
 	path, l := recorded(t, "ext4-journal")
@@ -137,8 +137,8 @@ func TestALongHistoryIsShrunkByFewCuts(t *testing.T) {
 	}
 }
 
-// told writes a history of these lines to a file.
-func told(t *testing.T, lines ...string) string {
+// historyFile writes a history of these lines to a file.
+func historyFile(t *testing.T, lines ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "history")
 	text := history.Version + "\n" + strings.ReplaceAll(strings.Join(lines, "\n"), " ", "\t") + "\n"
@@ -152,7 +152,7 @@ func told(t *testing.T, lines ...string) string {
 // promised, one in progress at that cut, and another cut.
 func cutHistory(t *testing.T) string {
 	t.Helper()
-	return told(t,
+	return historyFile(t,
 		"S 1 0 7 0 0 write 1 0 4096 1", "D 2 100000 1 OK",
 		"S 3 200000 7 0 0 write 0 4096 4096 2", "D 4 300000 3 OK",
 		"S 5 300000 7 0 0 write 0 8192 4096 3", "C 6 300001",
@@ -236,7 +236,7 @@ func TestTheKernelsFormatHasAHistorysPowerCuts(t *testing.T) {
 // What a power cut of the history has lost is found afterwards, on a device that lies.
 func TestWhatAHistorysPowerCutLostIsFound(t *testing.T) {
 	c := one("lying", "", "native", 200)
-	c.History = told(t,
+	c.History = historyFile(t,
 		"S 1 0 0 0 0 write 1 0 4096 1", "D 2 100000 1 OK", "C 3 100001",
 		"S 4 200000 0 0 0 read 0 0 4096 0", "D 5 300000 4 OK")
 	d := check(t, c)
@@ -254,7 +254,7 @@ func TestWithoutThePowerCutTheFlushPromises(t *testing.T) {
 	c := one("nvme-990pro", "", "native", 1)
 	lines := []string{"S 1 0 0 0 0 write 0 0 4096 1", "D 2 100000 1 OK", "C 3 100001", "S 4 200000 0 0 0 flush 0 0 0 0", "D 5 300000 4 OK"}
 	for want, lines := range [][]string{lines, append(append([]string{}, lines[:2]...), lines[3:]...)} {
-		c.History = told(t, lines...)
+		c.History = historyFile(t, lines...)
 		if got := check(t, c).Cells[0].Promises; got != uint64(want) {
 			t.Errorf("%v: %d promises, want %d", lines, got, want)
 		}

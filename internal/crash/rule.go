@@ -8,7 +8,7 @@ import (
 	"nbdbench/workloads"
 )
 
-// rule is a workload's invariant. It is told of the transactions' own requests,
+// rule is a workload's invariant. It receives the transactions' own requests,
 // in order, and says of an image whether it breaks.
 type rule interface {
 	submit(r *devices.Request)

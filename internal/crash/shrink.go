@@ -51,7 +51,7 @@ func (k *shrinker) run() {
 type where bool
 
 const (
-	atItsEnd   where = false // where the last requests reach the wire, or their client is told
+	atItsEnd   where = false // where the last requests reach the wire, or their client gets the reply
 	everywhere where = true  // there, before, in between and afterwards
 )
 

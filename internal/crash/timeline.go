@@ -42,10 +42,10 @@ type Survivor struct {
 // powerCut is the kind of an event at which a replayed history has a power cut.
 const powerCut = "power cut"
 
-// maxSurvivors bounds what a timeline tells of an image.
+// maxSurvivors bounds what a timeline shows of an image.
 const maxSurvivors = 64
 
-// violation is the finding as the document tells it.
+// violation is the finding in the form of the document.
 func (f *found) violation() (*Violation, error) {
 	w, err := newWorld(f.scenario)
 	if err != nil {
@@ -290,7 +290,7 @@ func (e *TimelineEvent) line() string {
 	return fmt.Sprintf("  %14s  %4d -> %s%s%s", at, e.Event, e.Op, fua, where)
 }
 
-// maxRanges bounds what is told of an image as text.
+// maxRanges bounds the text about an image.
 const maxRanges = 8
 
 // image is what survived, as text.

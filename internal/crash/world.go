@@ -46,8 +46,9 @@ type world struct {
 	steps    uint64 // events so far
 	failed   error
 
-	below, above  *history.Tap // at the device, and at the wire
-	device, wired socket       // what they are on the way to
+	atDevice      *history.Tap
+	atWire        *history.Tap
+	device, wired socket // the devices behind the taps
 	wires         []*nbd.Wire
 	powered       *supply
 	cuts          uint64 // that the history has
@@ -92,7 +93,7 @@ func (l *ledger) firstLost(txn uint64, read image) (sector uint64) {
 	return sector
 }
 
-// ack is a commit that the application was told of.
+// ack is a commit that the application saw acknowledged.
 type ack struct {
 	at  sim.Time
 	txn uint64
@@ -121,7 +122,7 @@ func (l *ledger) Op(r *devices.Request) {
 	}
 }
 
-// Commit takes down what the application was told.
+// Commit records what the application saw acknowledged.
 func (l *ledger) Commit(c *devices.Commit) {
 	l.Ledger.Commit(c)
 	l.acks = append(l.acks, ack{c.Acked, c.Txn, c.Errno})
@@ -149,13 +150,13 @@ func newWorld(s scenario) (*world, error) {
 
 // connect puts server, wire and client on the model, and the judges between them.
 func (w *world) connect() (top devices.Device, err error) {
-	if w.below == nil {
+	if w.atDevice == nil {
 		w.info = w.model.Info()
 		w.contract = history.NewLegal(w.info)
-		w.below = history.NewTap(&w.device, w.loop, w.contract)
+		w.atDevice = history.NewTap(&w.device, w.loop, w.contract)
 	}
 	w.device.Device = w.model
-	w.powered = &supply{Device: w.below}
+	w.powered = &supply{Device: w.atDevice}
 	s, err := stack.Connect(w.powered, stack.Config{
 		Loop: w.loop, Strategy: w.cell.Place, Served: w.judged, Connections: int(w.connections),
 		Up: sim.NewLink(latency, bandwidth), Down: sim.NewLink(latency, bandwidth),
@@ -171,14 +172,14 @@ func (w *world) connect() (top devices.Device, err error) {
 // when the power returns.
 func (w *world) judged(served devices.Device) devices.Device {
 	w.wired.Device = served
-	if w.above == nil {
+	if w.atWire == nil {
 		advertised := w.wired.Info()
 		w.wire = history.NewJudge(advertised)
 		advertised.Cache = devices.CacheVolatile // the wire promises by FLUSH and FUA alone
 		w.expected = history.NewLegal(advertised)
-		w.above = history.NewTap(&w.wired, w.loop, w.wire, w.expected, &w.log)
+		w.atWire = history.NewTap(&w.wired, w.loop, w.wire, w.expected, &w.log)
 	}
-	return w.above
+	return w.atWire
 }
 
 // restart cuts the power, as the history has it, and gives it back: with another
@@ -187,8 +188,8 @@ func (w *world) restart() {
 	w.cuts++
 	seed := sim.Seed(w.seed).Sub("history cut", w.cuts)
 	left := w.model.Cut(seed).Media()
-	w.below.Cut()
-	w.above.Cut()
+	w.atDevice.Cut()
+	w.atWire.Cut()
 	w.powered.off = true
 	for _, wire := range w.wires {
 		wire.Cut()

@@ -24,7 +24,7 @@ const bareVariable = "BARE_SERVER"
 
 const bareSize = 1 << 30
 
-// bare is the least that a server can do, and so tells what the socket's system
+// bare is the least that a server can do, and so shows what the socket's system
 // calls and the client cost: a thread for each connection, which answers from
 // memory what it has read, eight replies at a time while requests follow each other
 // closely, and looks for a while before it sleeps. It checks nothing and must meet nobody but

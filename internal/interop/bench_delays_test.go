@@ -32,7 +32,7 @@ const delayCaveats = "Without a delay, more in flight than the machine serves at
 	"fio is such a thread too while it awaits a reply."
 
 // nbdkitWorkers is how many requests of a connection nbdkit has in progress,
-// unless it is told otherwise by --threads.
+// unless --threads says otherwise.
 const nbdkitWorkers = 16
 
 // delayer is a server that delays beside one like it that does not.

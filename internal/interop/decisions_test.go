@@ -10,7 +10,7 @@ import (
 	"nbdbench/devices/fua"
 )
 
-// decision is one backend, as nbdkit's eval plugin can be told to be it, with
+// decision is one backend, as nbdkit's eval plugin can be configured, with
 // or without the fua filter.
 type decision struct {
 	canFlush, canFUA string

@@ -21,7 +21,7 @@ import (
 	"nbdbench/nbd/socket"
 )
 
-// declared is a backend, as nbdkit's eval plugin can be told to be it and as ours
+// declared is a backend, as nbdkit's eval plugin and ours can be configured
 // can, under the fua filter or none.
 type declared struct {
 	canFlush, canFUA string // yes or no; none, emulate, native or absent

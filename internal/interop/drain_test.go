@@ -8,7 +8,7 @@ import (
 )
 
 // TestSIGTERMDrains: the client says when the server has received its FLUSH,
-// which takes seconds; then the server is told to end.
+// which takes seconds; then the server gets SIGTERM.
 func TestSIGTERMDrains(t *testing.T) {
 	need(t, libnbd)
 	s := serve(t, "nvme-990pro", "--size", "64MiB", "--delay", "3s")

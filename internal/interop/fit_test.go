@@ -17,7 +17,7 @@ import (
 // fitted profile to what was measured.
 const fitWithin = 0.15
 
-// delays are what nbdkit is told to wait for, long beside what a host adds.
+// delays are those configured in nbdkit, long compared with what a host adds.
 type delays struct{ read, write time.Duration }
 
 // slow is nbdkit's memory behind its delay and fua filters. Its delay filter has

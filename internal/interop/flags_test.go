@@ -84,7 +84,7 @@ func TestEachStrategyAdvertisesItsFlags(t *testing.T) {
 	}
 }
 
-// checkFlags serves with these arguments and compares what nbdinfo is told.
+// checkFlags serves with these arguments and compares what nbdinfo reports.
 func checkFlags(t *testing.T, want export, args ...string) {
 	t.Helper()
 	s := serve(t, args...)

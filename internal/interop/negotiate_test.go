@@ -137,7 +137,7 @@ func TestEveryExportIsListed(t *testing.T) {
 	}
 }
 
-// TestAllocation: what is told of a device's content.
+// TestAllocation: what is reported of a device's content.
 func TestAllocation(t *testing.T) {
 	need(t, libnbd)
 	for _, device := range []string{"ram", "nvme-990pro", "nvme-pm963"} {

@@ -49,8 +49,8 @@ func forgetful(t *testing.T, dir string) string {
 	return path
 }
 
-// tell sends a command to the control socket and returns its reply.
-func (p *powered) tell(command string) map[string]any {
+// command sends a command to the control socket and returns its reply.
+func (p *powered) command(command string) map[string]any {
 	p.t.Helper()
 	c, err := net.Dial("unix", p.control)
 	if err != nil {
@@ -165,7 +165,7 @@ func TestWhatIsLegalSurvivesACutUnderQemuIO(t *testing.T) {
 			} {
 				w.say(c)
 			}
-			cut := p.tell("cut --seed 7")
+			cut := p.command("cut --seed 7")
 			w.kill()
 			if cut["error"] != nil {
 				t.Fatal(cut)
@@ -216,7 +216,7 @@ func TestWhatNbdcopyFlushedSurvivesACut(t *testing.T) {
 	source := randomFile(t, 16*mib)
 	p := power(t, t.TempDir(), "nvme-990pro")
 	must(t, "", "nbdcopy", "--flush", source, p.uri)
-	p.tell("cut")
+	p.command("cut")
 	p.stop()
 	if a, b := sum(t, source), sum(t, p.image); a != b {
 		t.Error("the image differs from what was copied and flushed")
@@ -230,7 +230,7 @@ func TestWhatNobodyFlushedIsLost(t *testing.T) {
 	dir := t.TempDir()
 	p := power(t, dir, forgetful(t, dir), "--advertise", "fua") // so that nobody can
 	must(t, "", "nbdcopy", source, p.uri)
-	if cut := p.tell("cut"); cut["exposed_bytes"].(float64) < 12*mib { // a hole of the file is zeros, which are but noted
+	if cut := p.command("cut"); cut["exposed_bytes"].(float64) < 12*mib { // a hole of the file is zeros, which are but noted
 		t.Fatalf("%v: expected all of the data to be exposed", cut)
 	}
 	p.stop()
@@ -250,7 +250,7 @@ func TestSIGUSR1CutsThePowerAndConnectionsWithIt(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := 0; p.tell("stats")["exports"].([]any)[0].(map[string]any)["cuts"].(float64) < 1; deadline++ {
+	for deadline := 0; p.command("stats")["exports"].([]any)[0].(map[string]any)["cuts"].(float64) < 1; deadline++ {
 		if deadline > 1000 {
 			t.Fatal("the signal cut nothing")
 		}
@@ -272,14 +272,14 @@ func TestAClonedCutIsAnotherExportAndTheOriginalRunsOn(t *testing.T) {
 	w.say("write -P 1 0 64k")
 	w.say("flush")
 	w.say("write -P 2 0 64k")
-	if reply := p.tell("cut --clone before"); reply["error"] != nil || reply["export"] != "before" || reply["image"] != "device" {
+	if reply := p.command("cut --clone before"); reply["error"] != nil || reply["export"] != "before" || reply["image"] != "device" {
 		t.Fatal(reply)
 	}
 	w.say("flush")
-	if reply := p.tell("cut --clone after"); reply["error"] != nil {
+	if reply := p.command("cut --clone after"); reply["error"] != nil {
 		t.Fatal(reply)
 	}
-	if reply := p.tell("cut --clone after"); reply["error"] == nil {
+	if reply := p.command("cut --clone after"); reply["error"] == nil {
 		t.Errorf("a second export of one name: %v", reply)
 	}
 	named := func(name string) string { return strings.Replace(p.uri, "nbd+unix:///", "nbd+unix:///"+name, 1) }
@@ -288,7 +288,7 @@ func TestAClonedCutIsAnotherExportAndTheOriginalRunsOn(t *testing.T) {
 	must(t, "", "qemu-io", "-f", "raw", "-c", "write -P 9 0 64k", named("before"))
 	w.say("read -P 2 0 64k")
 	w.kill()
-	if reply := p.tell("nonsense"); reply["error"] == nil {
+	if reply := p.command("nonsense"); reply["error"] == nil {
 		t.Errorf("got %v", reply)
 	}
 }
@@ -303,7 +303,7 @@ func TestACutOfOneExportLeavesTheOthersTheirPower(t *testing.T) {
 	first, second := qemuSession(t, p.uri), qemuSession(t, named("log"))
 	cuts := func(want ...float64) {
 		t.Helper()
-		for i, e := range p.tell("stats")["exports"].([]any) {
+		for i, e := range p.command("stats")["exports"].([]any) {
 			if got := e.(map[string]any)["cuts"]; i < len(want) && got != want[i] {
 				t.Errorf("export %d: %v cuts, expected %v", i, got, want[i])
 			}
@@ -321,12 +321,12 @@ func TestACutOfOneExportLeavesTheOthersTheirPower(t *testing.T) {
 		"cut --export no --clone new": `--export: expected one of "", "log", got "no"`,
 		"cut --export":                "expected cut [--export NAME]",
 	} {
-		if reply := p.tell(command); !strings.Contains(fmt.Sprint(reply["error"]), want) {
+		if reply := p.command(command); !strings.Contains(fmt.Sprint(reply["error"]), want) {
 			t.Errorf("%s: %v, want %q", command, reply, want)
 		}
 	}
 	cuts(0, 0)
-	if reply := p.tell("cut --export log"); reply["export"] != "log" || reply["exposed_bytes"].(float64) < 64<<10 {
+	if reply := p.command("cut --export log"); reply["export"] != "log" || reply["exposed_bytes"].(float64) < 64<<10 {
 		t.Errorf("cut --export log: %v, expected 64 KiB or more of the export log", reply)
 	}
 	cuts(0, 1)
@@ -336,7 +336,7 @@ func TestACutOfOneExportLeavesTheOthersTheirPower(t *testing.T) {
 	}
 	second.kill()
 	must(t, "", "qemu-io", "-f", "raw", "-c", "read -P 1 0 64k", named("log"))
-	if reply := p.tell(`cut --export "" --clone snapshot`); reply["error"] != nil || reply["export"] != "snapshot" {
+	if reply := p.command(`cut --export "" --clone snapshot`); reply["error"] != nil || reply["export"] != "snapshot" {
 		t.Error(reply)
 	}
 	must(t, "", "qemu-io", "-f", "raw", "-c", "read -P 1 0 64k", named("snapshot"))
@@ -555,7 +555,7 @@ func TestTheLogOfALiveSessionReplaysToItsImageWhateverItsEnd(t *testing.T) {
 		w.say(fmt.Sprintf("write -P %d 128k 256k", 8*cut+2))
 		w.say(fmt.Sprintf("write -z %dk 8k", 64*cut))
 		w.say(fmt.Sprintf("write -f -P %d 300k 4k", 8*cut+3))
-		p.tell("cut")
+		p.command("cut")
 		w.kill()
 	}
 	w := qemuSession(t, p.uri)

@@ -160,7 +160,7 @@ func script(t *testing.T, name string, args ...string) {
 	must(t, "testdata", append([]string{libnbd, "-B", name}, args...)...)
 }
 
-// process is a program that runs until it is told to end.
+// process is a program that runs until it gets a signal.
 type process struct {
 	t       *testing.T
 	cmd     *exec.Cmd
@@ -242,7 +242,7 @@ func serve(t *testing.T, args ...string) *server {
 	return &server{p, p.line()}
 }
 
-// counts are the commands that a server has served, as it tells at its end.
+// counts are the commands that a server has served, as it reports at its end.
 type counts struct{ reads, writes, writesFUA, flushes int }
 
 func (s *server) counts() (c counts) {

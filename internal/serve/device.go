@@ -319,7 +319,7 @@ func (l *device) inDoubt(r *devices.Request) bool {
 }
 
 // promises reports whether r, which is done, has promised anything: before the
-// client is told, the logs have it.
+// client is answered, the logs have it.
 func promises(r *devices.Request) bool {
 	return r.Errno == devices.OK && (r.Op == devices.OpFlush || r.Durable())
 }

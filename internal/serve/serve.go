@@ -81,7 +81,7 @@ type Files struct {
 	LogWrites history.LogFile // what is written, as dm-log-writes does
 }
 
-// Validate says whether the exports' names can be told apart.
+// Validate reports whether the exports' names are distinct.
 func (c *Config) Validate() error {
 	u, _ := socket.ParseURI(c.Listen) // who listens says what is wrong with it
 	names := map[string]bool{u.Export: true}

@@ -48,7 +48,7 @@ func (y *typist) step() {
 	n := 1 + y.d.upTo(min(typed-off, pick(&y.d, uint64(3), 700, 9000, typed)))
 	at := y.text[off : off+n]
 	r := devices.Request{Op: devices.OpWrite, Offset: off, Length: n}
-	switch y.d.below(6) {
+	switch y.d.intN(6) {
 	case 0:
 		r.Op, r.Bytes = devices.OpRead, make([]byte, n)
 		y.do(r)
@@ -68,7 +68,7 @@ func (y *typist) step() {
 		return
 	default:
 		for i := range at {
-			at[i] = byte(y.d.below(256))
+			at[i] = byte(y.d.intN(256))
 		}
 		r.Bytes = bytes.Clone(at)
 	}

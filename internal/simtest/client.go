@@ -60,8 +60,8 @@ func (s *slot) Fire(*sim.Timer) {
 func (s *slot) make() {
 	w, d, r := s.w, &s.w.dice, &s.r
 	r.Reset()
-	r.Conn, r.Stream = uint32(d.below(w.connections)), uint32(d.below(3))
-	switch k := d.below(20); {
+	r.Conn, r.Stream = uint32(d.intN(w.connections)), uint32(d.intN(3))
+	switch k := d.intN(20); {
 	case k < 4 && w.info.CanFlush:
 		r.Op = devices.OpFlush
 	case k < 7:
@@ -176,7 +176,7 @@ func (s *slot) Done(r *devices.Request) {
 	s.rest()
 }
 
-// learn tells those who judge that the request is done.
+// learn notifies the judges that the request is done.
 func (s *slot) learn() {
 	w, r := s.w, &s.r
 	switch {

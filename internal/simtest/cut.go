@@ -102,7 +102,7 @@ func (w *world) promises(im image) {
 	})
 }
 
-// commits judges an image by what the application was told is durable. Of what
+// commits judges an image by what the application saw acknowledged as durable. Of what
 // a cut does not show as exposed, nothing may be missing.
 func (w *world) commits(im image, k *drive.Cut) {
 	lost := w.ledger.Lost(w.ledger.Written, im.stamp)

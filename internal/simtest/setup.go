@@ -24,7 +24,7 @@ type Options struct {
 	// Units makes an atomic unit that survives in part an error.
 	Units bool
 
-	// Sink is told of the history at the wire.
+	// Sink receives the history at the wire.
 	Sink history.Sink
 	// Around wraps the model, below the server's layers: a defect to be found.
 	Around func(*sim.Loop, catalog.Device) devices.Device
@@ -99,17 +99,17 @@ type dice struct {
 	n      uint64
 }
 
-func (d *dice) below(n int) int { return int(d.upTo(uint64(n))) }
+func (d *dice) intN(n int) int { return int(d.upTo(uint64(n))) }
 
 func (d *dice) upTo(n uint64) uint64 {
 	d.n++
-	return d.stream.Below(n, d.n, 0)
+	return d.stream.Uint64N(n, d.n, 0)
 }
 
 // one reports true once in n times.
-func (d *dice) one(n int) bool { return d.below(n) == 0 }
+func (d *dice) one(n int) bool { return d.intN(n) == 0 }
 
-func pick[T any](d *dice, of ...T) T { return of[d.below(len(of))] }
+func pick[T any](d *dice, of ...T) T { return of[d.intN(len(of))] }
 
 const (
 	microsecond = sim.Duration(time.Microsecond)
@@ -158,11 +158,11 @@ func (s *setup) untie() {
 func (s *setup) drawLoad(d *dice) {
 	s.mode = pick(d, drive.Versions, drive.Versions, drive.Versions, drive.RealBytes)
 	s.link = pick(d, links...)
-	s.connections = 1 + d.below(4)
+	s.connections = 1 + d.intN(4)
 	s.perConn = d.one(5)
-	s.depth = 1 + d.below(16)
+	s.depth = 1 + d.intN(16)
 	s.serverDepth = pick(d, 0, 0, 1, 3)
-	s.requests = 20 + d.below(130)
+	s.requests = 20 + d.intN(130)
 	s.cutEvery = pick(d, 7, 20, 60)
 	s.span = pick(d, uint64(8), 32, 64, 256, 1024)
 	s.base = d.upTo(deviceSize/devices.Sector/8-s.span/8) * 8
@@ -228,7 +228,7 @@ func drawSSD(d *dice, c *catalog.SSD) {
 	c.FlushClean = pick(d, 0, 5*microsecond)
 	c.FlushBase = pick(d, 0, 100*microsecond, 1600*microsecond)
 	c.FUABase = pick(d, 0, 50*microsecond, 4*millisecond)
-	c.Servers = 1 + d.below(3)
+	c.Servers = 1 + d.intN(3)
 	c.Contention = pick(d, 0, 0.5)
 	c.Sigma = pick(d, 0, 0.15, 1)
 	if c.Flash != nil {
@@ -266,11 +266,11 @@ const slowest = 50 * millisecond
 
 // drawFlash draws dies with superblocks so small that they are collected.
 func drawFlash(d *dice, f *catalog.Flash) {
-	f.Channels, f.DiesPerChannel = 1+d.below(2), 1+d.below(2)
-	f.Planes = 1 + d.below(2)
+	f.Channels, f.DiesPerChannel = 1+d.intN(2), 1+d.intN(2)
+	f.Planes = 1 + d.intN(2)
 	f.Page = pick[units.Size](d, 4096, 16<<10)
-	f.OneShot = 1 + d.below(3)
-	f.PagesPerBlock = f.OneShot * (2 + d.below(6))
+	f.OneShot = 1 + d.intN(3)
+	f.PagesPerBlock = f.OneShot * (2 + d.intN(6))
 	f.MappingUnit = pick[units.Size](d, 512, 4096, 4096)
 	f.Program = pick(d, 0, 600*microsecond)
 	f.Erase = pick(d, 0, 3*millisecond)
@@ -278,8 +278,8 @@ func drawFlash(d *dice, f *catalog.Flash) {
 	f.Journal = pick(d, 0, 200*microsecond)
 	f.SLC, f.SLCFold = pick[units.Size](d, 0, 4<<20), d.one(2)
 	f.OverProvisioning = pick(d, 0.15, 0.3, 0.6)
-	f.Reserve = 2 + d.below(3)
-	f.Victim, f.Choices = pick(d, "greedy", "random-greedy", "fifo"), 2+d.below(4)
+	f.Reserve = 2 + d.intN(3)
+	f.Victim, f.Choices = pick(d, "greedy", "random-greedy", "fifo"), 2+d.intN(4)
 	f.Precondition = pick(d, "none", "sequential", "random", "random")
-	f.Depth = 1 + d.below(2)
+	f.Depth = 1 + d.intN(2)
 }

@@ -22,7 +22,7 @@ type Report struct {
 	Cuts       int
 	Violations int // of promises at the wire, in all images of all cuts
 	Shorn      int // atomic units that survived in part, in all images of all cuts
-	Commits    int // that the application was told are durable
+	Commits    int // that the application saw acknowledged as durable
 	Lost       int // of these, in the worst image of all cuts
 
 	Stalls   int    // cuts at which writes waited for room in the cache
@@ -206,14 +206,14 @@ func (w *world) run() error {
 
 // steps runs the loop until nothing is pending and cuts the power now and then.
 func (w *world) steps() {
-	events, next := 0, w.cuts.below(2*w.cutEvery)
+	events, next := 0, w.cuts.intN(2*w.cutEvery)
 	for w.failed == nil && w.loop.Step() {
 		if events++; events > maxEvents*(w.requests+10) {
 			w.fail("no end after %d events", events)
 			return
 		}
 		if next--; next < 0 {
-			next = w.cuts.below(2 * w.cutEvery)
+			next = w.cuts.intN(2 * w.cutEvery)
 			w.cut()
 		}
 	}

@@ -42,7 +42,7 @@ func Dialer(u socket.URI, files *socket.TLSFiles, timeout time.Duration) (d sock
 	return d, err
 }
 
-// ExportName names the export that u means, with its size if the server tells it.
+// ExportName names the export that u means, with its size if the server reports it.
 func ExportName(ctx context.Context, d socket.Dialer, u socket.URI) string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

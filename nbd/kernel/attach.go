@@ -120,7 +120,7 @@ func (c *Config) dial(ctx context.Context, u socket.URI) (sockets []*os.File, ex
 		}
 		sockets = append(sockets, f)
 		if i > 0 && (info.Size != export.Size || info.Flags != export.Flags) {
-			return sockets, info, fmt.Errorf("%v: two connections were told different things about the export", u)
+			return sockets, info, fmt.Errorf("%v: the server described the export differently on two connections", u)
 		}
 		export = info
 		if c.Connections > 1 && info.Flags&nbd.CanMultiConn == 0 {
@@ -140,7 +140,7 @@ func file(c net.Conn) (*os.File, error) {
 	return f.File()
 }
 
-// connection is what the kernel is told.
+// connection is what the kernel receives.
 func (c *Config) connection(x nbd.ExportInfo, sockets []*os.File) (*connection, error) {
 	k := &connection{
 		index: -1, size: x.Size, blockSize: c.BlockSize, flags: uint16(x.Flags),

@@ -35,7 +35,7 @@ const (
 // errNoFamily says that this kernel's nbd has no netlink family.
 var errNoFamily = errors.New("this kernel's nbd has no netlink family")
 
-// connection is what the kernel is told of an export, by either way.
+// connection is the description of an export for the kernel, by either interface.
 type connection struct {
 	index       int // of /dev/nbdN; -1 is any that is free
 	sockets     []int

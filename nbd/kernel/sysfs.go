@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Where the kernel tells of its devices.
+// Where the kernel describes its devices.
 const (
 	sysBlock  = "/sys/block"
 	mountInfo = "/proc/self/mountinfo"

@@ -226,7 +226,7 @@ func (p *picker) link(i int32) {
 	p.least = min(p.least, int(b.valid))
 }
 
-// fell is told that superblock i has lost a valid unit.
+// fell is called when superblock i has lost a valid unit.
 func (p *picker) fell(i int32) {
 	if p.victim == Greedy {
 		p.remove(i)

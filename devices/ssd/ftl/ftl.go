@@ -176,7 +176,7 @@ type frontier struct {
 	slc   bool
 }
 
-// New returns a translation layer that tells sink what it does. cfg must be
+// New returns a translation layer that reports its work to sink. cfg must be
 // valid.
 func New(cfg Config, sink Sink) *FTL {
 	f := &FTL{
@@ -309,7 +309,7 @@ func (f *FTL) Expect(first, end uint64) {
 }
 
 // Write puts unit u at the host's frontier and returns the row that it will be
-// in. Once a row is full, the sink is told to program it.
+// in. When a row is full, the sink programs it.
 func (f *FTL) Write(u uint64) Row {
 	f.stats.Host++
 	front := &f.host

@@ -139,7 +139,7 @@ func amplify(f *FTL, rounds int, next func(i uint64) uint64) float64 {
 
 func uniform(units uint64) func(uint64) uint64 {
 	draw := sim.Seed(3).Stream("test")
-	return func(i uint64) uint64 { return draw.Below(units, i, 0) }
+	return func(i uint64) uint64 { return draw.Uint64N(units, i, 0) }
 }
 
 // small is a layer with 256 units a superblock and a over-provisioning of op on
@@ -277,7 +277,7 @@ func TestAMixOfRandomAndSequentialWritesFollowsTheGreedyFormula(t *testing.T) {
 		next := uint64(0)
 		got := amplify(New(cfg, &count{}), 8, func(i uint64) uint64 {
 			if draw.Float64(i, 0) < c.p {
-				return log + draw.Below(cfg.Units-log, i, 1)
+				return log + draw.Uint64N(cfg.Units-log, i, 1)
 			}
 			next++
 			return next % log
@@ -316,9 +316,9 @@ func TestAFewChoicesBeatGreedyOnHotAndColdData(t *testing.T) {
 		cfg.Victim, cfg.Choices = v, 4
 		got[v] = amplify(New(cfg, &count{}), 6, func(i uint64) uint64 {
 			if draw.Float64(i, 0) < 0.9 {
-				return draw.Below(cfg.Units/10, i, 1)
+				return draw.Uint64N(cfg.Units/10, i, 1)
 			}
-			return cfg.Units/10 + draw.Below(cfg.Units*9/10, i, 1)
+			return cfg.Units/10 + draw.Uint64N(cfg.Units*9/10, i, 1)
 		})
 	}
 	t.Logf("greedy %.3f, four choices %.3f", got[Greedy], got[RandomGreedy])

@@ -61,7 +61,7 @@ func (c *cutter) begin(n int) {
 func (c *cutter) plan() {
 	c.next = 0
 	if c.left > 0 {
-		c.next = c.events + 1 + c.draws.Below(2*meanEvents, c.events, 0)
+		c.next = c.events + 1 + c.draws.Uint64N(2*meanEvents, c.events, 0)
 	}
 }
 
@@ -82,11 +82,11 @@ func (c *cutter) cut() drive.Media {
 	media := k.Media()
 	info := c.model.Info()
 	unit := uint64(info.AtomicUnit)
-	landing := c.draws.Below(4, c.events, 1) // of 4: how many of the units landed
+	landing := c.draws.Uint64N(4, c.events, 1) // of 4: how many of the units landed
 	buffer := make([]byte, unit)
 	k.Exposed(0, info.Size, func(off, end uint64) {
 		for at := off / unit * unit; at < end; at += unit {
-			if c.draws.Below(4, c.events, at+2) >= landing {
+			if c.draws.Uint64N(4, c.events, at+2) >= landing {
 				continue
 			}
 			c.newest.Read(at, unit, &devices.Payload{Bytes: buffer})

@@ -12,7 +12,7 @@ import (
 )
 
 // files is an application that writes files and knows which operations it was
-// told are durable. Operation n, from 1, is one of three:
+// acknowledged as durable. Operation n, from 1, is one of three:
 //
 //   - replace: a new file is written, synced and renamed over an old one, and the
 //     directory is synced

@@ -78,7 +78,7 @@ func (f *fileSystem) fresh(t *testing.T, prepare func(dir string) error) drive.M
 	return media
 }
 
-// application is what writes to a file system and knows what it was told is
+// application is what writes to a file system and knows what it saw acknowledged as
 // durable.
 type application interface {
 	// prepare makes what is there from the beginning, durably, below mount.

@@ -19,7 +19,7 @@ import (
 	"nbdbench/sim"
 )
 
-// recording is a history that can be told when to listen. Numbers and time
+// recording is a history that can be switched on and off. Numbers and time
 // begin with the first event that it hears.
 type recording struct {
 	on    bool

@@ -180,7 +180,7 @@ func talk(t *testing.T, u socket.URI, dialer socket.Dialer) {
 	do := func(conn uint32, op devices.Op, flags devices.Flags, b []byte) {
 		t.Helper()
 		done := make(chan devices.Errno, 1)
-		r := &devices.Request{Op: op, Flags: flags, Offset: 1 << 20, Length: uint64(len(b)), Conn: conn, Payload: devices.Payload{Bytes: b}, Completer: told(done)}
+		r := &devices.Request{Op: op, Flags: flags, Offset: 1 << 20, Length: uint64(len(b)), Conn: conn, Payload: devices.Payload{Bytes: b}, Completer: errnos(done)}
 		if op == devices.OpFlush {
 			r.Offset = 0
 		}
@@ -197,7 +197,7 @@ func talk(t *testing.T, u socket.URI, dialer socket.Dialer) {
 	}
 }
 
-// told passes on how a request ended.
-type told chan devices.Errno
+// errnos passes on the errno of a request.
+type errnos chan devices.Errno
 
-func (c told) Done(r *devices.Request) { c <- r.Errno }
+func (c errnos) Done(r *devices.Request) { c <- r.Errno }

@@ -192,7 +192,7 @@ func (p *plan) start(args []string) (*exec.Cmd, error) {
 	return c, nil
 }
 
-// writePID tells that the server listens, as these servers do.
+// writePID signals that the server listens, as these servers do.
 func (p *plan) writePID(pid int) error {
 	if p.pidFile == "" {
 		return nil
