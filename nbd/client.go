@@ -54,7 +54,7 @@ func (c *Client) InFlight() int { return c.table.used }
 // Err is why the connection ended, or nil.
 func (c *Client) Err() error { return c.err }
 
-// Submit sends r, or lets it wait for its turn.
+// Submit sends r, or queues it.
 func (c *Client) Submit(r *devices.Request) {
 	if r.Bytes != nil && uint64(len(r.Bytes)) != r.Length && dataOp(r.Op) {
 		panic(fmt.Sprintf("nbd: %v with %d bytes of data", r, len(r.Bytes)))

@@ -258,12 +258,12 @@ func (r *Real) forget(w *watcher) {
 // spins to it, and runs what is due.
 func (r *Real) pace() {
 	defer close(r.stopped)
-	var turn Turn
+	var guard PreemptionGuard
 	for !r.closing.Load() {
 		now := r.Now()
 		switch left := Time(r.due()).Sub(now); {
 		case left > spinWindow:
-			turn.Yield(now)
+			guard.Yield(now)
 			r.sleep()
 		case left <= 0:
 			r.runIfDue()

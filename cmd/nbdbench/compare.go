@@ -19,15 +19,15 @@ const compareHelp = `Compare stored runs: what changed from the first to each of
   nbdbench compare runs/OLD runs/NEW --max-regress commit.p99=5%
   nbdbench compare runs/NVME runs/SATA --match device
 
-Cells are matched by their id. --match device leaves the device out of it, for runs
-of one device each. In virtual time, runs with the same seed are compared pairwise,
-and what they share cancels out. In real time, and where no seed is common, they are
-compared as independent samples. Ratios are new/old: below 1, new is faster.
+Cells are matched by their id. --match device ignores the device, for runs of one
+device each. In virtual time, runs with the same seed are compared pairwise, so that
+their common noise cancels. In real time, or without common seeds, they are compared
+as independent samples. Ratios are new/old: less than 1 means that new is faster.
 
---max-regress METRIC=PERCENT exits with 99 if a cell's metric has increased by more
-than that, by the whole of its 95% interval. An increase that the interval neither
-shows nor excludes is reported, and passes. Metrics: commit.mean, commit.p50,
-commit.p90, commit.p99.`
+--max-regress METRIC=PERCENT exits with 99 if the whole 95% interval of a cell's ratio
+shows an increase of more than PERCENT. If the interval includes such an increase but
+does not show it, stderr reports it and the exit code is unaffected. Metrics:
+commit.mean, commit.p50, commit.p90, commit.p99.`
 
 // compareFormats write one comparison, with a heading.
 var compareFormats = map[string]func(w io.Writer, d *results.Diff, old, now string) error{
@@ -61,7 +61,7 @@ func newCompare() *cobra.Command {
 	var format, match string
 	var limits []string
 	c := &cobra.Command{
-		Use: "compare RUN RUN...", Short: "Say what changed between stored runs", Long: compareHelp,
+		Use: "compare RUN RUN...", Short: "Compare stored runs", Long: compareHelp,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains([]string{"table", "md", "csv", "json"}, format) {

@@ -90,8 +90,8 @@ func (c *Check) headline() string {
 func (c *Check) notes() []string {
 	var notes []string
 	if len(c.Rows) > 0 {
-		notes = append(notes, "Fitted: the figure has set the parameters under sets. Derived: it is our own formula, not a measurement. "+
-			"Predicted: the model was not told. Simulated on the device itself, in virtual time, without server, wire and host.")
+		notes = append(notes, "Fitted: the parameters under sets were chosen to match this figure. Derived: the reference is our own formula, not a measurement. "+
+			"Predicted: no parameter was chosen to match it. Simulated on the device itself, in virtual time, without server, wire and host.")
 	}
 	for i := range c.Rows {
 		if r := &c.Rows[i]; !r.OK {

@@ -42,7 +42,7 @@ const (
 	fitRounds = 3
 
 	// fitDeepest is the highest depth. Beyond fitFlushers jobs that write and flush,
-	// one FLUSH serves many of them, and their rate takes longer to settle than a
+	// one FLUSH serves many of them, and their rate takes longer to become steady than a
 	// visit lasts.
 	fitDeepest  = 32
 	fitFlushers = 8
@@ -147,7 +147,7 @@ func (b *bed) measureAll(ctx context.Context, m *Measurement, each time.Duration
 		if progress != nil {
 			progress(n, fitVisits*len(rows), rows[i].ID)
 		}
-		if err := b.settle(ctx); err != nil {
+		if err := b.flush(ctx); err != nil {
 			return fmt.Errorf("FLUSH before %s: %w", rows[i].ID, err)
 		}
 		p, err := b.measure(ctx, &rows[i], each/fitVisits)
@@ -208,14 +208,14 @@ func (b *bed) fill(ctx context.Context) error {
 	})
 }
 
-// settle flushes, so that a point finds nothing dirty of the one before it.
-func (b *bed) settle(ctx context.Context) error {
+// flush flushes, so that a point finds nothing dirty of the one before it.
+func (b *bed) flush(ctx context.Context) error {
 	if !b.dev.Info().CanFlush {
 		return nil
 	}
 	flush := workloads.Step{Op: workloads.ActionFlush}
 	return b.run(ctx, &fitMeter{}, workloads.Config{
-		Profile: workloads.Profile{Name: "settle", Transaction: []workloads.Step{flush}}, Commits: 1,
+		Profile: workloads.Profile{Name: "flush", Transaction: []workloads.Step{flush}}, Commits: 1,
 	})
 }
 

@@ -19,7 +19,7 @@ const (
 	// fitCost is what FLUSH of dirty data, or FUA, must take beyond a FLUSH of
 	// nothing, or a plain write, by the medians, to be said to cost something: this,
 	// and a quarter more, and a part of what a write takes. What a volatile cache has
-	// to write takes a program of the flash or a turn of the disk, and a host that
+	// to write takes a program of the flash or a revolution of the disk, and a host that
 	// has been idle for the time of a write can take tens of microseconds to wake up.
 	fitCost = 60 * time.Microsecond
 	fitMore = 1.25

@@ -107,7 +107,7 @@ func (t *trial) each(first, end uint64, s devices.Stamp, images string, number u
 
 // allowed judges what the device's contract leaves.
 func (t *trial) allowed() {
-	legal := newSpace(t.settled)
+	legal := newSpace(t.onlyVersion)
 	t.contract.Places(func(p history.Place) { legal.add(p) })
 	t.log2 = legal.log2()
 	for i := range legal.places {
@@ -120,8 +120,8 @@ func (t *trial) allowed() {
 	t.built(legal)
 }
 
-// settled is the one version that the contract leaves of a sector.
-func (t *trial) settled(sector uint64) devices.Stamp {
+// onlyVersion is the one version that the contract leaves of a sector.
+func (t *trial) onlyVersion(sector uint64) devices.Stamp {
 	var room [4]devices.Stamp
 	v := t.contract.At(sector, room[:0])
 	return v[len(v)-1]
@@ -152,8 +152,8 @@ func (t *trial) built(legal *space) {
 		return
 	}
 	legal = legal.narrowed(t.app.rule.reads)
-	t.app.rule.settle(legal.versions)
-	defer t.app.rule.settle(nil)
+	t.app.rule.fixVersions(legal.versions)
+	defer t.app.rule.fixVersions(nil)
 	var built uint64
 	t.exhaustive, built = legal.each(t.seed, func(number uint64) bool { return !t.invariant(legal.read, byContract, number) })
 	t.images += built

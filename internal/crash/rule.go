@@ -16,10 +16,10 @@ type rule interface {
 	commit(c *devices.Commit)
 	// reads reports whether the rule looks at a sector.
 	reads(sector uint64) bool
-	// settle takes down which writes are there in every image of a set, given the
+	// fixVersions records which writes are there in every image of a set, given the
 	// versions that a sector may have, so that broken need not look at them again;
 	// nil forgets it.
-	settle(versions func(sector uint64) []devices.Stamp)
+	fixVersions(versions func(sector uint64) []devices.Stamp)
 	// broken says what is wrong with an image, or nothing.
 	broken(read image) *breach
 }
@@ -68,7 +68,7 @@ type notes struct {
 	begun    map[uint64]uint64 // when a transaction's first write was submitted
 	sealed   map[uint64]uint64 // when it was acknowledged
 	byTxn    map[uint64][]int
-	safe     []bool // by write; see rule.settle
+	safe     []bool // by write; see rule.fixVersions
 }
 
 func (n *notes) submit(r *devices.Request) {
@@ -120,7 +120,7 @@ func (n *notes) until(sector uint64, found devices.Stamp) uint64 {
 	return w.ack
 }
 
-func (n *notes) settle(versions func(sector uint64) []devices.Stamp) {
+func (n *notes) fixVersions(versions func(sector uint64) []devices.Stamp) {
 	n.safe = n.safe[:0]
 	if versions == nil {
 		return

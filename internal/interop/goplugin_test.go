@@ -269,12 +269,12 @@ func TestASlowOpenHoldsUpNoOtherClient(t *testing.T) {
 // TestACallThatDoesNotReturnHoldsItsMemory until it does, also when its client has
 // gone; then the plugin is closed.
 func TestACallThatDoesNotReturnHoldsItsMemory(t *testing.T) {
-	gate := make(chan bool)
+	block := make(chan bool)
 	var n notes
 	uri, server := servePlugin(t, opening(func(plugin.ConnInfo) *plugin.Conn {
 		c := nothing()
 		c.PWrite = func(_ context.Context, b []byte, _ uint64, _ plugin.Flags) error {
-			<-gate
+			<-block
 			n.add("%d", b[0])
 			return nil
 		}
@@ -300,7 +300,7 @@ func TestACallThatDoesNotReturnHoldsItsMemory(t *testing.T) {
 	if held := server.MemoryUse().Held; held < 4096 || n.text() != "" {
 		t.Errorf("%d bytes are held, %q", held, n.text())
 	}
-	close(gate)
+	close(block)
 	n.await(t, "0\nclose")
 	await(t, "the memory", func() bool { return server.MemoryUse().Held == 0 })
 }
@@ -338,10 +338,10 @@ h.set_export_name("bb"); h.opt_go(); print(h.get_size()); h.shutdown()`, uri)
 
 // TestAServerEndsWhileAPluginOpens.
 func TestAServerEndsWhileAPluginOpens(t *testing.T) {
-	gate, began := make(chan bool), make(chan bool)
+	block, began := make(chan bool), make(chan bool)
 	uri, server := servePlugin(t, opening(func(plugin.ConnInfo) *plugin.Conn {
 		close(began)
-		<-gate
+		<-block
 		return nothing()
 	}), plugin.Options{})
 	u, err := socket.ParseURI(uri)
@@ -377,5 +377,5 @@ func TestAServerEndsWhileAPluginOpens(t *testing.T) {
 	if err := server.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	close(gate)
+	close(block)
 }

@@ -66,7 +66,7 @@ func TestATargetThatGetsSlowerHasNoWinner(t *testing.T) {
 	t.Log(v.Sentence)
 }
 
-// TestP50IsThatOfFio: on one server whose writes take 5 ms, in turn with fio.
+// TestP50IsThatOfFio: on one server whose writes take 5 ms, alternating with fio.
 func TestP50IsThatOfFio(t *testing.T) {
 	if os.Getenv("NBDBENCH_TIMING") != "1" {
 		t.Skip("this is about time, which takes a machine with nothing else to do: set NBDBENCH_TIMING=1")

@@ -31,7 +31,7 @@ func (w *watchedLog) Sync() error {
 	return err
 }
 
-// liveOf is a device with the files of the configuration.
+// deviceOf is a device with the files of the configuration.
 func deviceOf(t *testing.T, c *Config) *device {
 	t.Helper()
 	c.Strategy, c.Size = "pass", 1<<20

@@ -8,29 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shortSlice is the least turn that Linux gives on request (sched_setattr(2), from
-// 6.12 on).
+// shortSlice is the shortest scheduler slice that Linux grants on request
+// (sched_setattr(2), since 6.12).
 const shortSlice = 100 * time.Microsecond
 
-// shorten asks for short turns on a processor. Under EEVDF that gives no greater share
-// of it, but an earlier one: a reply that is due does not wait until a client on the
-// same processor has used up its own turn of milliseconds. A turn that is no longer
-// remains, and all of an older kernel, which says 0.
+// shorten requests a short slice. Under EEVDF that gives a thread no greater share of
+// the processor, but an earlier one: a reply that is due does not wait until a client on
+// the same processor has used up its slice of milliseconds. A slice that is already
+// shorter is kept, as is that of an older kernel, which reports 0.
 func shorten(a *unix.SchedAttr) { a.Runtime = min(a.Runtime, uint64(shortSlice)) }
 
-// yielding has a thread that becomes ready wait until the one on its processor sleeps
-// or has used up its turn. Another thread of this process is often the one, which may
-// well hold the loop.
+// yielding prevents a thread that becomes ready from preempting the running one, which
+// is often another thread of this process and may hold the loop's lock.
 func yielding(a *unix.SchedAttr) { a.Policy = unix.SCHED_BATCH }
 
-// eager is a thread's usual way.
+// eager is the default policy.
 func eager(a *unix.SchedAttr) { a.Policy = unix.SCHED_NORMAL }
 
-// schedule changes how each thread of this process is scheduled, and so those that they
-// will start. Only threads of SCHED_OTHER and SCHED_BATCH are.
+// schedule changes the scheduling of each thread of this process, which threads started
+// later inherit. Threads with other policies than SCHED_OTHER and SCHED_BATCH are skipped.
 func schedule(change func(*unix.SchedAttr)) {
 	done := map[int]bool{}
-	for found := true; found; { // one may have been started meanwhile, by one as it was
+	for found := true; found; { // an unchanged thread may have started another meanwhile
 		found = false
 		threads, _ := os.ReadDir("/proc/self/task")
 		for _, t := range threads {
@@ -49,18 +48,18 @@ func scheduleThread(id int, change func(*unix.SchedAttr)) {
 	}
 	was := *a
 	if change(a); *a != was {
-		_ = unix.SchedSetAttr(id, a, 0) // without it the server is slower, and no more
+		_ = unix.SchedSetAttr(id, a, 0) // without it the server is only slower
 	}
 }
 
-// scheduleServer has the threads scheduled as fits a server of these devices.
-func scheduleServer(takesTime bool, whenCrowded func(func(crowded bool))) {
+// scheduleServer selects the scheduling for a server of these devices.
+func scheduleServer(takesTime bool, whenContended func(func(contended bool))) {
 	if takesTime {
 		schedule(shorten)
 		return
 	}
-	whenCrowded(func(crowded bool) {
-		if crowded {
+	whenContended(func(contended bool) {
+		if contended {
 			schedule(yielding)
 		} else {
 			schedule(eager)

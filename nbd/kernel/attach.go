@@ -20,10 +20,10 @@ const (
 	MaxConnections = 16 // the kernel makes a hardware queue of each
 	maxBlockSize   = 4096
 
-	// settle is how long the kernel may take until what it has connected shows,
+	// readyTimeout is how long the kernel may take until a connected device shows,
 	// and poll how often we look.
-	settle = 10 * time.Second
-	poll   = 20 * time.Millisecond
+	readyTimeout = 10 * time.Second
+	poll         = 20 * time.Millisecond
 )
 
 // Config is how an export is attached. The zero value is one connection, the
@@ -94,7 +94,7 @@ func Attach(ctx context.Context, u socket.URI, c Config) (*Attachment, error) {
 		return nil, fmt.Errorf("attach %v: %w", u, err)
 	}
 	a.Path = devicePath(a.index)
-	if err := a.settle(ctx, k.size); err != nil {
+	if err := a.waitReady(ctx, k.size); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach %v as %s: %w", u, a.Path, err), a.Detach())
 	}
 	return a, nil
@@ -200,9 +200,9 @@ func busy(k *connection, err error) error {
 	return err
 }
 
-// settle waits until the device shows its size and can be opened.
-func (a *Attachment) settle(ctx context.Context, size uint64) error {
-	deadline := time.Now().Add(settle)
+// waitReady waits until the device shows its size and can be opened.
+func (a *Attachment) waitReady(ctx context.Context, size uint64) error {
+	deadline := time.Now().Add(readyTimeout)
 	for {
 		err := a.shows(size)
 		if err == nil || time.Now().After(deadline) {
@@ -297,10 +297,10 @@ var (
 
 // gone waits a bounded time for the device to go.
 func (a *Attachment) gone() error {
-	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	if err := a.Gone(ctx); err != nil {
-		return fmt.Errorf("%s: the kernel has not let it go after %v", devicePath(a.index), settle)
+		return fmt.Errorf("%s: the kernel has not let it go after %v", devicePath(a.index), readyTimeout)
 	}
 	return nil
 }

@@ -167,7 +167,7 @@ func (k *serverSocket) free() {
 func (k *serverSocket) switchMode(sole bool) {
 	switch is := k.sock.plain != nil; {
 	case sole && is:
-		k.turn.Yield(k.server.real.Now())
+		k.guard.Yield(k.server.real.Now())
 		k.reacquireTimers(true) // another may have ended
 	case sole:
 		k.leavePoller()

@@ -21,7 +21,7 @@ type clientPoller struct {
 	conns []*ClientConn
 	fds   []unix.PollFd // theirs, in the same order
 	awake atomic.Bool   // it will look before it waits again
-	turn  sim.Turn
+	guard sim.PreemptionGuard
 }
 
 // spinPolls is how often a clientPoller polls before it goes to sleep, while several
@@ -78,7 +78,7 @@ func (a *clientPoller) wait() {
 	if len(a.conns) == 0 {
 		return
 	}
-	a.turn.Yield(a.conns[0].real.Now())
+	a.guard.Yield(a.conns[0].real.Now())
 	if !a.spin() {
 		_, _ = unix.Poll(a.fds, -1) // EINTR: look again
 	}

@@ -96,14 +96,14 @@ func TestClientTakesRepliesInPieces(t *testing.T) {
 // submitted, so that the client poller must be woken for the rest.
 func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 	s := newSite(t, "unix")
-	var gate sync.Mutex
+	var hold sync.Mutex
 	stalled := func(_ int, to io.Writer, from io.Reader) {
 		b := make([]byte, 4096)
 		for {
 			n, err := from.Read(b)
-			gate.Lock() // while the test holds it, nothing is read
+			hold.Lock() // while the test holds it, nothing is read
 			_, _ = to.Write(b[:n])
-			gate.Unlock()
+			hold.Unlock()
 			if err != nil {
 				return
 			}
@@ -120,7 +120,7 @@ func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 	}
 	data := bytes.Repeat([]byte("nbdbench"), nbdtest.Size/8)
 	w := make(waiter, 1)
-	gate.Lock()
+	hold.Lock()
 	real.Do(func() { // one write: only what is left of it can bring a reply
 		r := &devices.Request{Op: devices.OpWrite, Length: nbdtest.Size, Payload: devices.Payload{Bytes: data}, Completer: w}
 		r.Begin(real.Loop().Now())
@@ -129,7 +129,7 @@ func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 	if c.out.backlog.Load() == 0 {
 		t.Fatal("the socket took everything: this shows nothing")
 	}
-	gate.Unlock()
+	hold.Unlock()
 	select {
 	case r := <-w:
 		if r.Errno != devices.OK {

@@ -447,8 +447,8 @@ type serverSocket struct {
 	queued   queuedConn
 
 	parsed     []parsed
-	turn       sim.Turn // the reader's, while it is out of Go's poller
-	ownsTimers bool     // the reader owns the loop's timers
+	guard      sim.PreemptionGuard // of the reader, while it is out of Go's poller
+	ownsTimers bool                // the reader owns the loop's timers
 }
 
 // parsed is a request that was read but not yet received.

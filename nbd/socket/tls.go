@@ -32,7 +32,7 @@ func (f *TLSFiles) Validate() error {
 //
 // It does not tell the client which CA that is. GnuTLS before 3.8.13, which QEMU
 // and libnbd use, finds none of its RSA keys fit for what Go asks for in TLS 1.3,
-// and sends no certificate; if it is told no CA, it sends the only one it has.
+// and sends no certificate; if it receives no CA names, it sends the only one it has.
 // So the server verifies it itself, as crypto/tls else would.
 func (f *TLSFiles) Server() (*tls.Config, error) {
 	c, err := f.config()

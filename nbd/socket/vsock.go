@@ -11,7 +11,7 @@ import (
 	"github.com/mdlayher/vsock"
 )
 
-// anyContext is where a server listens that was not told a context: at each that
+// anyContext is where a server listens without a context in its URI: at each that
 // the machine has (VMADDR_CID_ANY).
 const anyContext = math.MaxUint32
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestTurnYieldsWhenItIsTime(t *testing.T) {
+func TestPreemptionGuardYieldsAfterItsInterval(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var ran atomic.Int64
 	quit := make(chan struct{})
@@ -23,11 +23,11 @@ func TestTurnYieldsWhenItIsTime(t *testing.T) {
 			}
 		}
 	}()
-	var turn Turn
+	var guard PreemptionGuard
 	now := Time(time.Hour)
 	for range 1000 { // each break may bring this goroutine back at once
-		now = now.Add(turnLength + 1)
-		turn.Yield(now)
+		now = now.Add(yieldInterval + 1)
+		guard.Yield(now)
 	}
 	if ran.Load() == 0 {
 		t.Error("1000 turns went by without a break")
@@ -35,7 +35,7 @@ func TestTurnYieldsWhenItIsTime(t *testing.T) {
 	if turn.began != now {
 		t.Errorf("the turn began at %v, want %v", turn.began, now)
 	}
-	turn.Yield(now.Add(turnLength))
+	guard.Yield(now.Add(yieldInterval))
 	if turn.began != now {
 		t.Error("a break before it was time")
 	}
