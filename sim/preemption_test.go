@@ -25,18 +25,18 @@ func TestPreemptionGuardYieldsAfterItsInterval(t *testing.T) {
 	}()
 	var guard PreemptionGuard
 	now := Time(time.Hour)
-	for range 1000 { // each break may bring this goroutine back at once
+	for range 1000 { // each yield may resume this goroutine at once
 		now = now.Add(yieldInterval + 1)
 		guard.Yield(now)
 	}
 	if ran.Load() == 0 {
-		t.Error("1000 turns went by without a break")
+		t.Error("1000 intervals passed without a yield")
 	}
-	if turn.began != now {
-		t.Errorf("the turn began at %v, want %v", turn.began, now)
+	if guard.yielded != now {
+		t.Errorf("the guard began at %v, want %v", guard.yielded, now)
 	}
 	guard.Yield(now.Add(yieldInterval))
-	if turn.began != now {
-		t.Error("a break before it was time")
+	if guard.yielded != now {
+		t.Error("yielded before the interval had passed")
 	}
 }

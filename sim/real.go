@@ -122,7 +122,7 @@ func (r *Real) Do(f func()) {
 func (r *Real) AfterLeave(f Flusher) { r.flushers = append(r.flushers, f) }
 
 // RunWhile blocks until more, which is asked by each owner that leaves, reports
-// false. It is Loop.RunWhile for real time; it does not return for want of
+// false. It is Loop.RunWhile for real time; it does not return for lack of
 // timers, because a socket may bring some.
 func (r *Real) RunWhile(ctx context.Context, more func() bool) error {
 	w := &watcher{more: more, done: make(chan struct{})}

@@ -29,7 +29,7 @@ type Stats struct {
 	Failed  uint64 // of those, done with one
 	Between uint64 // transactions of StreamBetween that were started
 	// MaxLag is the longest time from when a transaction was due until it was
-	// started, for want of a free slot; see Commit for each one's.
+	// started, for lack of a free slot; see Commit for each one's.
 	MaxLag sim.Duration
 	// SumLag is the sum of all such times.
 	SumLag sim.Duration

@@ -24,7 +24,7 @@ type Client struct {
 // negotiationTimeout is how long a server may take to connect and negotiate.
 const negotiationTimeout = 30 * time.Second
 
-// Dial connects, and negotiates what wishes say.
+// Dial connects, and negotiates the options.
 func Dial(u socket.URI, options nbd.ClientOptions) (*Client, error) {
 	conn, err := net.Dial(u.Network, u.Address)
 	if err != nil {
