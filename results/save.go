@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"nbdbench/internal/atomicfile"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
+
+	"nbdbench/internal/atomicfile"
+
+	"nbdbench/internal/host"
 )
 
 // FileUnfinished is in a run directory until all of the run is stored.
@@ -46,11 +48,11 @@ func Reserve(dir string) (p *Pending, err error) {
 		return nil, errors.Join(err, os.Remove(dir))
 	}
 	atStep("made the marker")
-	err = syscall.Flock(int(p.marker.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = host.Lock(p.marker)
 	if err == nil {
 		_, err = p.marker.WriteString(unfinishedText)
 	}
-	if err = errors.Join(err, p.marker.Sync(), syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+	if err = errors.Join(err, p.marker.Sync(), host.SyncDir(dir), host.SyncDir(filepath.Dir(dir))); err != nil {
 		return nil, errors.Join(err, p.Discard())
 	}
 	atStep("marked the directory")
@@ -103,7 +105,7 @@ func (p *Pending) Save(r *Run) error {
 	atStep("stored all files")
 	err = os.Remove(p.path(FileUnfinished))
 	atStep("took the mark away")
-	if err = errors.Join(err, syncDir(p.dir), p.marker.Close()); err != nil {
+	if err = errors.Join(err, host.SyncDir(p.dir), p.marker.Close()); err != nil {
 		return &SaveError{Dir: p.dir, Stored: stored, Err: err}
 	}
 	return nil
@@ -145,21 +147,8 @@ func (r *Run) saveFiles(dir string) (stored []string, err error) {
 			stored = append(stored, f.name)
 		}
 	}
-	errs = append(errs, syncDir(filepath.Join(dir, DirCharts)), syncDir(dir))
+	errs = append(errs, host.SyncDir(filepath.Join(dir, DirCharts)), host.SyncDir(dir))
 	return stored, errors.Join(errs...)
-}
-
-// syncDir has the names in a directory on the disk.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) { // a file system that has no such thing
-		err = nil
-	}
-	return errors.Join(err, d.Close())
 }
 
 // Leftover is a run directory that was not finished, and whose process is gone.
@@ -223,5 +212,5 @@ func abandoned(dir string) bool {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
 	defer f.Close()
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
+	return host.LockShared(f) == nil
 }

@@ -6,7 +6,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -187,7 +186,7 @@ func serveLive(c *cobra.Command, config *serve.Config, faults string, paths *fil
 		return err
 	}
 	cuts := make(chan os.Signal, 1)
-	signal.Notify(cuts, syscall.SIGUSR1)
+	notifyCuts(cuts)
 	defer close(cuts)
 	defer signal.Stop(cuts)
 	config.Cuts = cuts

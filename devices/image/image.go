@@ -23,10 +23,9 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"nbdbench/devices"
 	"nbdbench/devices/drive"
+	"nbdbench/internal/host"
 )
 
 // MaxClone bounds how much data a copy may have: it is kept in memory.
@@ -89,7 +88,7 @@ func (m *Media) Discard() error {
 
 // prepare locks the file and gives a new one its size.
 func (m *Media) prepare(path string) error {
-	if err := unix.Flock(int(m.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := host.Lock(m.file); err != nil {
 		m.made = false // by now it is somebody else's
 		return fmt.Errorf("image: %s is in use: %w", path, err)
 	}
@@ -123,7 +122,7 @@ func (m *Media) Mode() drive.Mode { return drive.RealBytes }
 func (m *Media) Stamp(uint64) devices.Stamp { return 0 }
 
 // fdatasync is the host's; a test watches it.
-var fdatasync = unix.Fdatasync
+var fdatasync = host.Datasync
 
 // Write puts content into the file.
 func (m *Media) Write(off, n uint64, c drive.Content) {
@@ -137,7 +136,7 @@ func (m *Media) Write(off, n uint64, c drive.Content) {
 		_, err = m.file.WriteAt(c.Bytes[:n], int64(off))
 	}
 	if err == nil && m.opt.Sync {
-		err = fdatasync(int(m.file.Fd()))
+		err = fdatasync(m.file)
 	}
 	if err != nil {
 		m.lose(off, n, err)
@@ -175,12 +174,12 @@ const zeroPiece = 1 << 20
 // cache up to the first page of the source that is not resident, and a kill can end
 // the write there: with zeros from anywhere in memory, in the middle of a sector.
 var zeroPages = sync.OnceValues(func() ([]byte, error) {
-	return unix.Mmap(-1, 0, zeroPiece, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	return host.Zeros(zeroPiece)
 })
 
 func (m *Media) zero(off, n uint64) error {
-	err := unix.Fallocate(int(m.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(off), int64(n))
-	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
+	err := host.PunchHole(m.file, int64(off), int64(n))
+	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	return m.provision(off, n)
@@ -218,9 +217,8 @@ const statusUnit = 4096
 // tell calls all of it data, and so does this.
 func (m *Media) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 	const hole = devices.StatusZero | devices.StatusHole
-	fd := int(m.file.Fd())
-	data, err := unix.Seek(fd, int64(off), unix.SEEK_DATA)
-	if errors.Is(err, unix.ENXIO) { // nothing but a hole to the end
+	data, end, err := host.Extent(m.file, int64(off))
+	if errors.Is(err, io.EOF) { // nothing but a hole to the end
 		return n, hole
 	}
 	if err != nil {
@@ -229,20 +227,16 @@ func (m *Media) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 	if from := uint64(data) &^ (statusUnit - 1); from > off {
 		return min(n, from-off), hole
 	}
-	end, err := unix.Seek(fd, data, unix.SEEK_HOLE)
-	if err != nil {
-		return n, 0
-	}
 	return min(n, (uint64(end)+statusUnit-1)&^(statusUnit-1)-off), 0
 }
 
 // Used is how many bytes of the host's disk the file takes.
 func (m *Media) Used() (uint64, error) {
-	var s unix.Stat_t
-	if err := unix.Fstat(int(m.file.Fd()), &s); err != nil {
+	n, err := host.Used(m.file)
+	if err != nil {
 		return 0, fmt.Errorf("image: %w", err)
 	}
-	return uint64(s.Blocks) * 512, nil
+	return n, nil
 }
 
 // clonePiece is how much is copied at a time.
@@ -254,12 +248,11 @@ func (m *Media) Clone() drive.Media {
 	c := drive.NewMedia(drive.RealBytes)
 	buffer := make([]byte, clonePiece)
 	for at := int64(0); ; {
-		from, err := unix.Seek(int(m.file.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) { // nothing but a hole to the end
+		from, to, err := host.Extent(m.file, at)
+		if errors.Is(err, io.EOF) { // nothing but a hole to the end
 			return c
 		}
-		to, err2 := unix.Seek(int(m.file.Fd()), from, unix.SEEK_HOLE)
-		if err = errors.Join(err, err2); err != nil {
+		if err != nil {
 			m.fail(err)
 			return c
 		}

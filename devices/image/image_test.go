@@ -241,16 +241,16 @@ func TestWhatIsCalledZeroReadsAsZeros(t *testing.T) {
 func TestTheFileHasTheWriteWhenItIsSynced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image")
 	m := open(t, path, Options{Size: size, Sync: true})
-	host := fdatasync
-	defer func() { fdatasync = host }()
+	was := fdatasync
+	defer func() { fdatasync = was }()
 	var want, got []byte
-	fdatasync = func(fd int) error {
+	fdatasync = func(f *os.File) error {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = b[8192:12288]
-		return host(fd)
+		return was(f)
 	}
 	for _, c := range []drive.Content{
 		{Bytes: bytes.Repeat([]byte{1}, 4096)},

@@ -15,9 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nbdbench/internal/fork"
+	"nbdbench/internal/host"
 	"nbdbench/internal/text"
 )
 
@@ -101,7 +100,7 @@ func (p *Process) start(s Server, pidFile string) error {
 	}
 	p.cmd = exec.Command(path, args[1:]...)
 	p.cmd.Stderr, p.cmd.WaitDelay = &p.said, pipeTimeout
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p.cmd.SysProcAttr = host.Group(syscall.SIGTERM)
 	if s.env != nil {
 		p.cmd.Env = append(os.Environ(), s.env(p.socket)...)
 	}
@@ -109,21 +108,10 @@ func (p *Process) start(s Server, pidFile string) error {
 		return fmt.Errorf("starting %s: %w", p.name, err)
 	}
 	go func() {
-		awaitEnd(p.cmd.Process.Pid)
+		host.AwaitEnd(p.cmd.Process.Pid)
 		close(p.ended)
 	}()
 	return nil
-}
-
-// awaitEnd returns when a child has ended, and leaves it to be reaped: until then its
-// number, and that of its group, is nobody else's.
-func awaitEnd(pid int) {
-	for {
-		var info unix.Siginfo
-		if err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != unix.EINTR {
-			return
-		}
-	}
 }
 
 // await returns when the server is ready.
@@ -169,9 +157,9 @@ func (p *Process) Ended(within time.Duration) bool {
 // StopTimeout is over, SIGKILL to what is left of its group.
 func (p *Process) Stop() error {
 	pid := p.cmd.Process.Pid
-	_ = unix.Kill(p.graceful(pid), unix.SIGTERM) // what has ended cannot be signalled
+	_ = host.Signal(p.graceful(pid)) // what has ended cannot be signalled
 	p.forced = !p.Ended(StopTimeout)
-	_ = unix.Kill(-pid, unix.SIGKILL)
+	_ = host.KillGroup(pid)
 	if p.forced && !p.Ended(StopTimeout) {
 		return errors.Join(fmt.Errorf("%s, process %d, has not ended %v after SIGKILL", p.name, pid, StopTimeout), p.Hide())
 	}
@@ -183,7 +171,7 @@ func (p *Process) Stop() error {
 // awaitGroup returns when the members of a group that was killed are gone, which they
 // are soon, or within groupTimeout: who adopts them may not reap them.
 func awaitGroup(pgid int) {
-	for end := time.Now().Add(groupTimeout); unix.Kill(-pgid, 0) == nil && time.Now().Before(end); {
+	for end := time.Now().Add(groupTimeout); host.GroupExists(pgid) && time.Now().Before(end); {
 		time.Sleep(readyPause)
 	}
 }

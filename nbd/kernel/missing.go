@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"runtime"
+)
 
 // Missing is what this machine lacks.
 type Missing struct {
@@ -22,3 +25,8 @@ func (m *Missing) Error() string {
 
 // Unwrap returns the kernel's word.
 func (m *Missing) Unwrap() error { return m.Err }
+
+// NeedsLinux says that what is asked for is on Linux alone. It is a *Missing.
+func NeedsLinux(what string) error {
+	return &Missing{What: fmt.Sprintf("%s needs Linux, this is %s", what, runtime.GOOS)}
+}

@@ -4,13 +4,10 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"nbdbench/sim"
 )
@@ -138,17 +135,10 @@ func (s *socket) join() bool {
 	if s.over.Load() {
 		return false
 	}
-	fd, err := unix.FcntlInt(uintptr(s.plain.fd), unix.F_DUPFD_CLOEXEC, 0)
+	c, err := s.plain.pollable()
 	if err != nil {
 		return false
 	}
-	f := os.NewFile(uintptr(fd), "")
-	c, err := net.FileConn(f) // it has one of its own
-	_ = f.Close()
-	if err != nil {
-		return false
-	}
-	s.plain.release()
 	s.conn, s.plain = c, nil
 	return true
 }
@@ -281,21 +271,20 @@ func (w *dedicatedWait) wait() bool {
 		w.polls++
 		return true
 	}
-	real, most := w.k.server.real, dedicatedIdle
+	real, most, onTime := w.k.server.real, dedicatedIdle, false
 	if w.k.ownsTimers {
 		d := real.NextWait()
 		if d == 0 {
 			return true
 		}
 		defer real.WaitDone()
-		if d < most { // on time: the slack is the thread's that this goroutine is on now
-			most = d
-			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+		if d < most {
+			most, onTime = d, true
 		}
 	}
 	now := real.Now()
 	if w.since == 0 {
 		w.since = now
 	}
-	return w.p.wait(unix.POLLIN, most) || now.Sub(w.since) < dedicatedIdle
+	return w.p.waitForData(most, onTime) || now.Sub(w.since) < dedicatedIdle
 }

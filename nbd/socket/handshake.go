@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // NegotiationTimeout is how long the whole handshake may take, at either end,
@@ -100,21 +98,6 @@ func runHandshake(ctx context.Context, c net.Conn, h engine, most handshakeTime,
 	}
 	_ = c.SetDeadline(time.Time{})
 	return stream, h.Rest(), h.Err()
-}
-
-// acknowledge has Linux acknowledge what comes next over TCP at once, and not
-// after up to 40 ms: so long a client that sends the two parts of an option one by
-// one, as QEMU and libnbd do, waits before the second. Linux forgets it again.
-func acknowledge(c net.Conn) {
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	if raw, err := t.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) // without it is slower, and no more
-		})
-	}
 }
 
 func unexpected(err error) error {

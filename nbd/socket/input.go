@@ -49,7 +49,7 @@ func newInputBuffer(c io.Reader, rest []byte) *inputBuffer {
 	in := &inputBuffer{c: c, buf: make([]byte, max(firstBuffer, len(rest))), grow: func() bool { return true }}
 	in.w = copy(in.buf, rest)
 	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil { // without it nobody spins
+		if raw, err := s.SyscallConn(); rawSockets && err == nil { // without it nobody spins
 			in.raw = raw
 		}
 		in.peek, in.fill = in.look, in.fillFrom
@@ -61,13 +61,6 @@ func newInputBuffer(c io.Reader, rest []byte) *inputBuffer {
 // true where it cannot tell.
 func (in *inputBuffer) ready() bool {
 	return in.w > in.r || in.raw.Read(in.peek) != nil || in.arrived
-}
-
-// look notes whether anything has come.
-func (in *inputBuffer) look(fd uintptr) bool {
-	_, _, err := syscall.Recvfrom(int(fd), in.probe[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	in.arrived = err != syscall.EAGAIN && err != syscall.EINTR
-	return true
 }
 
 // have is what has been read and not yet taken.
@@ -140,28 +133,6 @@ const (
 	longData     = 64 << 10
 	pollsForData = 64
 )
-
-// readFull reads from a socket that does not block until dst is full. Its error is
-// EAGAIN if nothing more has come for a while.
-func readFull(fd int, dst []byte) (n int, err error) {
-	for polls := 0; n < len(dst); {
-		k, err := syscall.Read(fd, dst[n:])
-		switch {
-		case k > 0:
-			n, polls = n+k, 0
-		case err == nil:
-			return n, io.ErrUnexpectedEOF
-		case errors.Is(err, syscall.EINTR):
-		case !errors.Is(err, syscall.EAGAIN):
-			return n, err
-		default:
-			if polls++; polls > pollsForData {
-				return n, err
-			}
-		}
-	}
-	return n, nil
-}
 
 // discard throws n bytes away.
 func (in *inputBuffer) discard(n uint64) error {

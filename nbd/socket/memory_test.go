@@ -226,6 +226,7 @@ func TestLargeRequestsOfManyConnectionsAreAllServed(t *testing.T) {
 
 // TestADrainThatEndsTooEarlyNamesTheClient, and what it holds.
 func TestADrainThatEndsTooEarlyNamesTheClient(t *testing.T) {
+	skipPortable(t)
 	for name, test := range map[string]struct {
 		held bool
 		n    int
@@ -262,6 +263,7 @@ func TestDrainErrorNamesFew(t *testing.T) {
 
 // TestSocketsAreNarrowOnceManyAreWide: what the kernel holds counts as well.
 func TestSocketsAreNarrowOnceManyAreWide(t *testing.T) {
+	skipPortable(t)
 	s := newSite(t, "unix", func(s *Server) { s.LimitMemory(MinMemory) })
 	if !s.memory.connect(MinMemory / 8) {
 		t.Fatal("an eighth is too much")

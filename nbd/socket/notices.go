@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -185,16 +183,8 @@ func clientName(c net.Conn) string {
 	if !ok {
 		return c.RemoteAddr().String()
 	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return "unix"
+	if pid := peerProcess(u); pid != 0 {
+		return fmt.Sprintf("process %d", pid)
 	}
-	var peer *unix.Ucred
-	_ = raw.Control(func(fd uintptr) {
-		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err != nil || peer == nil || peer.Pid == 0 { // of another PID namespace
-		return "unix"
-	}
-	return fmt.Sprintf("process %d", peer.Pid)
+	return "unix"
 }

@@ -60,6 +60,7 @@ func (n *noted) notices() Notices {
 // TestWritesAsQEMUSendsThemUnderExtendedHeaders: QEMU 10's bytes for a FUA WRITE
 // have no PAYLOAD_LEN. It is served, counted, and reported once for an export.
 func TestWritesAsQEMUSendsThemUnderExtendedHeaders(t *testing.T) {
+	skipPortable(t)
 	var n noted
 	s := newSite(t, "unix", func(s *Server) { s.Notify(n.notices()) })
 	const writes = 3

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -110,7 +108,7 @@ type rawWriter interface {
 func newOutQueue(c net.Conn) *outQueue {
 	q := &outQueue{conn: c, stream: c, before: func() {}, written: func([]message) {}, freed: func(freed) {}, short: newLayout(slabSize), wake: make(chan struct{}, 1)}
 	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
+		if raw, err := s.SyscallConn(); rawSockets && err == nil {
 			q.raw = raw
 		}
 	}
@@ -330,21 +328,6 @@ func (q *outQueue) try() error {
 		return err
 	}
 	return q.result
-}
-
-// writev is one attempt after another, until the socket takes no more.
-func (q *outQueue) writev(fd uintptr) bool {
-	for len(q.rest) > 0 {
-		n, err := unix.Writev(int(fd), q.rest)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if q.result = err; err != nil {
-			return true
-		}
-		q.advance(n)
-	}
-	return true
 }
 
 // advance drops the first n bytes of the rest.

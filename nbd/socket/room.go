@@ -3,8 +3,6 @@ package socket
 import (
 	"net"
 
-	"golang.org/x/sys/unix"
-
 	"nbdbench/devices"
 	"nbdbench/internal/buffer"
 	"nbdbench/nbd"
@@ -139,21 +137,6 @@ func (k *serverSocket) setSendBuffer(c net.Conn) {
 		}
 	}
 	_ = u.SetWriteBuffer(narrowBuffer) // more is as good, and takes more
-}
-
-// sendBufferOf is how many bytes the kernel holds for u at most.
-func sendBufferOf(u *net.UnixConn) (bytes int64) {
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	_ = raw.Control(func(fd uintptr) {
-		n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
-		if err == nil {
-			bytes = int64(n)
-		}
-	})
-	return bytes
 }
 
 // growInput takes the memory for a longer read buffer, if a quarter of what is for

@@ -1,5 +1,5 @@
 // Package file is a plugin over a file or a block device of the host: FUA is a write
-// with RWF_DSYNC, FLUSH is fdatasync.
+// with RWF_DSYNC, FLUSH is fdatasync. Not on Linux both sync all of the file.
 package file
 
 import (
@@ -9,12 +9,12 @@ import (
 	"io"
 	"net/url"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"nbdbench/devices"
 	"nbdbench/devices/fua"
 	"nbdbench/devices/plugin"
+	"nbdbench/internal/host"
 )
 
 // Register registers the plugin as go:file.
@@ -83,14 +83,14 @@ func (d disk) read(_ context.Context, b []byte, off uint64) error {
 // write makes b durable by the write itself if f says so: the kernel then writes this
 // range to the disk, and syncs no more of the file.
 func (d disk) write(_ context.Context, b []byte, off uint64, f plugin.Flags) error {
-	flags := 0
-	if f&plugin.FUA != 0 {
-		flags = unix.RWF_DSYNC
+	if f&plugin.FUA == 0 {
+		_, err := d.f.WriteAt(b, int64(off))
+		return err
 	}
 	for len(b) > 0 {
-		n, err := unix.Pwritev2(int(d.f.Fd()), [][]byte{b}, int64(off), flags)
+		n, err := host.WriteDurable(d.f, b, int64(off))
 		switch {
-		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, syscall.EINTR):
 		case err != nil:
 			return err
 		case n == 0:
@@ -103,4 +103,4 @@ func (d disk) write(_ context.Context, b []byte, off uint64, f plugin.Flags) err
 	return nil
 }
 
-func (d disk) flush(context.Context) error { return unix.Fdatasync(int(d.f.Fd())) }
+func (d disk) flush(context.Context) error { return host.Datasync(d.f) }

@@ -10,9 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nbdbench/internal/fork"
+	"nbdbench/internal/host"
 )
 
 // shell runs a file that is executable and has no interpreter of its own, as
@@ -127,12 +126,12 @@ func (p *process) run(ctx context.Context, path string, env []string) error {
 	}
 	pid, dead := c.Process.Pid, make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		_ = host.KillGroup(pid)
 		fds.unblock() // a process that has left the group may keep them open
 		close(dead)
 	})
 	p.talk(&fds)
-	awaitEnd(pid) // until it is reaped, pid is its own
+	host.AwaitEnd(pid) // until it is reaped, pid is its own
 	late := !stop()
 	if late {
 		<-dead
@@ -164,7 +163,7 @@ func (p *process) start(fds *pipes, path string, env []string) (*exec.Cmd, error
 func command(fds *pipes, path string, argv, env []string) *exec.Cmd {
 	return &exec.Cmd{
 		Path: path, Args: argv, Env: env, Stdin: fds.child[0], Stdout: fds.child[1], Stderr: fds.child[2],
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		SysProcAttr: host.Group(syscall.SIGKILL),
 	}
 }
 
@@ -189,10 +188,4 @@ func (p *process) talk(fds *pipes) {
 		_ = in.SetDeadline(time.Unix(1, 0)) // nbdkit does not wait for it either
 	}
 	<-wrote
-}
-
-// awaitEnd waits until the child has ended, and leaves it to be reaped.
-func awaitEnd(pid int) {
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-	}
 }

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package socket
 
 import (
@@ -300,13 +302,5 @@ func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
 			s.idles(t)
 			s.expectTimersOwned(t, false)
 		})
-	}
-}
-
-// answers expects success for a cookie.
-func (r *raw) answers(want uint64) {
-	r.t.Helper()
-	if e, cookie := r.reply(); e != devices.OK || cookie != want {
-		r.t.Fatalf("replied %v to %d, expected success to %d", e, cookie, want)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build !portable
+
 package socket
 
 import (
@@ -5,6 +7,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -127,4 +130,29 @@ func (p *plainSocket) endReads() {
 	if !p.gone {
 		_ = unix.Shutdown(p.fd, unix.SHUT_RD)
 	}
+}
+
+// pollable gives the socket back to Go's poller, as a connection of its own.
+func (p *plainSocket) pollable() (net.Conn, error) {
+	fd, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "")
+	c, err := net.FileConn(f) // it has one of its own
+	_ = f.Close()
+	if err != nil {
+		return nil, err
+	}
+	p.release()
+	return c, nil
+}
+
+// waitForData is wait for data. onTime has the thread that this goroutine is on now
+// wake up as exactly as it can.
+func (p *plainSocket) waitForData(d time.Duration, onTime bool) bool {
+	if onTime {
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	}
+	return p.wait(unix.POLLIN, d)
 }

@@ -32,20 +32,6 @@ const (
 // wakeUp is the data of an event that is no request's: the reaper is to end.
 const wakeUp = ^uint64(0)
 
-// DiskConfig is how a Disk is opened. The zero value is DefaultDepth.
-type DiskConfig struct {
-	Depth    int // requests in the kernel at a time; others wait; 0 is DefaultDepth
-	ReadOnly bool
-}
-
-// Validate reports a depth that cannot be had.
-func (c DiskConfig) Validate() error {
-	if c.Depth < 0 || c.Depth > 1024 {
-		return fmt.Errorf("depth: expected 1 to 1024, got %d", c.Depth)
-	}
-	return nil
-}
-
 // Disk is a block device file as a devices.Device. It bypasses the page cache.
 // The loop's owner submits; system calls are made after it has left the loop,
 // and a goroutine takes what has completed.

@@ -14,51 +14,12 @@ import (
 	"nbdbench/nbd/socket"
 )
 
-// The defaults and bounds of a Config.
 const (
-	DefaultTimeout = 30 * time.Second
-	MaxConnections = 16 // the kernel makes a hardware queue of each
-	maxBlockSize   = 4096
-
 	// readyTimeout is how long the kernel may take until a connected device shows,
 	// and poll how often we look.
 	readyTimeout = 10 * time.Second
 	poll         = 20 * time.Millisecond
 )
-
-// Config is how an export is attached. The zero value is one connection, the
-// first device that is free, and DefaultTimeout.
-type Config struct {
-	Device      string // "/dev/nbd3"; empty is the first that is free
-	Connections int    // sockets; 0 is 1; more need an export with multi-conn
-	BlockSize   uint32 // logical block in bytes, 512 to 4096; 0 is the least that the export allows
-	// Timeout is how long a request waits for its reply before it fails, rounded
-	// up to seconds; 0 is DefaultTimeout. There is no way to wait forever.
-	Timeout time.Duration
-	// DeadTimeout is how long requests wait for a connection that is lost to be
-	// replaced, rounded up to seconds; 0 is not at all. Netlink alone has it.
-	DeadTimeout time.Duration
-	// Ioctl uses the ioctls even where there is netlink.
-	Ioctl bool
-}
-
-// Validate reports what cannot be meant.
-func (c *Config) Validate() error {
-	switch {
-	case c.Connections < 0 || c.Connections > MaxConnections:
-		return fmt.Errorf("connections: expected 1 to %d, got %d", MaxConnections, c.Connections)
-	case c.BlockSize != 0 && (c.BlockSize < 512 || c.BlockSize > maxBlockSize || c.BlockSize&(c.BlockSize-1) != 0):
-		return fmt.Errorf("block size: expected 512, 1024, 2048 or 4096, got %d", c.BlockSize)
-	case c.Timeout < 0 || c.DeadTimeout < 0:
-		return fmt.Errorf("timeout: expected at least 0, got %v and %v", c.Timeout, c.DeadTimeout)
-	}
-	if c.Device != "" {
-		if _, err := ParseDevice(c.Device); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // Attachment is an export that the kernel has.
 type Attachment struct {
@@ -288,12 +249,6 @@ func Detach(path string, force bool) error {
 	}
 	return (&Attachment{index: index}).gone()
 }
-
-// Errors of Detach.
-var (
-	ErrNotAttached = errors.New("no export is attached to it")
-	ErrInUse       = errors.New("it is in use")
-)
 
 // gone waits a bounded time for the device to go.
 func (a *Attachment) gone() error {

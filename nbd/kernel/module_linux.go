@@ -12,21 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State is how a kernel has a module.
-type State uint8
-
-// The states of a module.
-const (
-	Absent   State = iota // it cannot be had; the error says why
-	Loadable              // it is there and not loaded
-	Loaded                // it is loaded
-	BuiltIn               // it is part of the kernel
-)
-
-func (s State) String() string {
-	return [...]string{"absent", "there, not loaded", "loaded", "built in"}[s]
-}
-
 // Modules is where a kernel's modules are. The zero value is this machine.
 type Modules struct {
 	Root    string // the directory of /lib/modules; empty is that

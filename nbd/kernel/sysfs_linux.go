@@ -19,16 +19,6 @@ const (
 
 func devicePath(index int) string { return fmt.Sprintf("/dev/nbd%d", index) }
 
-// ParseDevice is the index of /dev/nbdN.
-func ParseDevice(path string) (int, error) {
-	digits, ok := strings.CutPrefix(path, "/dev/nbd")
-	n, err := strconv.ParseUint(digits, 10, 20) // 2^20: the minors that a major has
-	if !ok || err != nil || strconv.FormatUint(n, 10) != digits {
-		return -1, fmt.Errorf("expected a device such as /dev/nbd0, got %q", path)
-	}
-	return int(n), nil
-}
-
 // attached reports whether the kernel has the device connected: only then has
 // it a pid.
 func attached(index int) bool {
