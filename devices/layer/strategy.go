@@ -40,8 +40,8 @@ type Strategy struct {
 	// AnyServer says that the strategy needs nothing of the server's half, so that
 	// it can be had against a server that is not ours.
 	AnyServer bool
-	Server     Wrap
-	Client     Wrap
+	Server    Wrap
+	Client    Wrap
 }
 
 // Strategies are all there are, in the order in which they are listed. The
