@@ -52,6 +52,9 @@ strategy; native and force over a plugin whose can_fua is EMULATE are unsupporte
 --target-command 'CMD' starts any server: CMD listens at $unixsocket, stays in the
 foreground, and serves native, emulate, force or discard if it uses $strategy or
 $fuamode. Each run starts its own server and stops it at the end.
+--device go:NAME?key=value is a Go plugin, in virtual time unless it uses something
+outside of the process. --device sh:PATH?key=value is a script by nbdkit's sh protocol.
+Scripts and such plugins run in real time and need --destroy.
 --via kernel uses Linux's own client, as /dev/nbdN: the table shows what the kernel
 sent for each commit, as counted by the server.
 
