@@ -195,7 +195,7 @@ func serveLive(c *cobra.Command, config *serve.Config, faults string, paths *fil
 
 // serveFlags reads the flags that have a form of their own.
 func serveFlags(c *cobra.Command, config *serve.Config, advertise, size string) error {
-	if format := c.Flags().Lookup("log-format"); format.Changed && !slices.Contains(serve.LogFormats(), config.LogFormat) {
+	if c.Flags().Changed("log-format") && !slices.Contains(serve.LogFormats(), config.LogFormat) {
 		return usage("--log-format: expected %s, got %q", strings.Join(serve.LogFormats(), " or "), config.LogFormat)
 	}
 	if c.Flags().Changed("advertise") {
