@@ -574,7 +574,7 @@ func (c *Cell) Known(name string, half float64) bool {
 	if m < 0 || c.Status != StatusOK || len(c.runs) == 0 {
 		return true
 	}
-	if q := metricQuantiles[m]; q > 0 && !q.tellable(c.pool(func(r *RunResult) *Distribution { return r.Commit }).Count()) {
+	if q := metricQuantiles[m]; q > 0 && !q.reportable(c.pool(func(r *RunResult) *Distribution { return r.Commit }).Count()) {
 		return false
 	}
 	e := estimateOf(c.figures(m, c.seeds()), m)

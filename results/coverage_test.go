@@ -406,3 +406,12 @@ func powerTable(b *strings.Builder, models []*model, found []finding) {
 		}
 	}
 }
+
+// figuresOf reads a metric of each run.
+func figuresOf(runs []*Distribution, m metric) []figure {
+	out := make([]figure, len(runs))
+	for i, d := range runs {
+		out[i] = figureOf(d, m)
+	}
+	return out
+}

@@ -65,15 +65,6 @@ func bucketFrom(v int64) int64 {
 // two, for three significant digits.
 const subBucketBits = 11
 
-// figuresOf reads a metric of each run.
-func figuresOf(runs []*Distribution, m metric) []figure {
-	out := make([]figure, len(runs))
-	for i, d := range runs {
-		out[i] = figureOf(d, m)
-	}
-	return out
-}
-
 // estimate is a statistic of a cell: the average over its runs, and its interval
 // where there are enough of them.
 type estimate struct {

@@ -231,13 +231,13 @@ func (q Quantile) rank(n int64) int64 {
 	return max(int64(k), 1)
 }
 
-// tellable reports whether at least ten of n samples lie beyond q.
-func (q Quantile) tellable(n int64) bool { return n > 0 && n-q.rank(n) >= minBeyond }
+// reportable reports whether at least ten of n samples lie beyond q.
+func (q Quantile) reportable(n int64) bool { return n > 0 && n-q.rank(n) >= minBeyond }
 
 // At is the duration at quantile q by nearest rank (the smallest k with
 // k/n >= q): the highest value of the bucket that holds the k-th smallest
 // sample, never beyond the exact minimum and maximum. The distribution must
-// not be empty. It says nothing about how many samples lie beyond: see Tell.
+// not be empty. It says nothing about how many samples lie beyond: see Reported.
 func (d *Distribution) At(q Quantile) sim.Duration {
 	rank := q.rank(d.n)
 	var seen int64
@@ -251,9 +251,9 @@ func (d *Distribution) At(q Quantile) sim.Duration {
 
 func (d *Distribution) clamp(v int64) int64 { return min(max(v, d.min), d.max) }
 
-// Tell is At(q) where at least ten samples lie beyond q, else nil.
-func (d *Distribution) Tell(q Quantile) *int64 {
-	if d == nil || !q.tellable(d.n) {
+// Reported is At(q) where at least ten samples lie beyond q, else nil.
+func (d *Distribution) Reported(q Quantile) *int64 {
+	if d == nil || !q.reportable(d.n) {
 		return nil
 	}
 	v := int64(d.At(q))
@@ -297,7 +297,7 @@ func (d *Distribution) Latency() *Latency {
 	if d.n > 1 {
 		l.Stddev = new(d.stddev())
 	}
-	l.P50, l.P90, l.P99, l.P999 = d.Tell(P50), d.Tell(P90), d.Tell(P99), d.Tell(P999)
+	l.P50, l.P90, l.P99, l.P999 = d.Reported(P50), d.Reported(P90), d.Reported(P99), d.Reported(P999)
 	l.Overflow = d.overflow
 	return l
 }

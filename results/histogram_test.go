@@ -68,9 +68,9 @@ func TestRankIsTheNearest(t *testing.T) {
 
 func TestAPercentileNeedsTenSamplesBeyond(t *testing.T) {
 	for _, c := range []struct {
-		n    int
-		q    Quantile
-		told bool
+		n        int
+		q        Quantile
+		reported bool
 	}{
 		{0, P50, false},
 		{19, P50, false},
@@ -86,8 +86,8 @@ func TestAPercentileNeedsTenSamplesBeyond(t *testing.T) {
 		for i := range c.n {
 			h.Record(sim.Duration(i + 1))
 		}
-		if got := h.Freeze().Tell(c.q) != nil; got != c.told {
-			t.Errorf("%d samples, quantile %d: told %v, want %v", c.n, c.q, got, c.told)
+		if got := h.Freeze().Reported(c.q) != nil; got != c.reported {
+			t.Errorf("%d samples, quantile %d: reported %v, want %v", c.n, c.q, got, c.reported)
 		}
 	}
 }

@@ -40,16 +40,6 @@ func (l *Log) Until(t sim.Time) *Log {
 	return &Log{Events: l.Events[:n:n]}
 }
 
-// Oracle returns the judge of a device with the given properties who has seen
-// the whole log.
-func Oracle(l *Log, info devices.Info) *Judge {
-	j := NewJudge(info)
-	for i := range l.Events {
-		j.Observe(&l.Events[i])
-	}
-	return j
-}
-
 // Write writes the log in its text format.
 func (l *Log) Write(w io.Writer) error {
 	enc := NewEncoder(w)

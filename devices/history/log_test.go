@@ -194,3 +194,13 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Oracle returns the judge of a device with the given properties who has seen
+// the whole log.
+func Oracle(l *Log, info devices.Info) *Judge {
+	j := NewJudge(info)
+	for i := range l.Events {
+		j.Observe(&l.Events[i])
+	}
+	return j
+}

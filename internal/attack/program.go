@@ -86,16 +86,6 @@ func Serve(binary, dir string, memory int64, args ...string) (*Program, error) {
 // Stderr is what the program has said.
 func (p *Program) Stderr() string { return p.stderr.String() }
 
-// Ended reports whether the program has ended, and how.
-func (p *Program) Ended() (bool, error) {
-	select {
-	case <-p.ended:
-		return true, p.status
-	default:
-		return false, nil
-	}
-}
-
 // Stop has the program drain, and returns its exit status.
 func (p *Program) Stop() error {
 	_ = p.cmd.Process.Signal(unix.SIGTERM)
