@@ -113,7 +113,7 @@ func TestADocumentWithoutProfilesIsReadAsBefore(t *testing.T) {
 	}
 }
 
-func TestADocumentIsToldFromAPlan(t *testing.T) {
+func TestADocumentIsDistinguishedFromAPlan(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct {
 		text string

@@ -60,10 +60,10 @@ func storeAndDie(dir string) {
 	os.Exit(0)
 }
 
-// TestAKillAtAnyStepLeavesWhatIsWholeAndIsTold: after kill -9 at each step of
+// TestAKillAtAnyStepLeavesWhatIsWholeAndIsReported: after kill -9 at each step of
 // storing a run, each file that is there is whole, and what is not finished is
 // found by the next run.
-func TestAKillAtAnyStepLeavesWhatIsWholeAndIsTold(t *testing.T) {
+func TestAKillAtAnyStepLeavesWhatIsWholeAndIsReported(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a process for each step")
 	}

@@ -231,7 +231,7 @@ func TestADrainThatTakesTooLongNamesTheClient(t *testing.T) {
 	}
 }
 
-func TestATargetIsOverwrittenOnlyIfToldTo(t *testing.T) {
+func TestATargetIsOverwrittenOnlyWithItsFlag(t *testing.T) {
 	s := startServe(t, "ram", "--size", "64MiB")
 	args := []string{"run", "--target", s.uri, "--workload", "sync-4k", "--runs", "1", "--warmup", "0", "--commits", "30", "--no-save", "--format", "json"}
 	o := invoke(args...)

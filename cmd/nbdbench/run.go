@@ -324,7 +324,7 @@ func (f *runFlags) reserve(c *cobra.Command, p *bench.Plan, name string) (*resul
 		case err != nil:
 			return nil, usage("--output: %w", err)
 		}
-		tellLeftovers(c, pending)
+		reportLeftovers(c, pending)
 		return pending, nil
 	}
 	plan, err := p.JSON()
@@ -340,11 +340,11 @@ func (f *runFlags) reserve(c *cobra.Command, p *bench.Plan, name string) (*resul
 	if err != nil {
 		return nil, fmt.Errorf("the run directory: %w (--output DIR takes another one, --no-save none)", err)
 	}
-	tellLeftovers(c, pending)
+	reportLeftovers(c, pending)
 	return pending, nil
 }
 
-func tellLeftovers(c *cobra.Command, p *results.Pending) {
+func reportLeftovers(c *cobra.Command, p *results.Pending) {
 	for _, l := range results.Leftovers(filepath.Dir(p.Dir())) {
 		fmt.Fprintf(c.ErrOrStderr(), "note: %v\n", l)
 	}

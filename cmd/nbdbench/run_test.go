@@ -183,8 +183,8 @@ func TestARunThatDoesNotFitIsStoredElsewhere(t *testing.T) {
 	}
 }
 
-// TestLeftoversAreTold: of a run that was killed, at the next run beside it.
-func TestLeftoversAreTold(t *testing.T) {
+// TestLeftoversAreReported: of a run that was killed, at the next run beside it.
+func TestLeftoversAreReported(t *testing.T) {
 	parent := t.TempDir()
 	left := filepath.Join(parent, "killed")
 	if err := os.Mkdir(left, 0o755); err != nil {
@@ -244,7 +244,7 @@ func TestThresholdsDecideTheExitCode(t *testing.T) {
 	}
 }
 
-func TestEveryFailedThresholdIsTold(t *testing.T) {
+func TestEveryFailedThresholdIsReported(t *testing.T) {
 	o := invoke(tiny("--no-save", "--runs", "6",
 		"--threshold", "nvme-990pro/sync-4k/native:commit.mean<1ns",
 		"--threshold", "nvme-990pro/sync-4k/native:commit.mean<1h",

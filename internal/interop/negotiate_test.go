@@ -84,7 +84,7 @@ func TestSeveralExports(t *testing.T) {
 	qemuIO(t, at("old"), "read -P 0 0 4k")
 }
 
-func TestExportsThatCannotBeToldApart(t *testing.T) {
+func TestExportsThatCannotBeDistinguished(t *testing.T) {
 	for _, args := range [][]string{{"--export", "log"}, {"--export", "=ram"}, {"--export", "a=ram", "--export", "a=ram"}, {"--listen", "nbd://127.0.0.1:0/a", "--export", "a=ram"}} {
 		r := run(t, "", append([]string{"nbdbench", "serve", "ram"}, args...)...)
 		if r.code != 2 || !strings.Contains(r.stderr, "--export") || r.stdout != "" {

@@ -189,7 +189,7 @@ func TestConfigRefusesWhatCannotBeMeant(t *testing.T) {
 	}
 }
 
-func TestTheKernelIsToldWholeBlocksAndATimeout(t *testing.T) {
+func TestTheKernelGetsWholeBlocksAndATimeout(t *testing.T) {
 	k, err := new(Config).connection(nbd.ExportInfo{Size: 10_000, MinBlock: 1, Flags: nbd.HasFlags | nbd.SendFlush}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func TestTheOnlyBusyConnectionLeavesThePoller(t *testing.T) {
 	}
 }
 
-func TestAServerIsNotToldToBlock(t *testing.T) {
+func TestAServerIsNotSetToBlock(t *testing.T) {
 	s := newSite(t, "unix", func(s *Server) { s.dedicateAfter = 0 })
 	dialRaw(t, s.uri).flushes(2 * dedicateAfter)
 	if n := s.dedicated.Load(); n != 0 {
