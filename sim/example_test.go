@@ -38,7 +38,7 @@ func ExampleLoop() {
 func ExampleSeed_Stream() {
 	arrivals := sim.Seed(1).Stream("arrivals")
 	first := arrivals.Uint64N(100, 0, 0)
-	arrivals.Uint64N(100, 1, 0)
-	fmt.Println(first == arrivals.Uint64N(100, 0, 0))
-	// Output: true
+	other := arrivals.Uint64N(100, 1, 0)
+	fmt.Println(first == arrivals.Uint64N(100, 0, 0), first == other)
+	// Output: true false
 }
