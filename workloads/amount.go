@@ -72,3 +72,12 @@ func (r *Region) on(size uint64) span {
 	}
 	return span{start, length}
 }
+
+// share is one of so many equal parts of the range, in whole regionGrains.
+func (s span) share(part, of uint32) span {
+	if of <= 1 {
+		return s
+	}
+	length := s.length / uint64(of) / regionGrain * regionGrain
+	return span{s.start + uint64(part)*length, length}
+}

@@ -48,13 +48,33 @@ func (p Poisson) Due(n uint64, previous sim.Time) sim.Time {
 	return previous.Add(sim.Duration(math.Round(gap)))
 }
 
-// opens returns the profile's open loop from start on; nil for a closed one.
-func (l Load) opens(start sim.Time, seed sim.Seed) OpenLoop {
+// Bursts is due as Poisson is while it is on, and never while it is off. It is
+// on first, from Start.
+type Bursts struct {
+	Poisson
+	Start   sim.Time
+	On, Off sim.Duration
+}
+
+// Due is gap n after previous, in time that is on.
+func (b Bursts) Due(n uint64, previous sim.Time) sim.Time {
+	whole := b.On + b.Off
+	since := previous.Sub(b.Start)
+	on := since/whole*b.On + min(since%whole, b.On)
+	on = b.Poisson.Due(n, sim.Time(on)).Sub(0)
+	return b.Start.Add(on/b.On*whole + on%b.On)
+}
+
+// opens returns the load's open loop from start on, with draws of that name; nil
+// for a closed one.
+func (l Load) opens(start sim.Time, seed sim.Seed, name string) OpenLoop {
 	switch l.Arrival {
 	case ArrivalConstant:
 		return Constant{start, l.Rate}
 	case ArrivalPoisson:
-		return Poisson{l.Rate, seed.Stream("workload/arrivals")}
+		return Poisson{l.Rate, seed.Stream(name)}
+	case ArrivalBursts:
+		return Bursts{Poisson{l.Rate, seed.Stream(name)}, start, l.On.Std(), l.Off.Std()}
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"nbdbench/sim"
 )
 
-// op is one request of a stream's transactions.
+// op is one request of a program.
 type op struct {
 	command devices.Op
 	flags   devices.Flags
@@ -14,26 +14,28 @@ type op struct {
 	place   place
 }
 
-// stream is a transaction made ready for a device: phases one after another,
+// program is a transaction made ready for a device: stages one after another,
 // each a group of requests that are in flight together.
-type stream struct {
-	phases [][]op
-	width  int // of the widest phase
+type program struct {
+	stages [][]op
+	width  int // of the widest stage
 }
 
-// compiler turns steps into phases.
+// compiler turns steps into stages.
 type compiler struct {
 	profile *Profile
 	size    uint64 // of the device
 	draws   sim.Stream
 	scatter sim.Stream
+
+	part, parts uint32 // of the regions that it goes through in order
 }
 
-// compile makes a stream of steps. The name is that of its randomness. The
-// profile has been checked to fit.
-func compile(p *Profile, name string, steps []Step, info devices.Info, seed sim.Seed) stream {
-	c := compiler{p, info.Size, seed.Stream("workload/" + name), seed.Stream("workload/" + name + "/scatter")}
-	var out stream
+// compile makes a program of the steps of one of so many copies of a stream. The
+// name is that of its randomness. The profile has been checked to fit.
+func compile(p *Profile, name string, steps []Step, part, parts uint32, info devices.Info, seed sim.Seed) program {
+	c := compiler{p, info.Size, seed.Stream(name), seed.Stream(name + "/scatter"), part, parts}
+	var out program
 	number := uint32(0)
 	within := map[string]uint64{} // by region: how far the transaction has advanced
 	for i := range steps {
@@ -41,13 +43,13 @@ func compile(p *Profile, name string, steps []Step, info devices.Info, seed sim.
 		ops := c.ops(steps, s, number, within)
 		number += s.count()
 		if s.Parallel {
-			out.phases = append(out.phases, ops)
+			out.stages = append(out.stages, ops)
 			out.width = max(out.width, len(ops))
 			continue
 		}
 		out.width = max(out.width, 1)
 		for j := range ops {
-			out.phases = append(out.phases, ops[j:j+1])
+			out.stages = append(out.stages, ops[j:j+1])
 		}
 	}
 	return out
@@ -77,6 +79,9 @@ func (c *compiler) place(steps []Step, s *Step, first uint32, within map[string]
 		return nowhere{}
 	}
 	room := c.profile.spanOf(s.Region, c.size)
+	if s.ordered() {
+		room = room.share(c.part, c.parts)
+	}
 	size := uint64(s.Size)
 	uniform := random{room.start, size, room.length / size, c.draws}
 	switch s.pattern() {

@@ -17,8 +17,8 @@ type Config struct {
 	// connection s modulo Connections. 0 is 1.
 	Connections uint32
 	Seed        sim.Seed
-	// Commits is how many measured transactions to begin; 0 is no bound but
-	// MaxCommits. Those that are due within Warmup come on top. The window ends
+	// Commits is how many measured commits to begin, over all streams, or where no
+	// stream has commits, transactions; 0 is no bound but MaxCommits. Those that are due within Warmup come on top. The window ends
 	// when the next one after them is due.
 	Commits uint64
 	// Duration is how long transactions may become due, after Warmup; 0 is no
@@ -38,6 +38,10 @@ type Config struct {
 	// more is known: see Runner.Measured. Until then they are sim.Never and the
 	// highest number.
 	Ends func(at sim.Time, last uint64)
+	// Phase, if not nil, is called on the loop when a further phase of the profile
+	// begins, with its number, from 1, and the instant of its window's beginning.
+	// Commits, Duration and Warmup are those of each phase.
+	Phase func(n int, from sim.Time)
 	// Observer may be nil.
 	Observer Observer
 }
@@ -64,10 +68,32 @@ func (c *Config) Validate(info devices.Info) error {
 	return c.validateMemory(&p)
 }
 
-// validateMemory bounds what a run keeps in flight.
+// validateMemory bounds what a run keeps in flight: in its slots, and of payload.
 func (c *Config) validateMemory(p *Profile) error {
-	width, bytes := uint64(1), uint64(0)
-	for _, steps := range [][]Step{p.Transaction, p.Between} {
+	requests, bytes := uint64(0), uint64(0)
+	for _, s := range p.All() {
+		slots := uint64(s.depth()) * uint64(s.copies())
+		width, payload := s.inFlight()
+		requests += slots * width
+		bytes += slots * payload
+		if slots > MaxQueueDepth {
+			return fmt.Errorf("workload %s: expected at most %d transactions in progress, got %d", p.Name, MaxQueueDepth, slots)
+		}
+	}
+	if requests > MaxInFlight {
+		return fmt.Errorf("workload %s: expected at most %d requests in flight, got %d", p.Name, MaxInFlight, requests)
+	}
+	if c.Content == Bytes && bytes > MaxBuffers {
+		return fmt.Errorf("workload %s: expected at most %v of payload in flight, got %v", p.Name, units.Size(MaxBuffers), units.Size(bytes))
+	}
+	return nil
+}
+
+// inFlight is how many requests, and how many bytes of them, one transaction of the
+// stream has in flight at most.
+func (s *Stream) inFlight() (width, bytes uint64) {
+	width = 1
+	for _, steps := range [][]Step{s.Transaction, s.Between} {
 		for i := range steps {
 			together := uint64(1)
 			if steps[i].Parallel {
@@ -77,12 +103,5 @@ func (c *Config) validateMemory(p *Profile) error {
 			bytes = max(bytes, steps[i].longest()*together)
 		}
 	}
-	depth := uint64(p.depth())
-	if depth*width > MaxInFlight {
-		return fmt.Errorf("workload %s: expected at most %d requests in flight, got %d times %d", p.Name, MaxInFlight, depth, width)
-	}
-	if c.Content == Bytes && depth*bytes > MaxBuffers {
-		return fmt.Errorf("workload %s: expected at most %v of payload in flight, got %d times %v", p.Name, units.Size(MaxBuffers), depth, units.Size(bytes))
-	}
-	return nil
+	return width, bytes
 }

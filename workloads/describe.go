@@ -17,21 +17,77 @@ func (p *Profile) Describe() string {
 			fmt.Fprintf(&b, "\n%s\n", text.Wrap(part))
 		}
 	}
-	fmt.Fprintf(&b, "\nload: %s\n", p.Load)
+	if len(p.Streams) == 0 {
+		fmt.Fprintf(&b, "\nload: %s\n", p.Load)
+	} else {
+		p.describePhases(&b)
+	}
 	for i := range p.Regions {
 		fmt.Fprintf(&b, "region: %s\n", &p.Regions[i])
 	}
-	describeSteps(&b, "a commit, from when it is due until its last reply", p.Transaction)
-	if len(p.Between) > 0 {
-		describeSteps(&b, "between two commits, not part of their latency", p.Between)
+	for _, s := range p.All() {
+		s.describe(&b)
 	}
 	if what := promises[p.Invariant]; what != "" {
 		fmt.Fprintf(&b, "\nAfter a power cut (%s): %s.\n", p.Invariant, what)
 	}
-	if !p.Durable() {
+	if len(p.Streams) == 0 && !p.Durable() {
 		b.WriteString("\nA commit does not ask for all that it wrote to be durable.\n")
 	}
 	return b.String()
+}
+
+// describePhases says what runs when.
+func (p *Profile) describePhases(b *strings.Builder) {
+	all := p.All()
+	for i, phase := range p.EachPhase() {
+		names := make([]string, len(phase))
+		for k, s := range phase {
+			names[k] = all[s].Name
+		}
+		if len(p.Phases) == 0 {
+			fmt.Fprintf(b, "\nstreams: %s, at the same time\n", strings.Join(names, ", "))
+			return
+		}
+		if i == 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(b, "phase %d: %s\n", i+1, strings.Join(names, ", "))
+	}
+}
+
+// describe is one stream; the only one of a profile is the profile.
+func (s *Stream) describe(b *strings.Builder) {
+	title := "a commit, from when it is due until its last reply"
+	between := "between two commits, not part of their latency"
+	if s.Name != "" {
+		title, between = "a commit", "between two of them"
+		if !s.Commits() {
+			title = "a transaction, which asks for nothing durable"
+		}
+		fmt.Fprintf(b, "\nstream %s: %s%s\n", s.Name, s.Load, s.details())
+	}
+	describeSteps(b, title, s.Transaction)
+	if len(s.Between) > 0 {
+		describeSteps(b, between, s.Between)
+	}
+}
+
+// details are what a stream says beyond its load.
+func (s *Stream) details() (out string) {
+	if s.copies() > 1 {
+		out += fmt.Sprintf(", %d copies", s.copies())
+	}
+	if s.Connections > 0 {
+		out += fmt.Sprintf(", %d connections of its own", s.Connections)
+	}
+	if s.StartDelay > 0 {
+		out += fmt.Sprintf(", beginning after %v", s.StartDelay)
+	}
+	if s.Transactions > 0 {
+		out += fmt.Sprintf(", %d transactions", s.Transactions)
+	}
+	return out
 }
 
 // promises are the invariants in words.
@@ -55,6 +111,8 @@ func (l Load) String() string {
 		at = "one transaction at a time"
 	}
 	switch {
+	case l.Arrival == ArrivalBursts:
+		return fmt.Sprintf("open loop, bursts of %v at %v with %v between two, %s", l.On, l.Rate, l.Off, at)
 	case l.Open():
 		return fmt.Sprintf("open loop, %s arrivals, %v, %s", l.Arrival, l.Rate, at)
 	case l.Think > 0:

@@ -32,10 +32,24 @@ const estimate = "estimate"
 
 // filled is the profile with its defaults.
 func (p Profile) filled() Profile {
-	p.QueueDepth, p.Arrival = p.depth(), cmp.Or(p.Arrival, ArrivalClosed)
 	p.Source = cmp.Or(p.Source, estimate)
+	if len(p.Streams) > 0 {
+		p.Streams = slices.Clone(p.Streams)
+		for i := range p.Streams {
+			s := &p.Streams[i]
+			s.Load, s.Count = s.Load.filled(), s.copies()
+			s.Transaction, s.Between = filledSteps(s.Transaction), filledSteps(s.Between)
+		}
+		return p
+	}
+	p.Load = p.Load.filled()
 	p.Transaction, p.Between = filledSteps(p.Transaction), filledSteps(p.Between)
 	return p
+}
+
+func (l Load) filled() Load {
+	l.QueueDepth, l.Arrival = l.depth(), cmp.Or(l.Arrival, ArrivalClosed)
+	return l
 }
 
 func filledSteps(steps []Step) []Step {

@@ -3,7 +3,9 @@ package workloads
 import (
 	"embed"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"nbdbench/internal/conf"
@@ -42,7 +44,7 @@ func LoadFile(file string) (Profile, error) {
 	if err != nil {
 		return Profile{}, &conf.Error{File: file, Msg: fmt.Sprintf("expected a workload: %v", err)}
 	}
-	if err := conf.Recognise(file, data, "a workload", "name", "transaction", "regions", "description"); err != nil {
+	if err := conf.Recognise(file, data, "a workload", "name", "transaction", "streams", "regions", "description"); err != nil {
 		return Profile{}, err
 	}
 	return Parse(file, data)
@@ -77,10 +79,12 @@ func IsPath(name string) bool {
 }
 
 // Ref names a profile in a plan, where it is either a name alone or a mapping
-// of the name and what it overrides: {name: sync-4k, queue_depth: 8}.
+// of the name and what it overrides: {name: sync-4k, queue_depth: 8}, and of several
+// streams {name: mixed, streams: {readers: {queue_depth: 8}}}.
 type Ref struct {
 	Name     string `yaml:"name"`
 	Override `yaml:",inline"`
+	Streams  map[string]Override `yaml:"streams"`
 }
 
 // UnmarshalNode reads either spelling.
@@ -102,6 +106,11 @@ func (r Ref) Resolve() (Profile, error) {
 		return p, err
 	}
 	p = p.With(r.Override)
+	for _, name := range slices.Sorted(maps.Keys(r.Streams)) {
+		if p, err = p.WithStream(name, r.Streams[name]); err != nil {
+			return p, fmt.Errorf("workload %s: %w", r.Name, err)
+		}
+	}
 	if err := p.Validate(); err != nil {
 		return p, fmt.Errorf("workload %s: %w", r.Name, err)
 	}

@@ -11,8 +11,8 @@ type Observer interface {
 	// Op is called for each request when it is done, as the application issued
 	// it: Errno, Completed and Stages are those that the application saw.
 	Op(r *devices.Request)
-	// Commit is called for each transaction of StreamCommit when it is done,
-	// after the Op of its last request. Errno is that of its first failed request.
+	// Commit is called for each transaction of a stream when it is done, but not for
+	// what runs between two, after the Op of its last request. Errno is that of its first failed request.
 	Commit(c *devices.Commit)
 }
 

@@ -2,8 +2,13 @@ package workloads
 
 // Footprint is the range of bytes, [off, end), that the profile's transactions
 // may write on a device of the given size, and whether what runs between them
-// stays out of it.
+// stays out of it. Of several streams it is what all of them write, and nothing is
+// apart.
 func (p *Profile) Footprint(size uint64) (off, end uint64, alone bool) {
+	if len(p.Streams) > 0 {
+		off, end = p.reach(p.Steps(), size)
+		return off, end, false
+	}
 	off, end = p.reach(p.Transaction, size)
 	boff, bend := p.reach(p.Between, size)
 	return off, end, bend <= off || boff >= end || boff == bend

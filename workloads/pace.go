@@ -2,56 +2,71 @@ package workloads
 
 import "nbdbench/sim"
 
+// pace decides when a stream's slots begin transactions: the closed or the open
+// loop.
+type pace interface {
+	start()
+	freed(s *slot) // s has ended a transaction and what follows it
+	halt()         // begin nothing more
+	count(m moment, at sim.Time)
+}
+
 // closedPace begins a slot's next transaction when it has ended the last.
 type closedPace struct {
-	r       *Runner
+	c       *client
 	loop    ClosedLoop
 	retired int // slots that will not begin again
 }
 
-func (c *closedPace) start() {
-	now := c.r.loop.Now()
-	for i := range c.r.slots {
-		if !c.r.more(now) {
+func (p *closedPace) start() {
+	r := p.c.r
+	now := r.loop.Now()
+	for i := range p.c.slots {
+		if !p.c.more(now) {
+			p.c.end()
 			return
 		}
-		c.r.begin(&c.r.slots[i], now)
+		r.begin(&p.c.slots[i], now)
 	}
 }
 
-func (c *closedPace) freed(s *slot) {
-	now := c.r.loop.Now()
-	due := c.loop.Due(now)
-	c.r.iterated(s, due)
+func (p *closedPace) freed(s *slot) {
+	r := p.c.r
+	now := r.loop.Now()
+	due := p.loop.Due(now)
+	r.iterated(s, due)
 	switch {
-	case !c.r.more(due):
-		c.retire()
+	case !p.c.more(due):
+		p.retire()
 	case due == now:
-		c.r.begin(s, due)
+		r.begin(s, due)
 	default:
-		c.r.loop.At(&s.timer, due, s)
+		r.loop.At(&s.timer, due, s)
 	}
 }
 
-// retire ends the run once no slot will begin again. Until then other slots may
-// be pausing before an earlier instant.
-func (c *closedPace) retire() {
-	c.retired++
-	if c.retired == len(c.r.slots) {
-		c.r.Stop()
+// retire ends the stream once no slot will begin again. Until then other slots
+// may be pausing before an earlier instant.
+func (p *closedPace) retire() {
+	p.retired++
+	if p.retired == len(p.c.slots) {
+		p.c.end()
 	}
 }
 
-func (c *closedPace) halt() {
-	for i := range c.r.slots {
-		c.r.loop.Cancel(&c.r.slots[i].timer)
+func (p *closedPace) halt() {
+	for i := range p.c.slots {
+		p.c.r.loop.Cancel(&p.c.slots[i].timer)
 	}
 }
+
+// count has nothing to count: there is no backlog.
+func (p *closedPace) count(moment, sim.Time) {}
 
 // openPace begins transactions when they are due and a slot is free. What is
 // due and waits is not stored: the next one's instant stands for all.
 type openPace struct {
-	r        *Runner
+	c        *client
 	next     sequence // the next transaction to begin
 	free     []*slot  // a ring, so that slots and their connections take turns
 	head     int
@@ -83,22 +98,19 @@ func (a *sequence) until(t sim.Time) {
 	}
 }
 
-func newOpenPace(r *Runner, open OpenLoop, now sim.Time) *openPace {
-	o := &openPace{r: r, next: newSequence(open, now), free: make([]*slot, len(r.slots)), idle: len(r.slots)}
-	for i := range r.slots {
-		o.free[i] = &r.slots[i]
+func newOpenPace(c *client, open OpenLoop, now sim.Time) *openPace {
+	o := &openPace{c: c, next: newSequence(open, now), free: make([]*slot, len(c.slots)), idle: len(c.slots)}
+	for i := range c.slots {
+		o.free[i] = &c.slots[i]
 	}
 	o.schedule = census{pace: o, due: o.next}
-	if r.cfg.Commits > 0 {
-		r.end = min(r.end, o.afterCommits(r.cfg.Commits))
-	}
 	return o
 }
 
 // afterCommits is when the transaction after the n-th measured one is due.
 func (o *openPace) afterCommits(n uint64) sim.Time {
 	a := o.next
-	a.until(o.r.from)
+	a.until(o.c.r.from)
 	for range n {
 		a.advance()
 	}
@@ -106,7 +118,6 @@ func (o *openPace) afterCommits(n uint64) sim.Time {
 }
 
 func (o *openPace) start() {
-	o.r.endAt(o.r.end)
 	o.schedule.arm()
 	o.arrive()
 }
@@ -123,18 +134,19 @@ func (o *openPace) Fire(*sim.Timer) { o.arrive() }
 // arrive begins what is due for as long as there are free slots, and waits for
 // what is not due yet.
 func (o *openPace) arrive() {
-	now := o.r.loop.Now()
-	for o.idle > 0 && o.next.due <= now && o.r.more(o.next.due) {
+	r := o.c.r
+	now := r.loop.Now()
+	for o.idle > 0 && o.next.due <= now && o.c.more(o.next.due) {
 		due := o.next.due
 		o.next.advance()
-		o.r.begin(o.take(), due)
+		r.begin(o.take(), due)
 		o.checkBacklog(now)
 	}
 	switch {
-	case !o.r.more(o.next.due):
-		o.r.Stop()
+	case !o.c.more(o.next.due):
+		o.c.end()
 	case o.idle > 0:
-		o.r.loop.At(&o.timer, o.next.due, o)
+		r.loop.At(&o.timer, o.next.due, o)
 	}
 }
 
@@ -149,47 +161,68 @@ func (o *openPace) take() *slot {
 // is the time since the next transaction was due, times the rate; but no more
 // than will still be begun.
 func (o *openPace) checkBacklog(now sim.Time) {
-	waiting := now.Sub(o.next.due).Seconds() * float64(o.r.cfg.Profile.Rate)
-	if min(waiting, float64(o.r.left)) > MaxBacklog {
-		o.r.overrun()
+	waiting := now.Sub(o.next.due).Seconds() * o.c.load.mean()
+	if o.c.counts {
+		waiting = min(waiting, float64(o.c.r.left))
+	}
+	if waiting > MaxBacklog {
+		o.c.r.overrun()
 	}
 }
 
 // halt begins nothing more. The census of a window that was cut short is taken now.
 func (o *openPace) halt() {
-	o.r.loop.Cancel(&o.timer)
+	o.c.r.loop.Cancel(&o.timer)
 	o.schedule.cut()
 }
+
+// count takes a count that the window's end is not known early enough for.
+func (o *openPace) count(m moment, at sim.Time) { o.schedule.upTo(m, at) }
+
+// moment is one of the instants at which a census is taken.
+type moment int
+
+const (
+	opening moment = iota // of the window
+	middle
+	closing
+	drained // of what was left then; no count
+)
 
 // census counts an open loop's arrivals and its backlog at three instants: when
 // the window opens, in its middle, and when it ends. Where the load is kept up, a
 // fourth instant ends a run that takes longer than the window to serve what was
-// left then.
+// left then. Where the end is not known when the window opens, because other
+// streams' commits decide it, the runner says when the middle and the end are.
 type census struct {
 	pace  *openPace
 	due   sequence
-	taken int
+	taken moment
 	first uint64 // arrivals before the window
 	timer sim.Timer
 }
 
-// at is the instant of the next count.
+// at is the instant of the next count; Never if it is not known.
 func (c *census) at() sim.Time {
-	r := c.pace.r
+	r := c.pace.c.r
+	if c.taken != opening && r.end == sim.Never {
+		return sim.Never
+	}
 	half := r.end.Sub(r.from) / 2
 	return [...]sim.Time{r.from, r.from.Add(half), r.end, r.end.Add(2 * half)}[c.taken]
 }
 
 func (c *census) arm() {
-	if r := c.pace.r; c.taken < 3 || r.cfg.Sustain {
-		r.loop.At(&c.timer, max(c.at(), r.loop.Now()), c)
+	r := c.pace.c.r
+	if at := c.at(); at != sim.Never && (c.taken < drained || r.cfg.Sustain) {
+		r.loop.At(&c.timer, max(at, r.loop.Now()), c)
 	}
 }
 
 // Fire takes the count that is due.
 func (c *census) Fire(*sim.Timer) {
-	r := c.pace.r
-	if c.taken == 3 {
+	r := c.pace.c.r
+	if c.taken == drained {
 		r.overrun()
 		return
 	}
@@ -199,25 +232,40 @@ func (c *census) Fire(*sim.Timer) {
 
 // take takes the next count, as of that instant.
 func (c *census) take(at sim.Time) {
-	r := c.pace.r
+	s := &c.pace.c.r.stats
 	c.due.until(at)
-	backlog := int64(c.due.n) - int64(r.stats.Commits+r.stats.Failed)
+	backlog := int64(c.due.n) - int64(c.pace.c.ended)
 	switch c.taken {
-	case 0:
+	case opening:
 		c.first = c.due.n
-	case 1:
-		r.stats.BacklogMiddle = backlog
-	case 2:
-		r.stats.Arrivals, r.stats.BacklogEnd = c.due.n-c.first, backlog
+	case middle:
+		s.BacklogMiddle += backlog
+	case closing:
+		s.Arrivals += c.due.n - c.first
+		s.BacklogEnd += backlog
 	}
 	c.taken++
+}
+
+// upTo takes the counts up to one of them, as of that instant.
+func (c *census) upTo(m moment, at sim.Time) {
+	r := c.pace.c.r
+	if c.taken > m {
+		return
+	}
+	r.loop.Cancel(&c.timer)
+	for c.taken <= m {
+		c.take(at)
+	}
+	c.arm()
 }
 
 // cut takes what counts are missing when a run is stopped inside its window, and
 // ends the drain of one that is over.
 func (c *census) cut() {
-	c.pace.r.loop.Cancel(&c.timer)
-	for c.taken < 3 {
-		c.take(min(c.at(), c.pace.r.loop.Now()))
+	r := c.pace.c.r
+	r.loop.Cancel(&c.timer)
+	for c.taken < drained {
+		c.take(min(c.at(), r.loop.Now()))
 	}
 }

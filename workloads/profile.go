@@ -1,6 +1,9 @@
 package workloads
 
 import (
+	"slices"
+
+	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
 )
 
@@ -16,6 +19,11 @@ type Profile struct {
 	Regions     []Region `yaml:"regions"`
 	Transaction []Step   `yaml:"transaction"` // its latency is the commit's
 	Between     []Step   `yaml:"between"`     // run by each slot between two commits
+
+	// Streams are several loads at once, in place of Load, Transaction and Between,
+	// which are one. Phases run them in series; without any, all run together.
+	Streams []Stream `yaml:"streams"`
+	Phases  []Phase  `yaml:"phases"`
 
 	// Invariant is what must hold of any image that a power cut leaves; empty is
 	// nothing beyond the commits.
@@ -50,6 +58,10 @@ type Load struct {
 	// Think is the pause between two transactions of one slot, for
 	// ArrivalClosed alone.
 	Think units.Duration `yaml:"think"`
+	// On and Off are how long transactions become due at Rate, and how long none
+	// do, in alternation; for ArrivalBursts alone.
+	On  units.Duration `yaml:"on,omitzero"`
+	Off units.Duration `yaml:"off,omitzero"`
 }
 
 // Arrival is what makes the next transaction due.
@@ -60,6 +72,7 @@ const (
 	ArrivalClosed   Arrival = "closed"   // the end of the one before it
 	ArrivalConstant Arrival = "constant" // the clock, at even intervals
 	ArrivalPoisson  Arrival = "poisson"  // the clock, as independent users do
+	ArrivalBursts   Arrival = "bursts"   // the clock, as independent users do who come and go together
 )
 
 // Region is a part of the device that steps refer to by name.
@@ -120,37 +133,78 @@ type Override = Load
 
 // With returns the profile under another load. An override with a rate makes a
 // closed profile open, with constant arrivals unless it says which; one that
-// makes an open profile closed drops its rate.
+// makes an open profile closed drops its rate. A profile of several streams is not
+// valid with one: see WithStream.
 func (p Profile) With(o Override) Profile {
-	if o.QueueDepth != 0 {
-		p.QueueDepth = o.QueueDepth
-	}
-	if o.Arrival == "" && o.Rate != 0 && !p.Open() {
-		o.Arrival = ArrivalConstant
-	}
-	if o.Arrival != "" {
-		p.Arrival = o.Arrival
-		if p.Open() {
-			p.Think = 0
-		} else {
-			p.Rate = 0
-		}
-	}
-	if o.Rate != 0 {
-		p.Rate = o.Rate
-	}
-	if o.Think != 0 {
-		p.Think = o.Think
-	}
+	p.Load = p.Load.with(o)
 	return p
 }
 
-// Durable reports whether a transaction, once done, has asked for all that it
-// wrote to be durable: each write is durable itself or a later step flushes.
+// WithStream returns the profile with the named stream under another load. The
+// error is a *conf.FieldError.
+func (p Profile) WithStream(name string, o Override) (Profile, error) {
+	p.Streams = slices.Clone(p.Streams)
+	for i := range p.Streams {
+		if s := &p.Streams[i]; s.Name == name {
+			s.Load = s.Load.with(o)
+			return p, nil
+		}
+	}
+	return p, conf.At("streams", "expected %s, got %q", p.streamNames(), name)
+}
+
+// with is the load with what o says in its place.
+func (l Load) with(o Override) Load {
+	if o.QueueDepth != 0 {
+		l.QueueDepth = o.QueueDepth
+	}
+	if o.Arrival == "" && o.Rate != 0 && !l.Open() {
+		o.Arrival = ArrivalConstant
+	}
+	if o.Arrival != "" {
+		l.Arrival = o.Arrival
+		if l.Open() {
+			l.Think = 0
+		} else {
+			l.Rate = 0
+		}
+	}
+	if o.Rate != 0 {
+		l.Rate = o.Rate
+	}
+	if o.Think != 0 {
+		l.Think = o.Think
+	}
+	if o.On != 0 || o.Off != 0 {
+		l.On, l.Off = o.On, o.Off
+	}
+	if l.Arrival != ArrivalBursts {
+		l.On, l.Off = 0, 0
+	}
+	return l
+}
+
+// Durable reports whether each transaction with a durable step, once done, has
+// asked for all that it wrote to be durable, and whether there is one: each write
+// is durable itself or a later step flushes.
 func (p *Profile) Durable() bool {
+	some := false
+	for _, s := range p.All() {
+		if !commits(s.Transaction) {
+			continue
+		}
+		if !durable(s.Transaction) {
+			return false
+		}
+		some = true
+	}
+	return some
+}
+
+func durable(steps []Step) bool {
 	pending, wrote := false, false
-	for i := range p.Transaction {
-		switch s := &p.Transaction[i]; {
+	for i := range steps {
+		switch s := &steps[i]; {
 		case s.Op == ActionFlush:
 			pending = false
 		case s.modifies():
@@ -162,7 +216,17 @@ func (p *Profile) Durable() bool {
 }
 
 // Open reports whether transactions are due by the clock.
-func (l Load) Open() bool { return l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson }
+func (l Load) Open() bool {
+	return l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson || l.Arrival == ArrivalBursts
+}
+
+// mean is the mean rate of an open loop.
+func (l Load) mean() float64 {
+	if l.Arrival == ArrivalBursts {
+		return float64(l.Rate) * float64(l.On) / float64(l.On+l.Off)
+	}
+	return float64(l.Rate)
+}
 
 func (l Load) depth() uint32 { return max(l.QueueDepth, 1) }
 
@@ -187,6 +251,11 @@ const defaultTheta = 0.99
 
 func (s *Step) modifies() bool {
 	return s.Op == ActionWrite || s.Op == ActionTrim || s.Op == ActionWriteZeroes
+}
+
+// ordered reports whether the step goes through its region in order.
+func (s *Step) ordered() bool {
+	return s.pattern() == PatternSequential || s.pattern() == PatternAppend
 }
 
 // longest is the length of the step's longest request.

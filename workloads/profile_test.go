@@ -90,7 +90,7 @@ func TestWhatIsWrongWithAProfileIsSaidWithItsPlace(t *testing.T) {
 		{"", "f:1:1: transaction: expected at least one step"},
 		{one + "queue_depht: 3\n", `f:3:1: unknown key "queue_depht", expected name, description, source, queue_depth, arrival`},
 		{one + "queue_depth: 20000\n", "f:3:14: queue_depth: expected at most 16384"},
-		{one + "arrival: sometimes\n", `f:3:10: arrival: expected closed, constant or poisson, got "sometimes"`},
+		{one + "arrival: sometimes\n", `f:3:10: arrival: expected closed, constant, poisson or bursts, got "sometimes"`},
 		{one + "arrival: poisson\n", "f:1:1: rate: expected a rate above 0"},
 		{one + "arrival: poisson\nrate: 0/s\n", "f:4:7: rate: expected a rate above 0"},
 		{one + "rate: 5/s\n", "f:3:7: rate: expected none in a closed loop"},
@@ -218,7 +218,7 @@ func TestARefIsANameOrAMapping(t *testing.T) {
 	if err := conf.Decode("plan", []byte(text), &plan); err != nil {
 		t.Fatal(err)
 	}
-	want := []Ref{{Name: "wal"}, {"sync-4k", Override{QueueDepth: 8, Rate: 100}}, {Name: "none"}}
+	want := []Ref{{Name: "wal"}, {Name: "sync-4k", Override: Override{QueueDepth: 8, Rate: 100}}, {Name: "none"}}
 	if !reflect.DeepEqual(plan.Workloads, want) {
 		t.Errorf("got %+v", plan.Workloads)
 	}
@@ -229,7 +229,7 @@ func TestARefIsANameOrAMapping(t *testing.T) {
 	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of btrfs-tree-log, doublewrite, ext4-journal`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := (Ref{"wal", Override{Arrival: ArrivalPoisson}}).Resolve(); field(errors.Unwrap(err)) != "rate" {
+	if _, err := (Ref{Name: "wal", Override: Override{Arrival: ArrivalPoisson}}).Resolve(); field(errors.Unwrap(err)) != "rate" {
 		t.Errorf("got %v", err)
 	}
 	if err := conf.Decode("plan", []byte("workloads: [[wal]]"), &plan); err == nil {
@@ -284,9 +284,9 @@ func placesOf(t *testing.T, p Profile, size, n uint64) (out [][2]uint64) {
 	if err := p.Fits(info); err != nil {
 		t.Fatal(err)
 	}
-	s := compile(&p, "commit", p.Transaction, info, 1)
+	s := compile(&p, "workload/commit", p.Transaction, 0, 1, info, 1)
 	for i := range n {
-		for _, phase := range s.phases {
+		for _, phase := range s.stages {
 			for j := range phase {
 				offset, length := phase[j].place.at(i, phase[j].step)
 				out = append(out, [2]uint64{offset, length})
@@ -501,8 +501,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_ = p.Describe()
-		s := compile(&p, "commit", p.Transaction, info, 1)
-		for _, phase := range s.phases {
+		s := compile(&p, "workload/commit", p.Transaction, 0, 1, info, 1)
+		for _, phase := range s.stages {
 			for i := range phase {
 				offset, length := phase[i].place.at(1e9, phase[i].step)
 				if offset+length > testSize || offset%512 != 0 || length%512 != 0 || length > phase[i].longest {

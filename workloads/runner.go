@@ -8,7 +8,8 @@ import (
 	"nbdbench/sim"
 )
 
-// The streams of a run, as in Request.Stream and Commit.Stream.
+// The streams of a run, as in Request.Stream and Commit.Stream, where its profile
+// is one. Stream n of several, from 0, has twice that added.
 const (
 	StreamCommit  uint32 = 0 // the profile's transaction
 	StreamBetween uint32 = 1 // what runs between two of them
@@ -24,10 +25,12 @@ const MaxBacklog = 1 << 16
 
 // Stats are what a Runner counts, warm-up included.
 type Stats struct {
-	Begun   uint64 // transactions of StreamCommit that were started
+	Begun   uint64 // transactions that were started, of all streams
 	Commits uint64 // of those, done without an error
 	Failed  uint64 // of those, done with one
-	Between uint64 // transactions of StreamBetween that were started
+	Between uint64 // rounds of what runs between two that were started
+	// Requests are those of all of them, as the application issued them.
+	Requests uint64
 	// MaxLag is the longest time from when a transaction was due until it was
 	// started, for lack of a free slot; see Commit for each one's.
 	MaxLag sim.Duration
@@ -37,14 +40,16 @@ type Stats struct {
 	// Iterations are the slots' whole rounds that began in the window, and
 	// IterationTime is the sum of how long they took: the transaction, what runs
 	// between, and the pause, until the slot's next transaction was due. A closed
-	// loop has them; by Little's law their rate times their mean is the queue depth.
+	// loop that is the only stream has them; by Little's law their rate times their
+	// mean is the queue depth.
 	Iterations    uint64
 	IterationTime sim.Duration
 
-	// Arrivals are the transactions of an open loop that were due in the window,
-	// and Done are those that ended in it, whenever they were due.
+	// Arrivals are the transactions of open loops that were due in the window,
+	// and Done are those that ended in it, whenever they were due. Where no stream is
+	// open, Done are those of closed loops.
 	Arrivals, Done uint64
-	// BacklogMiddle and BacklogEnd are the transactions of an open loop that were
+	// BacklogMiddle and BacklogEnd are the transactions of open loops that were
 	// due and not done in the middle of the window and at its end.
 	BacklogMiddle, BacklogEnd int64
 	// Overrun says that an open loop was stopped because it took longer than the
@@ -79,31 +84,29 @@ type Runner struct {
 	dev      devices.Device
 	cfg      Config
 	observer Observer
-	streams  [2]stream
-	slots    []slot
-	pace     pace
+	phases   [][]client
+	phase    int      // the present one
+	clients  []client // of the present phase
+	open     bool     // one of them is an open loop
+	next     sim.Timer
+	closes   sim.Timer
 
-	begun    [2]uint64 // per stream: the number of its next transaction
 	txn      uint64
 	stamp    devices.Stamp
 	left     uint64 // measured transactions still to begin
 	from     sim.Time
 	end      sim.Time // of the window; Never until it is known
+	late     bool     // the end is known only once the last commit has begun
 	last     uint64   // number of the last measured transaction; the highest until it is known
-	pending  int      // measured transactions in progress
+	pending  int      // measured commits in progress
 	busy     int      // slots with a transaction in progress
 	failures int
 	started  bool
-	stopped  bool
+	short    bool // an earlier phase ended at a bound
+	stopped  bool // the present phase begins nothing more
+	halted   bool // and no other phase begins
 	err      error
 	stats    Stats
-}
-
-// pace decides when slots begin transactions: the closed or the open loop.
-type pace interface {
-	start()
-	freed(s *slot) // s has ended a transaction and what follows it
-	halt()         // begin nothing more
 }
 
 // NewRunner checks cfg against the device and allocates all that the run needs.
@@ -117,13 +120,7 @@ func NewRunner(loop *sim.Loop, dev devices.Device, cfg Config) (*Runner, error) 
 	if r.observer == nil {
 		r.observer = Observers(nil)
 	}
-	p := &r.cfg.Profile
-	r.streams[StreamCommit] = compile(p, "commit", p.Transaction, info, cfg.Seed)
-	r.streams[StreamBetween] = compile(p, "between", p.Between, info, cfg.Seed)
-	r.slots = make([]slot, p.depth())
-	for i := range r.slots {
-		r.slots[i].init(r, uint32(i), max(cfg.Connections, 1))
-	}
+	r.makeClients(info)
 	return r, nil
 }
 
@@ -133,7 +130,13 @@ func (r *Runner) Start() {
 		panic("workloads: a Runner was started twice")
 	}
 	r.started = true
+	r.startPhase()
+}
+
+// startPhase begins the present phase: its warm-up and its window.
+func (r *Runner) startPhase() {
 	now := r.loop.Now()
+	r.clients, r.stopped = r.phases[r.phase], false
 	r.from, r.end, r.last = now.Add(r.cfg.Warmup), sim.Never, math.MaxUint64
 	if r.cfg.Duration != 0 {
 		r.end = r.from.Add(r.cfg.Duration)
@@ -141,33 +144,72 @@ func (r *Runner) Start() {
 	if r.left = r.cfg.Commits; r.left == 0 {
 		r.left = MaxCommits
 	}
-	if open := r.cfg.Profile.opens(now, r.cfg.Seed); open != nil {
-		r.pace = newOpenPace(r, open, now)
-	} else {
-		if r.end != sim.Never {
-			r.endAt(r.end)
-		}
-		r.pace = &closedPace{r: r, loop: ClosedLoop{r.cfg.Profile.Think.Std()}}
+	if r.phase > 0 && r.cfg.Phase != nil {
+		r.cfg.Phase(r.phase, r.from)
 	}
-	r.pace.start()
+	r.open = false
+	for i := range r.clients {
+		r.clients[i].prepare(now)
+	}
+	if only := r.onlyCounting(); only != nil && r.cfg.Commits > 0 {
+		if o, ok := only.pace.(*openPace); ok && only.most == 0 {
+			r.end = min(r.end, o.afterCommits(r.cfg.Commits))
+		}
+	}
+	r.late = r.end == sim.Never
+	if !r.late {
+		r.endAt(r.end)
+	}
+	for i := range r.clients {
+		r.clients[i].start(now)
+	}
 }
 
 // Stop begins no further transactions; those in progress run to their end.
 func (r *Runner) Stop() {
+	r.halted = true
+	r.stop()
+}
+
+// stop ends the present phase.
+func (r *Runner) stop() {
 	if r.stopped {
 		return
 	}
 	r.stopped = true
-	if r.pace != nil {
-		r.pace.halt()
+	r.loop.Cancel(&r.closes)
+	for i := range r.clients {
+		r.clients[i].halt()
+	}
+	r.goOn()
+}
+
+// goOn begins the next phase once the present one is over.
+func (r *Runner) goOn() {
+	if r.stopped && r.busy == 0 && !r.halted && r.phase+1 < len(r.phases) && !r.next.Pending() {
+		r.loop.After(&r.next, 0, nextPhase{r})
+	}
+}
+
+// nextPhase begins the next phase.
+type nextPhase struct{ r *Runner }
+
+// Fire begins it, unless the run was stopped in the meantime.
+func (n nextPhase) Fire(*sim.Timer) {
+	if !n.r.halted {
+		n.r.short = n.r.Short()
+		n.r.phase++
+		n.r.startPhase()
 	}
 }
 
 // Finished reports whether the run is over and nothing of it is in flight.
-func (r *Runner) Finished() bool { return r.stopped && r.busy == 0 }
+func (r *Runner) Finished() bool {
+	return r.stopped && r.busy == 0 && (r.halted || r.phase == len(r.phases)-1)
+}
 
-// Measured reports whether what belongs to transaction txn and was due at that
-// instant counts: after the warm-up, before the end, and not after the last
+// Measured reports whether what belongs to commit txn and was due at that instant
+// counts: after the warm-up, before the end, and not after the last
 // transaction asked for, which others may be due with. Its latency counts even if
 // it ends later.
 func (r *Runner) Measured(due sim.Time, txn uint64) bool {
@@ -185,34 +227,38 @@ func (r *Runner) Busy() int { return r.busy }
 
 // Short reports whether the run ended at a bound in time before it had begun as
 // many measured transactions as it was asked for.
-func (r *Runner) Short() bool { return r.cfg.Commits > 0 && r.left > 0 && r.Finished() }
-
-// more reports whether a transaction that is due at that instant may begin: it
-// is measured, or measured ones are still in progress and the load is kept up.
-func (r *Runner) more(due sim.Time) bool {
-	if r.stopped || r.left == 0 && !r.cfg.Sustain {
-		return false
-	}
-	if r.left == 0 && due < r.end {
-		r.endAt(due)
-	}
-	return due < r.end || r.cfg.Sustain && r.pending > 0
-}
-
-// goesOn reports whether a slot whose transaction has ended at that instant runs
-// what comes between two: as long as the window is open, and until the last
-// measured transaction is done.
-func (r *Runner) goesOn(now sim.Time) bool {
-	if !r.cfg.Sustain {
-		return r.more(now)
-	}
-	return !r.stopped && (now < r.end || r.pending > 0)
+func (r *Runner) Short() bool {
+	return r.short || r.cfg.Commits > 0 && r.left > 0 && r.stopped && r.busy == 0
 }
 
 // endAt says when the window ends.
 func (r *Runner) endAt(at sim.Time) {
 	r.end = at
+	if r.late {
+		for i := range r.clients {
+			r.clients[i].pace.count(closing, at)
+		}
+		if len(r.clients) > 1 && !r.stopped {
+			r.loop.Cancel(&r.closes)
+			r.loop.At(&r.closes, max(at, r.loop.Now()), windowCloses{r})
+		}
+	}
 	r.reportEnd()
+}
+
+// windowCloses ends a phase whose last measured commit was done before its
+// window's end.
+type windowCloses struct{ r *Runner }
+
+// Fire looks whether it was.
+func (w windowCloses) Fire(*sim.Timer) { w.r.closeIfDone() }
+
+// closeIfDone ends a phase of several streams when nothing measured is left: a
+// stream's next transaction may be due much later.
+func (r *Runner) closeIfDone() {
+	if len(r.clients) > 1 && r.left == 0 && r.pending == 0 && r.loop.Now() >= r.end {
+		r.stop()
+	}
 }
 
 // lastIs says which transaction is the last measured one.
@@ -227,26 +273,41 @@ func (r *Runner) reportEnd() {
 	}
 }
 
-// begin starts the next transaction of StreamCommit in s.
+// begin starts the next transaction in s.
 func (r *Runner) begin(s *slot, due sim.Time) {
 	r.busy++
 	r.stats.Begun++
 	lag := r.loop.Now().Sub(due)
 	r.stats.MaxLag = max(r.stats.MaxLag, lag)
 	r.stats.SumLag += lag
-	s.due, s.measured = due, r.left > 0 && due >= r.from && due < r.end
+	s.due, s.measured = due, due >= r.from && due < r.end
+	if !s.c.counts {
+		s.begin(0, due)
+		return
+	}
+	s.measured = s.measured && r.left > 0
 	if s.measured {
 		r.left--
 		r.pending++
+		r.halfWay()
 	} else if due >= r.from && r.last == math.MaxUint64 {
 		r.lastIs(r.txn)
 	}
-	s.begin(StreamCommit, due)
+	s.begin(0, due)
 	if r.left == 0 && r.last == math.MaxUint64 {
 		r.lastIs(r.txn)
 	}
 	if r.left == 0 && !r.cfg.Sustain {
-		r.Stop()
+		r.stop()
+	}
+}
+
+// halfWay counts backlogs in the middle of a window that ends with its commits.
+func (r *Runner) halfWay() {
+	if r.late && r.left == r.cfg.Commits/2 {
+		for i := range r.clients {
+			r.clients[i].pace.count(middle, r.loop.Now())
+		}
 	}
 }
 
@@ -256,28 +317,31 @@ func (r *Runner) ended(s *slot) {
 	if e := s.commit.Errno; e != devices.OK {
 		r.stats.fail(e)
 	}
-	if s.commit.Stream == StreamCommit {
+	if s.program == &s.c.programs[0] {
+		s.c.ended++
 		r.account(s, now)
-		if s.measured {
+		if s.measured && s.c.counts {
 			r.pending--
+			r.closeIfDone()
 		}
-		if len(r.streams[StreamBetween].phases) > 0 && r.goesOn(now) {
+		if len(s.c.programs[1].stages) > 0 && s.c.goesOn(now) {
 			r.stats.Between++
-			s.begin(StreamBetween, now)
+			s.begin(1, now)
 			return
 		}
 	}
 	r.busy--
-	r.pace.freed(s)
+	s.c.pace.freed(s)
+	r.goOn()
 }
 
-// account counts a commit, reports it, and ends a run that only fails.
+// account counts a transaction, reports it, and ends a run that only fails.
 func (r *Runner) account(s *slot, now sim.Time) {
 	s.commit.Acked = now
 	if s.commit.Errno == devices.OK {
 		r.stats.Commits++
 		r.failures = 0
-		if now >= r.from && now < r.end {
+		if now >= r.from && now < r.end && (!r.open || s.c.load.Open()) {
 			r.stats.Done++
 		}
 	} else {
@@ -314,7 +378,7 @@ func (r *Runner) overrun() {
 // iterated counts the round that a slot of a closed loop has completed when its
 // next transaction is due.
 func (r *Runner) iterated(s *slot, due sim.Time) {
-	if s.measured {
+	if s.measured && len(r.clients) == 1 {
 		r.stats.Iterations++
 		r.stats.IterationTime += due.Sub(s.due)
 	}

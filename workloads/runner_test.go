@@ -462,6 +462,10 @@ func anyLoad(t *rapid.T) Load {
 	}
 	if l.Open() {
 		l.Rate = units.Rate(rapid.Float64Range(100, 1e6).Draw(t, "rate"))
+		if l.Arrival == ArrivalBursts {
+			l.On = units.Duration(rapid.Int64Range(1, int64(ms)).Draw(t, "on"))
+			l.Off = units.Duration(rapid.Int64Range(1, int64(ms)).Draw(t, "off"))
+		}
 	} else {
 		l.Think = units.Duration(rapid.Int64Range(0, int64(ms)).Draw(t, "think"))
 	}

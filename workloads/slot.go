@@ -11,31 +11,33 @@ import (
 // the requests it may have in flight.
 type slot struct {
 	r     *Runner
-	index uint32
+	c     *client
+	index uint32 // in the run
 	conn  uint32
 	timer sim.Timer
 
 	commit   devices.Commit // of the transaction in progress
-	due      sim.Time       // when the slot's last transaction of StreamCommit was due
+	due      sim.Time       // when the slot's last transaction of the stream was due
 	measured bool           // that was in the window
+	program  *program       // what is in progress: the transaction, or what is between
 	n        uint64         // its number in its stream
-	phase    int
-	waiting  int // requests of the phase that are not done
+	stage    int
+	waiting  int // requests of the stage that are not done
 
 	requests []devices.Request
 	buffers  [][]byte          // per request, for content Bytes
 	versions [][]devices.Stamp // per request, for reads of content Stamps
 }
 
-func (s *slot) init(r *Runner, index, connections uint32) {
-	s.r, s.index, s.conn = r, index, index%connections
-	width := max(r.streams[StreamCommit].width, r.streams[StreamBetween].width)
+func (s *slot) init(c *client, index, conn uint32) {
+	s.r, s.c, s.index, s.conn = c.r, c, index, conn
+	width := max(c.programs[0].width, c.programs[1].width)
 	s.requests = make([]devices.Request, width)
 	s.buffers = make([][]byte, width)
 	s.versions = make([][]devices.Stamp, width)
 	for i := range width {
-		longest, read := r.longest(i)
-		if r.cfg.Content == Bytes {
+		longest, read := c.longest(i)
+		if s.r.cfg.Content == Bytes {
 			s.buffers[i] = make([]byte, longest)
 		} else {
 			s.versions[i] = make([]devices.Stamp, read/devices.Sector)
@@ -43,15 +45,15 @@ func (s *slot) init(r *Runner, index, connections uint32) {
 	}
 }
 
-// longest is the longest payload that request i of any phase has, and the
+// longest is the longest payload that request i of any stage has, and the
 // longest READ.
-func (r *Runner) longest(i int) (payload, read uint64) {
-	for _, stream := range r.streams {
-		for _, phase := range stream.phases {
-			if i >= len(phase) {
+func (c *client) longest(i int) (payload, read uint64) {
+	for _, p := range c.programs {
+		for _, stage := range p.stages {
+			if i >= len(stage) {
 				continue
 			}
-			switch o := &phase[i]; o.command {
+			switch o := &stage[i]; o.command {
 			case devices.OpRead:
 				read = max(read, o.longest)
 				payload = max(payload, o.longest)
@@ -63,22 +65,25 @@ func (r *Runner) longest(i int) (payload, read uint64) {
 	return payload, read
 }
 
-// begin starts the stream's next transaction, which was due at that instant.
-func (s *slot) begin(stream uint32, due sim.Time) {
+// begin starts the next transaction of the stream, or of what is between two of
+// them, which was due at that instant.
+func (s *slot) begin(between uint32, due sim.Time) {
 	s.r.txn++
-	s.n = s.r.begun[stream]
-	s.r.begun[stream]++
-	s.commit = devices.Commit{Stream: stream, Txn: s.r.txn, Intended: due, Started: s.r.loop.Now()}
-	s.phase = 0
+	s.program = &s.c.programs[between]
+	s.n = s.c.begun[between]
+	s.c.begun[between]++
+	s.commit = devices.Commit{Stream: s.c.number + between, Txn: s.r.txn, Intended: due, Started: s.r.loop.Now()}
+	s.stage = 0
 	s.submit(due)
 }
 
-// submit puts all requests of the present phase in flight.
+// submit puts all requests of the present stage in flight.
 func (s *slot) submit(due sim.Time) {
-	phase := s.r.streams[s.commit.Stream].phases[s.phase]
-	s.waiting = len(phase)
-	for i := range phase {
-		q := s.fill(i, &phase[i], due)
+	stage := s.program.stages[s.stage]
+	s.waiting = len(stage)
+	s.r.stats.Requests += uint64(len(stage))
+	for i := range stage {
+		q := s.fill(i, &stage[i], due)
 		s.r.observer.Submit(q)
 		s.r.dev.Submit(q)
 	}
@@ -136,11 +141,11 @@ func (s *slot) Done(q *devices.Request) {
 	}
 }
 
-// next goes on to the next phase, or ends the transaction: after its last phase,
+// next goes on to the next stage, or ends the transaction: after its last stage,
 // or after one in which a request failed.
 func (s *slot) next(now sim.Time) {
-	s.phase++
-	if s.commit.Errno == devices.OK && s.phase < len(s.r.streams[s.commit.Stream].phases) {
+	s.stage++
+	if s.commit.Errno == devices.OK && s.stage < len(s.program.stages) {
 		s.submit(now)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"nbdbench/devices"
 	"nbdbench/internal/conf"
@@ -23,10 +24,12 @@ const (
 	MaxTransfer    = 32 << 20  // bytes of one read or write: NBD's customary bound
 	MaxBuffers     = 1 << 30   // bytes of all payloads in flight
 	MaxExtent      = 1<<32 - 1 // bytes of one trim or write_zeroes: 32 bits on the wire
+
+	maxBurst = units.Duration(24 * time.Hour) // of on, and of off
 )
 
 var (
-	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson}
+	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson, ArrivalBursts}
 	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes}
 	patterns = []Pattern{PatternSequential, PatternRandom, PatternZipf, PatternAppend}
 )
@@ -36,10 +39,16 @@ func (p *Profile) Validate() error {
 	if p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n") || text.Line(p.Name) != p.Name || len(p.Name) > maxName {
 		return conf.At("name", "expected a name of at most %d bytes without blanks, slashes or control characters, got %q", maxName, p.Name)
 	}
-	if err := p.Load.Validate(); err != nil {
+	if err := p.validateRegions(); err != nil {
 		return err
 	}
-	if err := p.validateRegions(); err != nil {
+	if len(p.Streams) > 0 {
+		return p.validateStreams()
+	}
+	if len(p.Phases) > 0 {
+		return conf.At("phases", "expected none without streams, whose names they list")
+	}
+	if err := p.Load.Validate(); err != nil {
 		return err
 	}
 	if len(p.Transaction) == 0 {
@@ -95,6 +104,10 @@ func (l Load) Validate() error {
 		return conf.At("think", "expected none with %s arrivals, which do not wait for replies", l.Arrival)
 	case l.Think < 0:
 		return conf.At("think", "expected no negative pause, got %v", l.Think)
+	case l.Arrival == ArrivalBursts && (l.On <= 0 || l.Off <= 0 || l.On > maxBurst || l.Off > maxBurst):
+		return conf.At("on", "expected on and off above 0 and at most %v with arrival bursts, got %v and %v", maxBurst, l.On, l.Off)
+	case l.Arrival != ArrivalBursts && (l.On != 0 || l.Off != 0):
+		return conf.At("on", "expected on and off only with arrival bursts")
 	}
 	return nil
 }
@@ -204,22 +217,33 @@ func (p *Profile) Fits(info devices.Info) error {
 				units.Size(info.Size), units.Size(s.length), units.Size(s.start))
 		}
 	}
-	if err := p.stepsFit(p.Transaction, info); err != nil {
-		return conf.Under("transaction", err)
+	for i, s := range p.All() {
+		at := ""
+		if len(p.Streams) > 0 {
+			at = fmt.Sprintf("streams[%d]", i)
+		}
+		err := conf.Under("transaction", p.stepsFit(s.Transaction, s.copies(), info))
+		if err == nil {
+			err = conf.Under("between", p.stepsFit(s.Between, s.copies(), info))
+		}
+		if err != nil {
+			return conf.Under(at, err)
+		}
 	}
-	return conf.Under("between", p.stepsFit(p.Between, info))
+	return nil
 }
 
-func (p *Profile) stepsFit(steps []Step, info devices.Info) error {
+// stepsFit checks the steps of a stream of so many copies.
+func (p *Profile) stepsFit(steps []Step, copies uint32, info devices.Info) error {
 	for i := range steps {
-		if err := p.stepFits(steps, &steps[i], info); err != nil {
+		if err := p.stepFits(steps, &steps[i], copies, info); err != nil {
 			return conf.Under(fmt.Sprintf("[%d]", i), err)
 		}
 	}
 	return nil
 }
 
-func (p *Profile) stepFits(steps []Step, s *Step, info devices.Info) error {
+func (p *Profile) stepFits(steps []Step, s *Step, copies uint32, info devices.Info) error {
 	payload := s.Op == ActionRead || s.Op == ActionWrite
 	switch {
 	case s.Op == ActionFlush:
@@ -232,6 +256,9 @@ func (p *Profile) stepFits(steps []Step, s *Step, info devices.Info) error {
 		return conf.At("size", "expected at most the device's %v in one request", units.Size(info.MaxPayload))
 	}
 	need, room := s.longest(), p.spanOf(s.Region, info.Size)
+	if s.ordered() {
+		room = room.share(0, copies)
+	}
 	if s.pattern() == PatternSequential {
 		need = sequentialBytes(steps, s.Region)
 	}

@@ -249,6 +249,9 @@ func tagOf(f reflect.StructField) (name string, inline bool) {
 	return name, options == "inline"
 }
 
+// omitsZero reports whether JSON leaves the field out where it is zero.
+func omitsZero(f reflect.StructField) bool { return strings.HasSuffix(f.Tag.Get("yaml"), ",omitzero") }
+
 // either joins alternatives as prose.
 func either(words []string) string {
 	if len(words) == 0 {

@@ -42,7 +42,8 @@ func (d *Doc) moved(p position) position {
 
 // JSON writes a struct as a JSON object that Decode reads, with the keys of
 // Decode in the order of the fields. Every number and every switch is written, the zero
-// ones too; a text, a list, a map or a pointer is left out where it is empty.
+// ones too, unless its tag says omitzero; a text, a list, a map or a pointer is
+// left out where it is empty.
 func JSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	if err := writeJSON(&b, reflect.ValueOf(v)); err != nil {
@@ -96,7 +97,7 @@ func writeFields(b *bytes.Buffer, v reflect.Value, n *int) error {
 			if err := writeFields(b, f, n); err != nil {
 				return err
 			}
-		case key != "" && !isEmpty(f):
+		case key != "" && !isEmpty(f) && !(f.IsZero() && omitsZero(v.Type().Field(i))):
 			separate(b, *n)
 			*n++
 			if err := writeEntry(b, key, f); err != nil {
