@@ -45,6 +45,9 @@ type RunResult struct {
 	// seen.
 	Late *ReplyLateness
 
+	// Streams are those of a workload that has several.
+	Streams []*StreamResult
+
 	Intervals []Interval
 	Raw       []RawCommit // every commit, where the recorder was to keep them
 	Partial   bool        // the run was interrupted
@@ -66,6 +69,9 @@ type LoadCounts struct {
 	// ended, and the backlogs those that were due and not done.
 	Arrivals, Done            int64
 	BacklogMiddle, BacklogEnd int64
+	// Commits are the commits of several streams, some of them open loops, that ended
+	// in the window.
+	Commits int64
 	// Overrun says that the run was stopped because its backlog grew past a bound.
 	Overrun bool
 }
@@ -178,7 +184,7 @@ type CellConfig struct {
 	Connections int
 	Runs        int // planned
 	Commits     uint64
-	Arrival     string  // closed, constant or poisson
+	Arrival     string  // closed, constant, poisson, bursts or mixed
 	Offered     float64 // rate of an open loop
 	// Settled says whether the device had settled when the window opened: true,
 	// false, or CleanDevice; nil where that is not known, as in real time.
@@ -240,7 +246,9 @@ type Cell struct {
 	BreakdownNS *Breakdown     `json:"breakdown_ns"`
 	Durability  *Durability    `json:"durability"`
 	PerRun      []PerRun       `json:"per_run"`
-	Warnings    []string       `json:"warnings"`
+	// Streams are those of a workload that has several, in its order.
+	Streams  []*CellStream `json:"streams,omitempty"`
+	Warnings []string      `json:"warnings"`
 
 	planned   int
 	commits   uint64 // planned for each run; 0 is no such bound
@@ -425,9 +433,6 @@ func (c *Cell) pool(of func(r *RunResult) *Distribution) *Distribution {
 }
 
 func (c *Cell) poolTimes() {
-	op := func(o operation) *Latency {
-		return c.pool(func(r *RunResult) *Distribution { return r.ops[o] }).Latency()
-	}
 	c.Commit = c.pool(func(r *RunResult) *Distribution { return r.Commit }).Latency()
 	if c.open() {
 		c.Service = c.pool(func(r *RunResult) *Distribution { return r.Service }).Latency()
@@ -436,17 +441,17 @@ func (c *Cell) poolTimes() {
 	if late := c.pool(func(r *RunResult) *Distribution { return r.Lateness }); late.Count() > 0 {
 		c.Lateness = late.Latency()
 	}
-	c.Ops = &Ops{
-		Read: op(opRead), Write: op(opWrite), WriteFUA: op(opWriteFUA),
-		Flush: op(opFlush), Trim: op(opTrim), WriteZeroes: op(opZeroes),
-	}
+	c.Ops = opsOf(func(o operation) *Distribution {
+		return c.pool(func(r *RunResult) *Distribution { return r.ops[o] })
+	})
+	c.poolStreams()
 }
 
 func (c *Cell) poolCounters() {
 	c.Wire, c.Errors = new(Wire), new(Errors)
 	var rates []Rates
 	for _, r := range c.runs {
-		c.Wire.add(r.Wire)
+		c.Wire.Add(r.Wire)
 		c.Errors.Commit += r.Errors.Commit
 		c.Errors.Op += r.Errors.Op
 		c.Elapsed += r.Elapsed
@@ -505,11 +510,13 @@ func (r *RunResult) rates(open bool) *Rates {
 	}
 	s, w := r.Elapsed.Seconds(), &r.Wire
 	commits := r.Commit.Count()
-	if open && r.Load.Arrivals > 0 {
+	switch {
+	case open && r.Load.Arrivals > 0 && len(r.Streams) > 0:
+		commits = r.Load.Commits
+	case open && r.Load.Arrivals > 0:
 		commits = r.Load.Done
 	}
-	ios := w.Read + w.Write + w.WriteFUA + w.Trim + w.TrimFUA + w.WriteZeroes + w.WriteZeroesFUA
-	return &Rates{Commits: float64(commits) / s, IOPS: float64(ios) / s, Bytes: float64(r.Bytes) / s, over: s}
+	return &Rates{Commits: float64(commits) / s, IOPS: float64(w.ios()) / s, Bytes: float64(r.Bytes) / s, over: s}
 }
 
 // RateInterval is the 95% interval over runs of one of the cell's rates; nil with

@@ -81,8 +81,8 @@ func wireOf(n [numClasses]int64) Wire {
 	}
 }
 
-// add adds o to w.
-func (w *Wire) add(o Wire) {
+// Add adds o to w.
+func (w *Wire) Add(o Wire) {
 	w.Read += o.Read
 	w.Write += o.Write
 	w.WriteFUA += o.WriteFUA
@@ -131,6 +131,10 @@ type RecorderConfig struct {
 	// Open says that commits are due by the clock: then the time from a commit's
 	// first request is recorded apart from that since it was due.
 	Open bool
+	// Streams are those of a workload that has several; nil is one stream, of commits.
+	// Of several, only the transactions of those with commits are commits, unless no
+	// stream has them.
+	Streams []StreamConfig
 }
 
 // Validate reports a window or an interval that makes no sense.
@@ -149,7 +153,11 @@ func (c RecorderConfig) Validate() error {
 // request or commit.
 type Recorder struct {
 	start, end sim.Time
-	last       uint64 // number of the last transaction that counts
+	last       uint64       // number of the last transaction that counts
+	before     sim.Duration // the length of earlier phases' windows
+	lengths    []sim.Duration
+	streams    []streamRecord
+	all        bool // every stream's transactions count as commits
 	noStages   bool
 	keepRaw    bool
 	raw        []RawCommit
@@ -181,6 +189,10 @@ func NewRecorder(c RecorderConfig) *Recorder {
 		r.service = NewHistogram()
 	}
 	r.intervals = newSeries(c.Interval)
+	r.streams, r.all = newStreamRecords(c.Streams), true
+	for _, s := range c.Streams {
+		r.all = r.all && !s.Commits
+	}
 	if c.End == 0 {
 		c.End = sim.Never
 	}
@@ -197,13 +209,31 @@ func (r *Recorder) StartAt(t sim.Time) { r.start = t }
 // last that counts: others may be due at the same instant.
 func (r *Recorder) EndAt(t sim.Time, last uint64) { r.end, r.last = t, last }
 
-// counts reports whether what was due at t counts. Requests that run between the
-// workload's transactions count by their time alone.
+// NextPhase says that the window of a further phase of the workload begins at t,
+// after one of that length.
+func (r *Recorder) NextPhase(t sim.Time, length sim.Duration) {
+	r.lengths = append(r.lengths, length)
+	r.before += length
+	r.StartAt(t)
+	r.EndAt(sim.Never, math.MaxUint64)
+}
+
+// commits reports whether a stream's transactions are the commits.
+func (r *Recorder) commits(stream uint32) bool {
+	if len(r.streams) == 0 {
+		return stream == 0
+	}
+	s := r.stream(stream)
+	return s != nil && stream%2 == 0 && (s.Commits || r.all)
+}
+
+// counts reports whether what was due at t counts. What is not a commit's counts by
+// its time alone.
 func (r *Recorder) counts(t sim.Time, stream uint32, txn uint64) bool {
 	if t == r.end && r.last == math.MaxUint64 {
 		return false
 	}
-	return t >= r.start && t <= r.end && (txn <= r.last || stream != 0)
+	return t >= r.start && t <= r.end && (txn <= r.last || !r.commits(stream))
 }
 
 // Op records one request that has completed at the client, as the wire saw it.
@@ -222,17 +252,18 @@ func (r *Recorder) Op(q *devices.Request) {
 	if q.Op == devices.OpRead || q.Op == devices.OpWrite {
 		r.bytes += q.Length
 	}
-	op := operationOf[c]
-	if r.ops[op] == nil {
-		r.ops[op] = NewHistogram()
+	latency := r.between(q.Submitted, q.Completed)
+	record(&r.ops[operationOf[c]], latency)
+	if s := r.stream(q.Stream); s != nil {
+		s.op(q, c, latency)
 	}
-	r.ops[op].Record(r.between(q.Submitted, q.Completed))
 }
 
-// Commit records one durable transaction. Its latency runs from when it was
-// due until it was acknowledged. One that failed counts as an error only.
+// Commit records one transaction, of a stream whose transactions are commits. Its
+// latency runs from when it was due until it was acknowledged. One that failed
+// counts as an error only.
 func (r *Recorder) Commit(c *devices.Commit) {
-	if !r.counts(c.Intended, c.Stream, c.Txn) {
+	if !r.commits(c.Stream) || !r.counts(c.Intended, c.Stream, c.Txn) {
 		return
 	}
 	if c.Errno != devices.OK {
@@ -241,14 +272,18 @@ func (r *Recorder) Commit(c *devices.Commit) {
 	}
 	latency := r.between(c.Intended, c.Acked)
 	r.commit.Record(latency)
+	if s := r.stream(c.Stream); s != nil && s.commit != nil {
+		s.commit.Record(latency)
+	}
 	if r.service != nil {
 		r.service.Record(r.between(c.Started, c.Acked))
 	}
 	r.lag.Record(r.between(c.Intended, c.Started))
 	if r.keepRaw {
-		r.raw = append(r.raw, RawCommit{c.Intended.Sub(r.start), c.Started.Sub(r.start), c.Acked.Sub(r.start)})
+		zero := r.start.Add(-r.before)
+		r.raw = append(r.raw, RawCommit{c.Intended.Sub(zero), c.Started.Sub(zero), c.Acked.Sub(zero)})
 	}
-	r.intervals.record(c.Intended.Sub(r.start), latency)
+	r.intervals.record(c.Intended.Sub(r.start)+r.before, latency)
 	if r.noStages {
 		return
 	}
@@ -281,7 +316,7 @@ func (r *Recorder) between(t, u sim.Time) sim.Duration {
 }
 
 // Result returns what was recorded in compact form. Seed is the run's and
-// elapsed the length of its window. The caller adds what the recorder does not
+// elapsed the length of its windows. The caller adds what the recorder does not
 // see: Device, Durability, Partial.
 func (r *Recorder) Result(seed sim.Seed, elapsed sim.Duration) *RunResult {
 	out := &RunResult{
@@ -293,11 +328,15 @@ func (r *Recorder) Result(seed sim.Seed, elapsed sim.Duration) *RunResult {
 		Intervals: r.intervals.freeze(),
 		backwards: r.backwards,
 	}
-	for i, h := range r.ops {
-		out.ops[i] = new(Distribution)
-		if h != nil {
-			out.ops[i] = h.Freeze()
+	out.ops = freezeOps(&r.ops)
+	lengths := append(r.lengths, max(elapsed-r.before, 0))
+	for i := range r.streams {
+		s := &r.streams[i]
+		length := sim.Duration(0) // of a phase that was not reached
+		if s.Phase < len(lengths) {
+			length = lengths[s.Phase]
 		}
+		out.Streams = append(out.Streams, s.freeze(length))
 	}
 	if r.service != nil {
 		out.Service = r.service.Freeze()

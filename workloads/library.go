@@ -3,9 +3,7 @@ package workloads
 import (
 	"embed"
 	"fmt"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 
 	"nbdbench/internal/conf"
@@ -106,10 +104,8 @@ func (r Ref) Resolve() (Profile, error) {
 		return p, err
 	}
 	p = p.With(r.Override)
-	for _, name := range slices.Sorted(maps.Keys(r.Streams)) {
-		if p, err = p.WithStream(name, r.Streams[name]); err != nil {
-			return p, fmt.Errorf("workload %s: %w", r.Name, err)
-		}
+	if p, err = p.WithStreams(r.Streams); err != nil {
+		return p, fmt.Errorf("workload %s: %w", r.Name, err)
 	}
 	if err := p.Validate(); err != nil {
 		return p, fmt.Errorf("workload %s: %w", r.Name, err)

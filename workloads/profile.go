@@ -1,6 +1,7 @@
 package workloads
 
 import (
+	"maps"
 	"slices"
 
 	"nbdbench/internal/conf"
@@ -151,6 +152,21 @@ func (p Profile) WithStream(name string, o Override) (Profile, error) {
 		}
 	}
 	return p, conf.At("streams", "expected %s, got %q", p.streamNames(), name)
+}
+
+// WithStreams is WithStream for several.
+func (p Profile) WithStreams(loads map[string]Override) (_ Profile, err error) {
+	for _, name := range slices.Sorted(maps.Keys(loads)) {
+		if p, err = p.WithStream(name, loads[name]); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// HasStream reports whether one of the profile's streams has that name.
+func (p *Profile) HasStream(name string) bool {
+	return slices.ContainsFunc(p.Streams, func(s Stream) bool { return s.Name == name })
 }
 
 // with is the load with what o says in its place.

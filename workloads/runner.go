@@ -49,6 +49,9 @@ type Stats struct {
 	// and Done are those that ended in it, whenever they were due. Where no stream is
 	// open, Done are those of closed loops.
 	Arrivals, Done uint64
+	// DoneCommits are the transactions that ended in the window of the streams that
+	// count, open or not.
+	DoneCommits uint64
 	// BacklogMiddle and BacklogEnd are the transactions of open loops that were
 	// due and not done in the middle of the window and at its end.
 	BacklogMiddle, BacklogEnd int64
@@ -341,8 +344,13 @@ func (r *Runner) account(s *slot, now sim.Time) {
 	if s.commit.Errno == devices.OK {
 		r.stats.Commits++
 		r.failures = 0
-		if now >= r.from && now < r.end && (!r.open || s.c.load.Open()) {
-			r.stats.Done++
+		if now >= r.from && now < r.end {
+			if !r.open || s.c.load.Open() {
+				r.stats.Done++
+			}
+			if s.c.counts {
+				r.stats.DoneCommits++
+			}
 		}
 	} else {
 		r.stats.Failed++

@@ -1,6 +1,7 @@
 package workloads
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,6 +74,21 @@ func (p *Profile) EachPhase() [][]int {
 	return out
 }
 
+// Last is the profile of its last phase alone, of which no stream ends by itself.
+func (p Profile) Last() Profile {
+	if len(p.Streams) == 0 {
+		return p
+	}
+	all, phases := p.Streams, p.EachPhase()
+	p.Streams, p.Phases = nil, nil
+	for _, i := range phases[len(phases)-1] {
+		s := all[i]
+		s.Transactions = 0
+		p.Streams = append(p.Streams, s)
+	}
+	return p
+}
+
 // Steps are all steps of all streams.
 func (p *Profile) Steps() []Step {
 	var all []Step
@@ -108,6 +124,28 @@ func (p *Profile) HasCommits() bool {
 		}
 	}
 	return false
+}
+
+// IsCommit reports whether transactions with that number in Commit.Stream are
+// commits.
+func (p *Profile) IsCommit(stream uint32) bool {
+	all := p.All()
+	return stream%2 == 0 && stream/2 < uint32(len(all)) && all[stream/2].Commits()
+}
+
+// ArrivalMixed is the arrival of streams that have different ones.
+const ArrivalMixed Arrival = "mixed"
+
+// Arrivals is the arrival of all streams, or ArrivalMixed.
+func (p *Profile) Arrivals() Arrival {
+	all := p.All()
+	first := cmp.Or(all[0].Arrival, ArrivalClosed)
+	for _, s := range all {
+		if cmp.Or(s.Arrival, ArrivalClosed) != first {
+			return ArrivalMixed
+		}
+	}
+	return first
 }
 
 // Open reports whether any stream's transactions are due by the clock.

@@ -384,3 +384,27 @@ func TestEveryCutOfThePlanIsMade(t *testing.T) {
 		}
 	}
 }
+
+func TestDepthAndRateOfAStreamAreGivenByItsName(t *testing.T) {
+	load := file(t, "two.yaml", "name: two\nstreams:\n  - {name: a, transaction: [{op: flush}]}\n  - {name: b, transaction: [{op: read, size: 4k}]}\n")
+	run := []string{"run", "--device", "ram", "--strategy", "native", "--workload", load, "--runs", "1", "--commits", "20", "--cuts", "0", "--no-save", "--format", "json"}
+	doc := must(t, append(run, "--queue-depth", "a=4,b=2", "--rate", "b=500/s")...)
+	for _, want := range []string{`"queue_depth": 6`, `"arrival": "mixed"`, `"rate": "500/s"`} {
+		if !strings.Contains(doc, want) {
+			t.Errorf("%s is not in\n%s", want, doc)
+		}
+	}
+	for flags, want := range map[string]string{
+		"--queue-depth 4":     "expected none for a profile of several streams: say which, as in a=4",
+		"--rate 4/s":          "say which, as in a=4",
+		"--queue-depth c=4":   `expected a stream of one of the workloads two, got "c"`,
+		"--queue-depth a=4,5": `expected STREAM=VALUE, got "5"`,
+		"--queue-depth a=x":   `--queue-depth: expected a number up to 16384, or STREAM=NUMBER, got "x"`,
+		"--queue-depth x":     `--queue-depth: expected a number up to 16384`,
+		"--rate b=x":          "--rate: ",
+	} {
+		if o := invoke(append(run, strings.Fields(flags)...)...); o.code != exitUsage || !strings.Contains(o.stderr, want) {
+			t.Errorf("%s: exit %d, %s", flags, o.code, o.stderr)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 // changes nothing. Every instant of the window is as likely as any other.
 type cutter struct {
 	w      *world
+	load   *workloads.Profile
 	seed   sim.Seed
 	cuts   int
 	ledger *history.Ledger
@@ -31,6 +32,8 @@ type cutter struct {
 	next       uint64 // index of the next cut, for its seed
 	before     int64  // commits acknowledged before the window
 	judged     []judged
+	width      sim.Duration // of the first stratum of each phase
+	phase      uint64
 	durability results.Durability
 }
 
@@ -76,7 +79,7 @@ const MaxPluginCuts = 5
 func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
 	info, load := w.model.Info(), &cell.Workload
 	c := &cutter{
-		w: w, seed: seed.Sub("cuts", 0), cuts: p.Cuts, grain: grainOf(load, info),
+		w: w, load: load, seed: seed.Sub("cuts", 0), cuts: p.Cuts, grain: grainOf(load, info),
 		ledger: history.NewLedger(), wire: history.NewJudge(info),
 	}
 	if w.drive != nil {
@@ -86,13 +89,15 @@ func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
 	c.off, c.end, c.alone = load.Footprint(info.Size)
 	c.moments = moments{draw: seed.Stream("cut moments")}
 	if p.Commits == 0 {
-		c.moments.width = max(sim.Duration(p.Duration)/sim.Duration(c.cuts), 1)
+		c.width = max(sim.Duration(p.Duration)/sim.Duration(c.cuts), 1)
+		c.moments.width = c.width
 		return c
 	}
 	// Somewhat more moments than cuts, so that a run that is shorter than expected has
 	// enough of them; one that is longer joins strata.
 	c.moments.most = 2 * (c.cuts + 1)
-	c.moments.width = max(cell.expected(p.Commits)/sim.Duration(c.cuts+1+c.cuts/8), 1)
+	c.width = max(cell.expected(p.Commits)/sim.Duration(c.cuts+1+c.cuts/8), 1)
+	c.moments.width = c.width
 	return c
 }
 
@@ -117,6 +122,15 @@ func (c *cutter) arm() { c.w.loop.At(&c.timer, max(c.moments.at(), c.w.loop.Now(
 
 // closes ends it: a moment that is still to come lies outside of the window.
 func (c *cutter) closes() { c.w.loop.Cancel(&c.timer) }
+
+// nextPhase counts the cuts of the phase whose window is over and begins anew: each
+// phase has as many.
+func (c *cutter) nextPhase() {
+	c.choose()
+	c.phase++
+	c.judged = c.judged[:0]
+	c.moments = moments{draw: c.seed.Sub("phase", c.phase).Stream("cut moments"), width: c.width, most: c.moments.most}
+}
 
 // Fire cuts the power.
 func (c *cutter) Fire(*sim.Timer) {
@@ -144,11 +158,9 @@ func grainOf(p *workloads.Profile, info devices.Info) uint64 {
 	if info.AtomicUnit < page {
 		return devices.Sector
 	}
-	for _, steps := range [][]workloads.Step{p.Transaction, p.Between} {
-		for i := range steps {
-			if uint64(steps[i].Size)%page != 0 {
-				return devices.Sector
-			}
+	for _, s := range p.Steps() {
+		if uint64(s.Size)%page != 0 {
+			return devices.Sector
 		}
 	}
 	return page
@@ -168,8 +180,12 @@ func (c *cutter) Op(r *devices.Request) {
 	}
 }
 
-// Commit feeds the ledger; see workloads.Observer.
-func (c *cutter) Commit(k *devices.Commit) { c.ledger.Commit(k) }
+// Commit feeds the ledger with what is a commit; see workloads.Observer.
+func (c *cutter) Commit(k *devices.Commit) {
+	if c.load.IsCommit(k.Stream) {
+		c.ledger.Commit(k)
+	}
+}
 
 // loss is what a power cut at this instant would leave.
 type loss struct {
@@ -287,6 +303,9 @@ func (c *cutter) finish() {
 // choose takes the cuts that count.
 func (c *cutter) choose() {
 	draw, left, wanted := c.seed.Stream("chosen"), len(c.judged), c.cuts
+	if c.phase > 0 {
+		draw = c.seed.Sub("phase", c.phase).Stream("chosen")
+	}
 	for i, k := range c.judged {
 		if draw.Float64(uint64(i), 0)*float64(left) < float64(wanted) {
 			c.durability.AddAt(k.cut, k.exposed.At, c.w.window.end.Sub(c.moments.from))

@@ -78,19 +78,26 @@ type Plan struct {
 	// Jobs is how many runs go on side by side; it changes no result.
 	Jobs int `yaml:"jobs" json:"-"`
 
+	// Streams are the loads of single streams, by their names, of the workloads that
+	// have them.
+	Streams map[string]workloads.Override `yaml:"-" json:"streams,omitempty"`
+
 	// Loads is what Workloads comes to, for the document.
 	Loads []PlanLoad `yaml:"-" json:"workloads"`
 
 	kept provenance `yaml:"-" json:"-"`
 }
 
-// PlanLoad is a workload of a plan under the load that it was run with.
+// PlanLoad is a workload of a plan under the load that it was run with. Of a
+// workload of several streams it has the name alone: their loads are in its profile.
 type PlanLoad struct {
 	Name       string            `json:"name"`
 	QueueDepth uint32            `json:"queue_depth"`
 	Arrival    workloads.Arrival `json:"arrival"`
 	Rate       units.Rate        `json:"rate,omitempty"`
 	Think      units.Duration    `json:"think,omitempty"`
+	On         units.Duration    `json:"on,omitempty"`
+	Off        units.Duration    `json:"off,omitempty"`
 }
 
 // MaxVirtual bounds one run in virtual time where the plan has no duration: a
@@ -290,7 +297,10 @@ func (p *Plan) Cells() ([]Cell, error) {
 	}
 	p.Loads = make([]PlanLoad, len(loads))
 	for i, w := range loads {
-		p.Loads[i] = PlanLoad{names[i], max(w.QueueDepth, 1), cmp.Or(w.Arrival, workloads.ArrivalClosed), w.Rate, w.Think}
+		p.Loads[i] = PlanLoad{Name: names[i]}
+		if len(w.Streams) == 0 {
+			p.Loads[i] = PlanLoad{names[i], max(w.QueueDepth, 1), cmp.Or(w.Arrival, workloads.ArrivalClosed), w.Rate, w.Think, w.On, w.Off}
+		}
 	}
 	labels, loadLabels, err := p.remember(profiles, names)
 	if err != nil {
@@ -362,7 +372,7 @@ func (p *Plan) loads() ([]workloads.Profile, []string, error) {
 		}
 		name := w.Name
 		if seen[name] {
-			name = fmt.Sprintf("%s@%d", w.Name, max(w.QueueDepth, 1))
+			name = fmt.Sprintf("%s@%d", w.Name, w.Depth())
 		}
 		if seen[name] {
 			return nil, nil, fmt.Errorf("workloads: %q is there twice: expected different loads", name)
@@ -370,7 +380,27 @@ func (p *Plan) loads() ([]workloads.Profile, []string, error) {
 		seen[name] = true
 		profiles, names = append(profiles, w), append(names, name)
 	}
+	for name := range p.Streams {
+		if !slices.ContainsFunc(profiles, func(w workloads.Profile) bool { return w.HasStream(name) }) {
+			return nil, nil, fmt.Errorf("%s=: expected a stream of one of the workloads %s, got %q", name, strings.Join(names, ", "), name)
+		}
+	}
 	return profiles, names, nil
+}
+
+// UseStream gives one stream of the plan's workloads another load.
+func (p *Plan) UseStream(name string, o workloads.Override) {
+	if p.Streams == nil {
+		p.Streams = map[string]workloads.Override{}
+	}
+	all := p.Streams[name]
+	if o.QueueDepth != 0 {
+		all.QueueDepth = o.QueueDepth
+	}
+	if o.Rate != 0 {
+		all.Rate = o.Rate
+	}
+	p.Streams[name] = all
 }
 
 // JSON is the plan as the run document holds it: all that the results depend on.

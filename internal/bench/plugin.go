@@ -119,11 +119,22 @@ func levelOf(runs []outcome) *devices.FUASupport {
 	return nil
 }
 
-// callsSince are a plugin's calls since it had those before.
-func callsSince(n, before [fua.CallFlush + 1]uint64) *results.PluginCalls {
-	since := func(c fua.Call) int64 { return int64(n[c] - before[c]) }
+// callCounts are a plugin's calls, by kind.
+type callCounts [fua.CallFlush + 1]uint64
+
+// plus is what was counted, and what was counted between two readings.
+func (n callCounts) plus(after, before callCounts) callCounts {
+	for i := range n {
+		n[i] += after[i] - before[i]
+	}
+	return n
+}
+
+// since is what was counted as a document has it.
+func (n callCounts) since() *results.PluginCalls {
+	of := func(c fua.Call) int64 { return int64(n[c]) }
 	return &results.PluginCalls{
-		PWrite: since(fua.CallWrite), PWriteFUA: since(fua.CallWriteFUA), Flush: since(fua.CallFlush),
-		Zero: since(fua.CallZero), ZeroFUA: since(fua.CallZeroFUA), Trim: since(fua.CallTrim), TrimFUA: since(fua.CallTrimFUA),
+		PWrite: of(fua.CallWrite), PWriteFUA: of(fua.CallWriteFUA), Flush: of(fua.CallFlush),
+		Zero: of(fua.CallZero), ZeroFUA: of(fua.CallZeroFUA), Trim: of(fua.CallTrim), TrimFUA: of(fua.CallTrimFUA),
 	}
 }

@@ -50,7 +50,7 @@ func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
 }
 
 // openWorkload opens workload i of the plan, without and with the load that is given
-// beside its name.
+// beside its name. Those of single streams are part of both.
 func (p *Plan) openWorkload(i int) (base, w workloads.Profile, err error) {
 	ref := p.Workloads[i]
 	if p.kept.from != nil && p.kept.from.Workloads != nil {
@@ -62,11 +62,32 @@ func (p *Plan) openWorkload(i int) (base, w workloads.Profile, err error) {
 	if err != nil {
 		return base, w, err
 	}
+	if base, err = base.WithStreams(ref.Streams); err != nil {
+		return base, w, conf.Under(fmt.Sprintf("workloads[%d]", i), err)
+	}
+	if base, err = p.withStreams(base); err != nil {
+		return base, w, err
+	}
 	w = base.With(ref.Override)
 	if err := w.Validate(); err != nil {
 		return base, w, conf.Under(fmt.Sprintf("workloads[%d]", i), fmt.Errorf("workload %s: %w", ref.Name, err))
 	}
 	return base, w, nil
+}
+
+// withStreams is the profile with the plan's loads of single streams that it has.
+func (p *Plan) withStreams(w workloads.Profile) (workloads.Profile, error) {
+	ours := map[string]workloads.Override{}
+	for name, o := range p.Streams {
+		if w.HasStream(name) {
+			ours[name] = o
+		}
+	}
+	w, err := w.WithStreams(ours)
+	if err == nil && len(ours) > 0 {
+		err = w.Validate()
+	}
+	return w, conf.Under("workload "+w.Name, err)
 }
 
 // remember keeps the profiles, which loads and profiles have opened, as the document

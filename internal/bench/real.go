@@ -206,7 +206,9 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 // measure runs the workload on d, the client's device.
 func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *cellServer, real *sim.Real, d devices.Device) {
 	loop := real.Loop()
-	recorder := results.NewRecorder(results.RecorderConfig{NoStages: true, Raw: p.Raw, Open: c.Workload.Open()})
+	rc := recorderConfig(p, c, 0)
+	rc.NoStages = true
+	recorder := results.NewRecorder(rc)
 	top, err := clientHalf(p, c)(newObserve(d, loop, recorder), layer.Options{Loop: loop})
 	if err != nil {
 		o.err = err
@@ -221,7 +223,7 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 	}
 	w := realWindow{loop: loop, recorder: recorder, opens: reading{server: s}, closes: reading{server: s}}
 	config := runnerConfig(p, c, seed, commitsOnly{recorder})
-	config.Ends = w.ends
+	config.Ends, config.Phase = w.ends, w.nextPhase
 	runner, err := workloads.NewRunner(loop, top, config)
 	if err != nil {
 		o.err = err
@@ -244,35 +246,65 @@ func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realW
 	if e := stack.Fault(d, runner, p.AllowErrors); e != nil {
 		o.err = e
 	}
-	end := w.loop.Now()
-	if w.closes.read {
-		end = w.end
-	} else {
+	if !w.closes.read {
+		w.end = w.loop.Now()
 		w.closes.Fire(nil)
 	}
-	r := w.recorder.Result(seed, max(end.Sub(w.start), 0))
+	length, stats, counts, calls := w.all()
+	r := w.recorder.Result(seed, length)
 	r.Partial = ctx.Err() != nil
 	r.Short = runner.Short() && !r.Partial
 	r.Load = loadCounts(runner.Stats())
 	if w.opens.server != nil {
 		if w.opens.server.plugin != nil {
-			r.Calls = callsSince(w.closes.calls, w.opens.calls)
+			r.Calls = calls.since()
 		} else {
-			r.Device = new(w.closes.stats.Sub(w.opens.stats))
+			r.Device = &stats
 		}
 		if p.Via == ViaKernel {
-			r.Wire = wireOf(w.closes.counts, w.opens.counts)
+			r.Wire = counts
 		}
 	}
 	o.result = r
 }
 
-// realWindow is the one window of a run in real time.
+// realWindow is the one window of a run in real time, or that of one phase of its
+// workload.
 type realWindow struct {
 	loop          *sim.Loop
 	recorder      *results.Recorder
 	start, end    sim.Time
 	opens, closes reading
+
+	length sim.Duration // of earlier phases' windows, and what was counted in them
+	stats  devices.Stats
+	counts results.Wire
+	calls  callCounts
+}
+
+// all is the length of all windows so far, and what was counted in them.
+func (w *realWindow) all() (length sim.Duration, stats devices.Stats, counts results.Wire, calls callCounts) {
+	stats = w.closes.stats.Sub(w.opens.stats)
+	stats.Add(w.stats)
+	counts = w.counts
+	counts.Add(wireOf(w.closes.counts, w.opens.counts))
+	calls = w.calls.plus(w.closes.calls, w.opens.calls)
+	return w.length + max(w.end.Sub(w.start), 0), stats, counts, calls
+}
+
+// nextPhase begins the window of a further phase of the workload.
+func (w *realWindow) nextPhase(_ int, from sim.Time) {
+	for _, r := range []*reading{&w.opens, &w.closes} {
+		w.loop.Cancel(&r.timer)
+		if !r.read {
+			w.end = w.loop.Now()
+			r.Fire(nil)
+		}
+	}
+	w.recorder.NextPhase(from, max(w.end.Sub(w.start), 0))
+	w.length, w.stats, w.counts, w.calls = w.all()
+	w.start, w.opens.read, w.closes.read = from, false, false
+	w.opens.at(w.loop, from)
 }
 
 // ends notes when the window ends, which may be known only after the fact.
@@ -386,7 +418,7 @@ func bound(p *Plan, c *Cell) time.Duration {
 	if p.Duration == 0 {
 		return 0
 	}
-	return c.Warmup + p.Duration
+	return time.Duration(len(c.Workload.EachPhase())) * (c.Warmup + p.Duration)
 }
 
 // RoundTrip measures the socket's own round trip: the median latency of single

@@ -46,7 +46,7 @@ func decodePlan(doc *results.Run) (p Plan, located *conf.Doc, err error) {
 		return p, nil, locatePlan(located, err)
 	}
 	for _, l := range p.Loads {
-		load := workloads.Override{QueueDepth: l.QueueDepth, Arrival: l.Arrival, Rate: l.Rate, Think: l.Think}
+		load := workloads.Override{QueueDepth: l.QueueDepth, Arrival: l.Arrival, Rate: l.Rate, Think: l.Think, On: l.On, Off: l.Off}
 		p.Workloads = append(p.Workloads, workloads.Ref{Name: l.Name, Override: load})
 	}
 	// Every load is given whole beside its workload: what the plan said for all of

@@ -145,9 +145,9 @@ func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 	}
 	return results.CellConfig{
 		ID: c.ID, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
-		Clock: p.Clock, Link: linkName(p), QueueDepth: int(max(c.Workload.QueueDepth, 1)), Connections: int(p.Connections),
+		Clock: p.Clock, Link: linkName(p), QueueDepth: int(c.Workload.Depth()), Connections: int(p.Connections),
 		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: who,
-		Arrival: string(c.Workload.Arrival), Settled: c.Settled, Unsettled: c.Unsettled, Warmup: c.Warmup,
+		Arrival: string(c.Workload.Arrivals()), Settled: c.Settled, Unsettled: c.Unsettled, Warmup: c.Warmup,
 		Parallelism: p.doubtful(c),
 	}
 }

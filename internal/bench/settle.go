@@ -85,7 +85,8 @@ func settle(p *Plan, c *Cell, stop func() bool) (settling, error) {
 type pilot struct {
 	w     *world
 	found settling
-	// each and between are the requests of a transaction and of what follows it.
+	// each and between are the requests of a transaction and of what follows it; of
+	// several streams they are counted.
 	each, between uint64
 
 	step    sim.Duration
@@ -101,7 +102,9 @@ type pilot struct {
 
 func newPilot(w *world, c *Cell, seed sim.Seed) *pilot {
 	s := &pilot{w: w, step: 4 * leastWarmup / maxSamples, draw: seed.Stream("samples")}
-	s.each, s.between = requestsOf(c.Workload.Transaction), requestsOf(c.Workload.Between)
+	if len(c.Workload.Streams) == 0 {
+		s.each, s.between = requestsOf(c.Workload.Transaction), requestsOf(c.Workload.Between)
+	}
 	s.now = w.model.Gauges(make([]drive.Gauge, 0, maxGauges))
 	if len(s.now) > maxGauges {
 		panic(fmt.Sprintf("bench: %s has %d gauges, want at most %d", c.Device, len(s.now), maxGauges))
@@ -201,6 +204,9 @@ func (s *pilot) advance(until sim.Time, stop func() bool) why {
 
 func (s *pilot) requests() uint64 {
 	stats := s.w.runner.Stats()
+	if s.each == 0 {
+		return stats.Requests
+	}
 	return stats.Begun*s.each + stats.Between*s.between
 }
 

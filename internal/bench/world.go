@@ -5,7 +5,6 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/catalog"
-	"nbdbench/devices/fua"
 	"nbdbench/devices/history"
 	"nbdbench/devices/plugin"
 	"nbdbench/internal/stack"
@@ -30,19 +29,35 @@ type world struct {
 }
 
 // window is the one window in which everything counts: latencies, requests, the
-// device's counters, power cuts.
+// device's counters, power cuts. Each phase of a workload has one.
 type window struct {
 	from, end     sim.Time
 	opened        bool
 	closed        bool
 	opens, closes sim.Timer
 	before, after counters // of the model, at both ends
+
+	length  sim.Duration // of earlier phases' windows
+	earlier counters     // in them
+}
+
+// next makes it the window of the next phase, which begins at an instant.
+func (w *window) next(from sim.Time) {
+	length, earlier := w.all()
+	*w = window{from: from, length: length, earlier: earlier}
+}
+
+// all is the length of all windows so far, and what the model counted in them.
+func (w *window) all() (sim.Duration, counters) {
+	c := counters{stats: w.after.stats.Sub(w.before.stats), calls: w.earlier.calls.plus(w.after.calls, w.before.calls)}
+	c.stats.Add(w.earlier.stats)
+	return w.length + max(w.end.Sub(w.from), 0), c
 }
 
 // counters are what a model has counted.
 type counters struct {
 	stats devices.Stats
-	calls [fua.CallFlush + 1]uint64 // of a plugin
+	calls callCounts // of a plugin
 }
 
 func (w *world) counters() counters {
@@ -73,12 +88,12 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world,
 			w.close()
 		}
 	}()
-	if p.Cuts > 0 && (w.drive == nil || w.drive.CanCut()) {
+	if p.Cuts > 0 && c.Workload.HasCommits() && (w.drive == nil || w.drive.CanCut()) {
 		w.cutter = newCutter(w, p, c, seed)
 		sinks = append(sinks, w.cutter.wire)
 	}
 	w.window.from = sim.Time(c.Warmup)
-	w.recorder = results.NewRecorder(results.RecorderConfig{Start: w.window.from, Raw: p.Raw, Open: c.Workload.Open()})
+	w.recorder = results.NewRecorder(recorderConfig(p, c, w.window.from))
 	s, err := stack.Connect(w.model, stack.Config{
 		Loop: w.loop, Strategy: c.Strategy, Connections: int(p.Connections), Up: p.Link.one(), Down: p.Link.one(),
 		Served: func(d devices.Device) devices.Device {
@@ -97,7 +112,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world,
 		return nil, err
 	}
 	config := runnerConfig(p, c, seed, w.observers())
-	config.Ends = w.ends
+	config.Ends, config.Phase = w.ends, w.nextPhase
 	w.runner, err = workloads.NewRunner(w.loop, s.Top, config)
 	return w, err
 }
@@ -107,6 +122,21 @@ func (w *world) observers() workloads.Observer {
 		return commitsOnly{w.recorder}
 	}
 	return workloads.Observers{commitsOnly{w.recorder}, w.cutter}
+}
+
+func recorderConfig(p *Plan, c *Cell, start sim.Time) results.RecorderConfig {
+	config := results.RecorderConfig{Start: start, Raw: p.Raw, Open: c.Workload.Open()}
+	if len(c.Workload.Streams) == 0 {
+		return config
+	}
+	config.Streams = make([]results.StreamConfig, len(c.Workload.Streams))
+	for phase, streams := range c.Workload.EachPhase() {
+		for _, i := range streams {
+			s := &c.Workload.Streams[i]
+			config.Streams[i] = results.StreamConfig{Name: s.Name, Phase: phase, Commits: s.Commits()}
+		}
+	}
+	return config
 }
 
 func runnerConfig(p *Plan, c *Cell, seed sim.Seed, o workloads.Observer) workloads.Config {
@@ -177,6 +207,30 @@ func (w *world) ends(at sim.Time, last uint64) {
 	w.loop.At(&w.window.closes, at, windowCloses{w})
 }
 
+// nextPhase begins the window of a further phase of the workload.
+func (w *world) nextPhase(_ int, from sim.Time) {
+	w.closeWindow()
+	w.recorder.NextPhase(from, max(w.window.end.Sub(w.window.from), 0))
+	if w.cutter != nil {
+		w.cutter.nextPhase()
+	}
+	w.window.next(from)
+	w.loop.At(&w.window.opens, from, windowOpens{w})
+}
+
+// closeWindow ends a window of which the end was not reached, or is not known.
+func (w *world) closeWindow() {
+	if now := w.loop.Now(); !w.window.closed {
+		w.loop.Cancel(&w.window.opens)
+		w.loop.Cancel(&w.window.closes)
+		if !w.window.opened {
+			windowOpens{w}.Fire(nil)
+		}
+		w.window.end = now
+		windowCloses{w}.Fire(nil)
+	}
+}
+
 // windowCloses notes the model's counters at the window's end.
 type windowCloses struct{ w *world }
 
@@ -194,16 +248,16 @@ func (w *world) result(seed sim.Seed, partial bool) (*results.RunResult, error) 
 	if err := w.runner.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", stack.ErrInvalid, err)
 	}
-	end, after := w.window.end, w.window.after
 	if !w.window.closed {
-		end, after = w.loop.Now(), w.counters()
+		w.window.end, w.window.after = w.loop.Now(), w.counters()
 	}
-	r := w.recorder.Result(seed, max(end.Sub(w.window.from), 0))
+	length, counted := w.window.all()
+	r := w.recorder.Result(seed, length)
 	r.Partial, r.Short = partial, w.runner.Short() && !partial
 	if w.drive != nil {
-		r.Calls = callsSince(after.calls, w.window.before.calls)
+		r.Calls = counted.calls.since()
 	} else {
-		r.Device = new(after.stats.Sub(w.window.before.stats))
+		r.Device = &counted.stats
 	}
 	r.Load = loadCounts(w.runner.Stats())
 	if w.cutter != nil {
@@ -217,7 +271,7 @@ func (w *world) result(seed sim.Seed, partial bool) (*results.RunResult, error) 
 func loadCounts(s workloads.Stats) results.LoadCounts {
 	return results.LoadCounts{
 		Iterations: int64(s.Iterations), IterationTime: s.IterationTime,
-		Arrivals: int64(s.Arrivals), Done: int64(s.Done),
+		Arrivals: int64(s.Arrivals), Done: int64(s.Done), Commits: int64(s.DoneCommits),
 		BacklogMiddle: s.BacklogMiddle, BacklogEnd: s.BacklogEnd, Overrun: s.Overrun,
 	}
 }

@@ -176,7 +176,11 @@ func (c *Config) Cells() ([]Cell, error) {
 					return nil, err
 				}
 			}
-			load = load.With(workloads.Override{QueueDepth: c.QueueDepth})
+			if load = load.With(workloads.Override{QueueDepth: c.QueueDepth}); log == nil {
+				if err := load.Validate(); err != nil {
+					return nil, fmt.Errorf("workload %s: %w", w, err)
+				}
+			}
 			for _, s := range c.Strategies {
 				place, ok := layer.Lookup(s)
 				if !ok {

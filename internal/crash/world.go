@@ -73,6 +73,7 @@ func (s *supply) Submit(r *devices.Request) {
 // ledger is what stands above all layers.
 type ledger struct {
 	*history.Ledger
+	load *workloads.Profile
 	rule rule // nil where the workload has no invariant
 	mask *mask
 	acks []ack
@@ -122,8 +123,11 @@ func (l *ledger) Op(r *devices.Request) {
 	}
 }
 
-// Commit records what the application saw acknowledged.
+// Commit records what the application saw acknowledged of a commit.
 func (l *ledger) Commit(c *devices.Commit) {
+	if len(l.load.Transaction)+len(l.load.Streams) > 0 && !l.load.IsCommit(c.Stream) {
+		return // a history has no workload, and commits alone
+	}
 	l.Ledger.Commit(c)
 	l.acks = append(l.acks, ack{c.Acked, c.Txn, c.Errno})
 	if l.rule != nil && c.Errno == devices.OK {
@@ -238,7 +242,7 @@ func (w *world) drive(p *catalog.Profile, o catalog.Options) (fault.Device, erro
 // start puts the application on top.
 func (w *world) start(top devices.Device) error {
 	c := w.cell
-	w.app = ledger{Ledger: history.NewLedger(), rule: newRule(&c.Load), mask: newMask(w.loop, top, w.requests)}
+	w.app = ledger{Ledger: history.NewLedger(), load: &c.Load, rule: newRule(&c.Load), mask: newMask(w.loop, top, w.requests)}
 	if c.history != nil {
 		if err := fits(c.history, top.Info()); err != nil {
 			return &layer.Unsupported{Reason: err.Error()}

@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"slices"
-
 	"nbdbench/devices"
 	"nbdbench/devices/layer"
 	"nbdbench/nbd"
@@ -59,7 +57,7 @@ func Connect(d devices.Device, c Config) (*Stack, error) {
 // CanRun says, as a *layer.Unsupported, which request of the workload a device with
 // this description does not take. Under the strategy pass nothing stands in for FUA.
 func CanRun(w *workloads.Profile, client devices.Info) error {
-	for _, s := range slices.Concat(w.Transaction, w.Between) {
+	for _, s := range w.Steps() {
 		switch {
 		case s.Durable && client.FUA == devices.FUANone:
 			return &layer.Unsupported{Reason: "the export does not advertise FUA"}
