@@ -1,6 +1,8 @@
 package workloads
 
 import (
+	"math"
+
 	"nbdbench/devices"
 	"nbdbench/sim"
 )
@@ -12,6 +14,8 @@ type op struct {
 	step    uint32 // which request of the transaction
 	longest uint64
 	place   place
+	mix     *mixture // draws the command in place of the one above
+	reads   bool     // it may draw READ
 }
 
 // program is a transaction made ready for a device: stages one after another,
@@ -66,6 +70,13 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 	if s.Durable {
 		o.flags = devices.FUA
 	}
+	if s.Op == ActionMix {
+		o.command, o.mix = devices.OpWrite, newMixture(s.Mix, c.draws)
+		if !s.has(ActionWrite) {
+			o.command = devices.OpRead
+		}
+		o.reads = s.has(ActionRead)
+	}
 	ops := make([]op, s.count())
 	for i := range ops {
 		o.step = number + uint32(i)
@@ -82,21 +93,84 @@ func (c *compiler) place(steps []Step, s *Step, first uint32, within map[string]
 	if s.ordered() {
 		room = room.share(c.part, c.parts)
 	}
+	if p := c.blocks(steps, s, room, first, within); p != nil {
+		return p
+	}
+	d := &drawn{start: room.start, length: room.length, unit: uint64(s.Size), size: uint64(s.Size)}
+	if record, block := s.record(); record != 0 {
+		d.block = block
+		d.length = room.length / block * block
+	}
+	if s.drawsSize() {
+		d.sizes = newSizes(s, c.draws)
+		d.unit = d.sizes.least
+	}
+	d.pick = c.picker(s, d, first)
+	return d
+}
+
+// blocks are the places of requests that are all of one size, or records in order.
+func (c *compiler) blocks(steps []Step, s *Step, room span, first uint32, within map[string]uint64) place {
+	record, block := s.record()
 	size := uint64(s.Size)
+	switch {
+	case record != 0 && (s.pattern() == PatternAppend || s.pattern() == PatternSequential):
+		lap := room.length / block * block / record
+		return &appending{start: room.start, size: block, record: record, count: uint64(s.count()), first: first, lap: lap}
+	case record != 0:
+		return nil
+	case s.pattern() == PatternSequential && s.drawsSize():
+		return c.scattered(s, room, newRuns(s, c.draws, room, first))
+	case s.pattern() == PatternSequential:
+		advance := sequentialBytes(steps, s.Region)
+		p := &sequential{start: room.start, size: size, advance: advance, within: within[s.Region], first: first, lap: room.length / advance}
+		within[s.Region] += size * uint64(s.count())
+		return c.scattered(s, room, p)
+	case s.drawsSize():
+		return nil
+	}
 	uniform := random{room.start, size, room.length / size, c.draws}
 	switch s.pattern() {
 	case PatternRandom:
 		return &uniform
 	case PatternZipf:
 		return newZipf(uniform, c.scatter, s.theta())
-	case PatternAppend:
-		record := uint64(s.Record)
-		lap := room.length / size * size / record
-		return &appending{start: room.start, size: size, record: record, count: uint64(s.count()), first: first, lap: lap}
-	default:
-		advance := sequentialBytes(steps, s.Region)
-		p := &sequential{start: room.start, size: size, advance: advance, within: within[s.Region], first: first, lap: room.length / advance}
-		within[s.Region] += size * uint64(s.count())
+	case PatternStride:
+		stride := uint64(s.Stride)
+		return &striding{start: room.start, size: size, stride: stride, count: uint64(s.count()), first: first, lap: room.length / stride}
+	}
+	return nil
+}
+
+// scattered has some requests of a sequence go to any block.
+func (c *compiler) scattered(s *Step, room span, p place) place {
+	if s.RandomPercent == 0 {
 		return p
 	}
+	d := drawn{start: room.start, length: room.length, unit: uint64(s.Size), draws: c.draws}
+	if s.drawsSize() {
+		d.unit = newSizes(s, c.draws).least
+	}
+	return &scattering{place: p, drawn: d, chance: s.RandomPercent / 100, coin: c.scatter}
+}
+
+// picker chooses among the blocks of d.
+func (c *compiler) picker(s *Step, d *drawn, first uint32) picker {
+	units := max(d.length/d.unit, 1)
+	switch s.pattern() {
+	case PatternZipf:
+		return newZipf(random{0, 1, units, c.draws}, c.scatter, s.theta())
+	case PatternPareto:
+		return &pareto{units: units, power: math.Log(s.h()) / math.Log(1-s.h()), draws: c.draws, scatter: c.scatter}
+	case PatternNormal:
+		return &normal{units: units, deviation: s.deviation() / 100 * float64(units), draws: c.draws, angle: c.scatter}
+	case PatternZoned:
+		return newZoned(units, s.zones(), c.draws, c.scatter)
+	case PatternShuffled:
+		return newShuffled(units, uint64(s.count()), first, c.draws)
+	case PatternStride:
+		stride := uint64(s.Stride) / d.unit
+		return &striding{size: 1, stride: stride, count: uint64(s.count()), first: first, lap: max(units/stride, 1)}
+	}
+	return &random{0, 1, units, c.draws}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"nbdbench/internal/text"
+	"nbdbench/internal/units"
 )
 
 // Describe is the profile as text, for people: what it is, where it comes
@@ -138,23 +139,80 @@ func (s *Step) String() string {
 		return strings.Repeat("flush, ", int(s.count())-1) + "flush"
 	}
 	out := string(s.Op)
+	if s.Op == ActionMix {
+		out = s.Mix.String()
+	}
 	if s.Durable {
 		out = "durable " + out
 	}
 	if s.count() > 1 {
 		out = fmt.Sprintf("%d times %s", s.count(), out)
 	}
-	out += fmt.Sprintf(" of %v", s.Size)
-	if s.pattern() == PatternAppend {
-		out += fmt.Sprintf(" blocks that hold a record of %d bytes", uint64(s.Record))
-	}
+	out += s.sizeText()
 	where := "the whole device"
 	if s.Region != "" {
 		where = s.Region
 	}
-	out += fmt.Sprintf(", %s in %s", s.pattern(), where)
+	out += fmt.Sprintf(", %s%s in %s", s.pattern(), s.patternText(), where)
 	if s.Parallel && s.count() > 1 {
 		out += ", all in flight together"
 	}
 	return out
+}
+
+// String is the mix in words: "60% read, 40% write".
+func (m *Mix) String() string {
+	sum := m.Read + m.Write + m.Trim + m.WriteZeroes
+	var parts []string
+	for _, part := range []struct {
+		op     Action
+		weight float64
+	}{{ActionRead, m.Read}, {ActionWrite, m.Write}, {ActionTrim, m.Trim}, {ActionWriteZeroes, m.WriteZeroes}} {
+		if part.weight > 0 {
+			parts = append(parts, fmt.Sprintf("%.3g%% %s", 100*part.weight/sum, part.op))
+		}
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}
+
+// sizeText is the size of a step's requests.
+func (s *Step) sizeText() string {
+	record, block := s.record()
+	switch {
+	case len(s.Split) > 0:
+		weights, parts := 0.0, make([]string, len(s.Split))
+		for _, share := range s.Split {
+			weights += share.Weight
+		}
+		for i, share := range s.Split {
+			parts[i] = fmt.Sprintf("%v (%.3g%%)", share.Size, 100*share.Weight/weights)
+		}
+		return " of " + strings.Join(parts, ", ")
+	case s.MaxSize != 0:
+		return fmt.Sprintf(" of %v to %v", s.Size, units.Size(s.longest()))
+	case record != 0:
+		return fmt.Sprintf(" of %v blocks that hold a record of %d bytes", units.Size(block), record)
+	}
+	return fmt.Sprintf(" of %v", s.Size)
+}
+
+// patternText is what a pattern needs beside its name.
+func (s *Step) patternText() string {
+	switch {
+	case s.pattern() == PatternPareto:
+		return fmt.Sprintf(" (%.3g)", s.h())
+	case s.pattern() == PatternNormal:
+		return fmt.Sprintf(" (%.3g%%)", s.deviation())
+	case s.pattern() == PatternStride:
+		return fmt.Sprintf(" of %v", s.Stride)
+	case s.pattern() == PatternZoned:
+		var parts []string
+		for _, z := range s.zones() {
+			parts = append(parts, fmt.Sprintf("%.3g in %.3g%%", z.Weight, z.Percent))
+		}
+		return " (" + strings.Join(parts, ", ") + ")"
+	case s.RandomPercent > 0:
+		return fmt.Sprintf(" but for %.3g%%", s.RandomPercent)
+	}
+	return ""
 }

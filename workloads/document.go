@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"nbdbench/internal/conf"
+	"nbdbench/internal/units"
 )
 
 // Document writes the profile as a JSON object of the keys that a file has, with
@@ -64,6 +65,7 @@ func filledSteps(steps []Step) []Step {
 		if s.Pattern == PatternZipf {
 			s.Theta = s.theta()
 		}
+		s.fill()
 	}
 	return steps
 }
@@ -101,3 +103,19 @@ var shippedDocuments = sync.OnceValue(func() map[string][]byte {
 	}
 	return out
 })
+
+// fill fills in what a pattern or a size leaves to its default.
+func (s *Step) fill() {
+	switch s.Pattern {
+	case PatternPareto:
+		s.H = s.h()
+	case PatternNormal:
+		s.Deviation = s.deviation()
+	case PatternZoned:
+		s.Zones = s.zones()
+	}
+	if s.inBytes() {
+		_, block := s.record()
+		s.Block = units.Size(block)
+	}
+}

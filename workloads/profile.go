@@ -1,9 +1,11 @@
 package workloads
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
+	"nbdbench/devices"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
 )
@@ -94,6 +96,8 @@ const (
 	ActionFlush       Action = "flush"
 	ActionTrim        Action = "trim"
 	ActionWriteZeroes Action = "write_zeroes"
+	// ActionMix is one of them for each request, drawn by the weights of Step.Mix.
+	ActionMix Action = "mix"
 )
 
 // Pattern is how a step chooses where.
@@ -112,6 +116,19 @@ const (
 	// PatternAppend writes the blocks that hold a record of Record bytes, which
 	// follows the record before it; the block that both touch is written again.
 	PatternAppend Pattern = "append"
+	// PatternShuffled takes each block of the region once, in random order, and then
+	// all of them again in another.
+	PatternShuffled Pattern = "shuffled"
+	// PatternPareto takes few blocks of the region most of the time: of H = 0.2, a
+	// fifth of the blocks four fifths of the time.
+	PatternPareto Pattern = "pareto"
+	// PatternNormal takes blocks around the middle of the region.
+	PatternNormal Pattern = "normal"
+	// PatternZoned takes any block of one of Zones, which divide the region.
+	PatternZoned Pattern = "zoned"
+	// PatternStride goes through its region in steps of Stride bytes, and again from
+	// one block later.
+	PatternStride Pattern = "stride"
 )
 
 // Step is one request, or Count of them.
@@ -127,6 +144,45 @@ type Step struct {
 	Pattern  Pattern    `yaml:"pattern"` // empty is PatternSequential
 	Record   units.Size `yaml:"record"`  // bytes of one record, for PatternAppend
 	Theta    float64    `yaml:"theta"`   // the skew of PatternZipf, between 0 and 1; 0 is 0.99
+
+	// Mix are the weights of ActionMix. Durable is then about what modifies.
+	Mix *Mix `yaml:"mix"`
+	// MaxSize has each request's size drawn, evenly from the multiples of Size up to
+	// it, and Split by weights, in place of Size.
+	MaxSize units.Size  `yaml:"max_size,omitzero"`
+	Split   []SizeShare `yaml:"split"`
+	// Block is what a Size that is no multiple of 512 bytes is rounded out to: such a
+	// request is the whole blocks that hold its bytes. 0 is then 4 KiB.
+	Block units.Size `yaml:"block,omitzero"`
+
+	H         float64    `yaml:"h,omitzero"`         // of PatternPareto, between 0 and 0.5; 0 is then 0.2
+	Deviation float64    `yaml:"deviation,omitzero"` // of PatternNormal, in percent of the region; 0 is then 10
+	Zones     []Zone     `yaml:"zones"`              // of PatternZoned; none is 80% of all in 20% of the region
+	Stride    units.Size `yaml:"stride,omitzero"`    // of PatternStride
+	// RandomPercent is how many of a hundred requests of PatternSequential go to any
+	// block instead.
+	RandomPercent float64 `yaml:"random_percent,omitzero"`
+}
+
+// Mix are the weights of the operations of ActionMix, each at least 0.
+type Mix struct {
+	Read        float64 `yaml:"read"`
+	Write       float64 `yaml:"write"`
+	Trim        float64 `yaml:"trim"`
+	WriteZeroes float64 `yaml:"write_zeroes"`
+}
+
+// SizeShare is a size of a Split, and its weight, above 0.
+type SizeShare struct {
+	Size   units.Size `yaml:"size"`
+	Weight float64    `yaml:"weight"`
+}
+
+// Zone is a part of a region, in percent of it, and the weight, at least 0, with
+// which requests go there.
+type Zone struct {
+	Percent float64 `yaml:"percent"`
+	Weight  float64 `yaml:"weight"`
 }
 
 // Override replaces parts of a profile's Load; zero fields replace nothing.
@@ -265,19 +321,85 @@ func (s *Step) theta() float64 {
 // defaultTheta is that of YCSB (Cooper et al. 2010).
 const defaultTheta = 0.99
 
+func (s *Step) h() float64 { return cmp.Or(s.H, 0.2) }
+
+func (s *Step) deviation() float64 { return cmp.Or(s.Deviation, 10) }
+
+// hotCold are the zones of a step that names none.
+var hotCold = []Zone{{Percent: 20, Weight: 80}, {Percent: 80, Weight: 20}}
+
+func (s *Step) zones() []Zone {
+	if len(s.Zones) == 0 {
+		return hotCold
+	}
+	return s.Zones
+}
+
 func (s *Step) modifies() bool {
+	if s.Op == ActionMix {
+		return s.Mix != nil && s.Mix.Write+s.Mix.Trim+s.Mix.WriteZeroes > 0
+	}
 	return s.Op == ActionWrite || s.Op == ActionTrim || s.Op == ActionWriteZeroes
+}
+
+// has reports whether a request of the step may be of that kind.
+func (s *Step) has(a Action) bool {
+	if s.Op != ActionMix || s.Mix == nil {
+		return s.Op == a
+	}
+	return map[Action]float64{
+		ActionRead: s.Mix.Read, ActionWrite: s.Mix.Write, ActionTrim: s.Mix.Trim, ActionWriteZeroes: s.Mix.WriteZeroes,
+	}[a] > 0
 }
 
 // ordered reports whether the step goes through its region in order.
 func (s *Step) ordered() bool {
-	return s.pattern() == PatternSequential || s.pattern() == PatternAppend
+	switch s.pattern() {
+	case PatternSequential, PatternAppend, PatternStride:
+		return true
+	}
+	return false
+}
+
+// inBytes reports whether the step's size is one of bytes within blocks.
+func (s *Step) inBytes() bool { return s.Size%devices.Sector != 0 }
+
+// drawsSize reports whether requests of the step differ in size.
+func (s *Step) drawsSize() bool { return s.MaxSize != 0 || len(s.Split) > 0 }
+
+// record is the length in bytes of what the step appends or takes within blocks of
+// that many bytes; 0 if requests are whole blocks.
+func (s *Step) record() (record, block uint64) {
+	switch {
+	case s.pattern() == PatternAppend && s.Record != 0:
+		return uint64(s.Record), uint64(s.Size)
+	case s.inBytes():
+		return uint64(s.Size), uint64(cmp.Or(s.Block, 4*units.KiB))
+	}
+	return 0, 0
 }
 
 // longest is the length of the step's longest request.
 func (s *Step) longest() uint64 {
-	if s.pattern() != PatternAppend {
-		return uint64(s.Size)
+	if record, block := s.record(); record != 0 {
+		return recordSpan(record, block)
 	}
-	return recordSpan(uint64(s.Record), uint64(s.Size))
+	longest := max(s.Size, s.MaxSize/max(s.Size, 1)*s.Size)
+	for _, share := range s.Split {
+		longest = max(longest, share.Size)
+	}
+	return uint64(longest)
+}
+
+// Aligned reports whether all requests of the step are multiples of so many bytes.
+func (s *Step) Aligned(grain uint64) bool {
+	if record, block := s.record(); record != 0 {
+		return block%grain == 0
+	}
+	for _, share := range s.Split {
+		if uint64(share.Size)%grain != 0 {
+			return false
+		}
+	}
+	return uint64(s.Size)%grain == 0
 }

@@ -479,15 +479,42 @@ func anySteps(t *rapid.T, atLeast int) []Step {
 			return s
 		}
 		s.Size = devices.Sector * units.Size(rapid.Uint64Range(1, 64).Draw(t, "sectors"))
+		s.Pattern = rapid.SampledFrom(patterns).Draw(t, "pattern")
+		if s.Op == ActionMix {
+			s.Mix = &Mix{Read: 3, Write: 2, Trim: rapid.Float64Range(0, 3).Draw(t, "trims"), WriteZeroes: 1}
+		}
 		s.Durable = s.modifies() && rapid.Bool().Draw(t, "durable")
 		s.Parallel = rapid.Bool().Draw(t, "parallel")
 		s.Region = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "region")
-		s.Pattern = rapid.SampledFrom(patterns).Draw(t, "pattern")
-		if s.Pattern == PatternAppend {
+		s.Zones = nil
+		switch s.Pattern {
+		case PatternAppend:
 			s.Record = units.Size(rapid.Uint64Range(1, 10000).Draw(t, "record"))
+		case PatternStride:
+			s.Stride = s.Size + devices.Sector*units.Size(rapid.Uint64Range(0, 64).Draw(t, "gap"))
+		case PatternSequential:
+			s.RandomPercent = rapid.Float64Range(0, 100).Draw(t, "random")
+		case PatternRandom, PatternZipf, PatternPareto, PatternNormal, PatternZoned:
+			s.drawSizes(t)
 		}
 		return s
 	}), atLeast, 6).Draw(t, "steps")
+}
+
+// drawSizes gives the step sizes that are drawn, or of bytes.
+func (s *Step) drawSizes(t *rapid.T) {
+	switch rapid.IntRange(0, 3).Draw(t, "sizes") {
+	case 0:
+		s.MaxSize = s.Size * units.Size(rapid.Uint64Range(1, 9).Draw(t, "most")) // also one that is no multiple
+		s.MaxSize += devices.Sector
+	case 1:
+		s.Split = []SizeShare{{s.Size, 1}, {512, 3}, {64 << 10, 0.5}}
+		s.Size = 0
+	case 2:
+		if s.Op == ActionRead || s.Op == ActionWrite {
+			s.Size++
+		}
+	}
 }
 
 func TestADeviceThatChargesBeyondTheReplyIsCaught(t *testing.T) {

@@ -53,11 +53,11 @@ func (c *client) longest(i int) (payload, read uint64) {
 			if i >= len(stage) {
 				continue
 			}
-			switch o := &stage[i]; o.command {
-			case devices.OpRead:
+			switch o := &stage[i]; {
+			case o.command == devices.OpRead || o.reads:
 				read = max(read, o.longest)
 				payload = max(payload, o.longest)
-			case devices.OpWrite:
+			case o.command == devices.OpWrite:
 				payload = max(payload, o.longest)
 			}
 		}
@@ -94,13 +94,19 @@ func (s *slot) fill(i int, o *op, due sim.Time) *devices.Request {
 	q := &s.requests[i]
 	q.Reset()
 	q.Op, q.Flags, q.Step = o.command, o.flags, o.step
+	if o.mix != nil {
+		q.Op = o.mix.draw(s.n, o.step)
+		if !q.Op.Modifies() {
+			q.Flags = 0
+		}
+	}
 	q.Offset, q.Length = o.place.at(s.n, o.step)
 	q.Conn, q.Stream, q.Txn = s.conn, s.commit.Stream, s.commit.Txn
 	q.Slot, q.Completer = s.index, s
 	q.Intended, q.Submitted = due, s.r.loop.Now()
 	q.Begin(due)
 	q.Charge(devices.ClientQueue, q.Submitted)
-	if o.command.Modifies() {
+	if q.Op.Modifies() {
 		s.r.stamp++
 		q.Stamp = s.r.stamp
 	}

@@ -252,7 +252,7 @@ func TestAProfileWithStreamsIsValidatedWithItsPlaces(t *testing.T) {
 		{a + "  - {name: a, transaction: [{op: flush}]}\n", "f:4:12: streams[1].name: expected a name of its own"},
 		{"streams: [{name: a=b, transaction: [{op: flush}]}]\n", "streams[0].name: expected a name"},
 		{"streams: [{name: a}]\n", "streams[0].transaction: expected at least one step"},
-		{"streams: [{name: a, transaction: [{op: write, size: 5}]}]\n", "f:2:53: streams[0].transaction[0].size: expected a multiple"},
+		{"streams: [{name: a, transaction: [{op: trim, size: 5}]}]\n", "f:2:52: streams[0].transaction[0].size: expected a multiple"},
 		{"streams: [{name: a, rate: 5/s, transaction: [{op: flush}]}]\n", "f:2:27: streams[0].rate: expected none in a closed loop"},
 		{"streams: [{name: a, count: 5000, transaction: [{op: flush}]}]\n", "f:2:28: streams[0].count: expected at most 1024"},
 		{"streams: [{name: a, start_delay: -1s, transaction: [{op: flush}]}]\n", "streams[0].start_delay: \"-1s\": expected a duration"},

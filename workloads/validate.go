@@ -2,6 +2,8 @@ package workloads
 
 import (
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -25,13 +27,18 @@ const (
 	MaxBuffers     = 1 << 30   // bytes of all payloads in flight
 	MaxExtent      = 1<<32 - 1 // bytes of one trim or write_zeroes: 32 bits on the wire
 
-	maxBurst = units.Duration(24 * time.Hour) // of on, and of off
+	maxWeight = 1e6
+	maxShares = 64                             // sizes of a split, and zones
+	maxStride = 1 << 50                        // bytes
+	maxBurst  = units.Duration(24 * time.Hour) // of on, and of off
 )
 
 var (
 	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson, ArrivalBursts}
-	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes}
-	patterns = []Pattern{PatternSequential, PatternRandom, PatternZipf, PatternAppend}
+	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes, ActionMix}
+	patterns = []Pattern{
+		PatternSequential, PatternRandom, PatternZipf, PatternAppend, PatternShuffled, PatternPareto, PatternNormal, PatternZoned, PatternStride,
+	}
 )
 
 // Validate checks the profile by itself. The error is a *conf.FieldError.
@@ -78,13 +85,15 @@ func (p *Profile) validateInvariant() error {
 	}
 	switch {
 	case p.Invariant == "" || p.Invariant == InvariantPrefix && len(sizes) > 0:
-		return nil
+		return nil // a prefix is of whatever was written
 	case !slices.Contains(invariants, p.Invariant):
 		return conf.At("invariant", "expected %s, got %q", oneOf(invariants), p.Invariant)
 	case len(sizes) < 2:
 		return conf.At("invariant", "expected a transaction of at least two writes for %s, got %d", p.Invariant, len(sizes))
 	case p.Invariant == InvariantDoublewrite && (len(sizes) != 2 || sizes[0] != sizes[1]):
 		return conf.At("invariant", "expected a transaction of two writes of one size for %s", p.Invariant)
+	case slices.ContainsFunc(p.Transaction, func(s Step) bool { return s.Op == ActionMix || s.drawsSize() }):
+		return conf.At("invariant", "expected a transaction of which nothing is drawn but places")
 	}
 	return nil
 }
@@ -174,14 +183,112 @@ func (s *Step) validate() error {
 		return conf.At("durable", "expected only on write, trim and write_zeroes, got it on %s", s.Op)
 	case !slices.Contains(patterns, s.pattern()):
 		return conf.At("pattern", "expected %s, got %q", oneOf(patterns), s.Pattern)
-	case s.Size == 0 || s.Size%devices.Sector != 0:
-		return conf.At("size", "expected a multiple of %d bytes, above 0, got %v", devices.Sector, s.Size)
-	case uint64(s.Size) > s.bound() || uint64(s.Record) > s.bound() || s.longest() > s.bound():
+	case (s.Op == ActionMix) != (s.Mix != nil):
+		return conf.At("mix", "expected with op mix, and only there")
+	}
+	for _, check := range []func() error{s.validateMix, s.validateSize, s.validatePattern} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Step) validateMix() error {
+	if s.Mix == nil {
+		return nil
+	}
+	sum := 0.0
+	for _, w := range []float64{s.Mix.Read, s.Mix.Write, s.Mix.Trim, s.Mix.WriteZeroes} {
+		if !(w >= 0 && w <= maxWeight) {
+			return conf.At("mix", "expected weights from 0 to %v, got %v", maxWeight, w)
+		}
+		sum += w
+	}
+	if sum == 0 {
+		return conf.At("mix", "expected a weight above 0, such as {read: 60, write: 40}")
+	}
+	return nil
+}
+
+// validateSize checks a request's size, and what has it drawn.
+func (s *Step) validateSize() error {
+	switch {
+	case len(s.Split) > 0:
+		if err := s.validateSplit(); err != nil {
+			return err
+		}
+	case s.Size == 0:
+		return conf.At("size", "expected a size above 0, got %v", s.Size)
+	case s.Block != 0 && (!s.inBytes() || s.Block%devices.Sector != 0):
+		return conf.At("block", "expected a multiple of %d bytes, beside a size that is none", devices.Sector)
+	case s.MaxSize != 0 && (s.MaxSize < s.Size || s.inBytes()):
+		return conf.At("max_size", "expected at least size, and that a multiple of %d bytes, got %v", devices.Sector, s.MaxSize)
+	case s.inBytes() && (s.Record != 0 || s.Op == ActionTrim || s.Op == ActionWriteZeroes || s.has(ActionTrim) || s.has(ActionWriteZeroes)):
+		return conf.At("size", "expected a multiple of %d bytes of a trim, write_zeroes or block, got %v", devices.Sector, s.Size)
+	}
+	if uint64(s.Size) > s.bound() || uint64(s.Record) > s.bound() || uint64(s.Block) > s.bound() || uint64(s.MaxSize) > s.bound() || s.longest() > s.bound() {
 		return conf.At("size", "expected at most %v in one %s", units.Size(s.bound()), s.Op)
-	case (s.pattern() == PatternAppend) != (s.Record != 0):
+	}
+	return nil
+}
+
+func (s *Step) validateSplit() error {
+	if s.Size != 0 || s.MaxSize != 0 || s.Block != 0 || len(s.Split) > maxShares {
+		return conf.At("split", "expected in place of size, max_size and block, of at most %d sizes", maxShares)
+	}
+	for i, share := range s.Split {
+		at := fmt.Sprintf("split[%d]", i)
+		switch {
+		case share.Size == 0 || share.Size%devices.Sector != 0:
+			return conf.At(at+".size", "expected a multiple of %d bytes, above 0, got %v", devices.Sector, share.Size)
+		case !(share.Weight > 0 && share.Weight <= maxWeight):
+			return conf.At(at+".weight", "expected a weight above 0 and at most %v, got %v", maxWeight, share.Weight)
+		}
+	}
+	return nil
+}
+
+// validatePattern checks what patterns need, and that no other has it.
+func (s *Step) validatePattern() error {
+	only := func(p Pattern, given, ok bool) bool { return given && (s.pattern() != p || !ok) }
+	switch {
+	case s.pattern() == PatternAppend && (s.Record != 0) == s.inBytes(), s.pattern() != PatternAppend && s.Record != 0:
 		return conf.At("record", "expected with pattern append, and only there")
-	case s.Theta != 0 && (s.pattern() != PatternZipf || !(s.Theta > 0 && s.Theta < 1)):
+	case s.pattern() == PatternAppend && s.drawsSize():
+		return conf.At("pattern", "expected records of one size with append")
+	case only(PatternZipf, s.Theta != 0, s.Theta > 0 && s.Theta < 1):
 		return conf.At("theta", "expected between 0 and 1, and only with pattern zipf, got %v", s.Theta)
+	case only(PatternPareto, s.H != 0, s.H > 0 && s.H < 0.5):
+		return conf.At("h", "expected between 0 and 0.5, and only with pattern pareto, got %v", s.H)
+	case only(PatternNormal, s.Deviation != 0, s.Deviation > 0 && s.Deviation <= 100):
+		return conf.At("deviation", "expected above 0 and at most 100 percent, and only with pattern normal, got %v", s.Deviation)
+	case only(PatternSequential, s.RandomPercent != 0, s.RandomPercent > 0 && s.RandomPercent <= 100 && !s.inBytes()):
+		return conf.At("random_percent", "expected above 0 and at most 100, and only with pattern sequential, got %v", s.RandomPercent)
+	case s.pattern() == PatternShuffled && s.drawsSize():
+		return conf.At("pattern", "expected requests of one size with shuffled")
+	case (s.pattern() == PatternStride) != (s.Stride != 0), s.Stride%devices.Sector != 0 || s.Stride > maxStride || s.Stride != 0 && (uint64(s.Stride) < s.longest() || s.inBytes() || s.drawsSize()):
+		return conf.At("stride", "expected with pattern stride, a multiple of %d bytes and at least a request's one size, got %v", devices.Sector, s.Stride)
+	}
+	return s.validateZones()
+}
+
+func (s *Step) validateZones() error {
+	if len(s.Zones) == 0 {
+		return nil
+	}
+	if s.pattern() != PatternZoned || len(s.Zones) > maxShares {
+		return conf.At("zones", "expected at most %d, and only with pattern zoned", maxShares)
+	}
+	percent, weight := 0.0, 0.0
+	for i, z := range s.Zones {
+		if !(z.Percent > 0 && z.Percent <= 100) || !(z.Weight >= 0 && z.Weight <= maxWeight) {
+			return conf.At(fmt.Sprintf("zones[%d]", i), "expected percent above 0 and a weight from 0 to %v, got %v and %v", maxWeight, z.Percent, z.Weight)
+		}
+		percent, weight = percent+z.Percent, weight+z.Weight
+	}
+	if math.Abs(percent-100) > 0.01 || weight == 0 {
+		return conf.At("zones", "expected 100 percent in all and a weight above 0, got %v percent", percent)
 	}
 	return nil
 }
@@ -189,7 +296,7 @@ func (s *Step) validate() error {
 // validateFlush checks that a flush, which is about the whole device, has no
 // place and no size.
 func (s *Step) validateFlush() error {
-	if (*s != Step{Op: ActionFlush, Count: s.Count}) {
+	if !reflect.DeepEqual(*s, Step{Op: ActionFlush, Count: s.Count}) {
 		return conf.At("op", "expected flush alone, without durable, size, parallel, region or pattern")
 	}
 	return nil
@@ -197,7 +304,7 @@ func (s *Step) validateFlush() error {
 
 // bound is the length that one request of the step may have.
 func (s *Step) bound() uint64 {
-	if s.Op == ActionTrim || s.Op == ActionWriteZeroes {
+	if !s.has(ActionRead) && !s.has(ActionWrite) {
 		return MaxExtent
 	}
 	return MaxTransfer
@@ -244,14 +351,16 @@ func (p *Profile) stepsFit(steps []Step, copies uint32, info devices.Info) error
 }
 
 func (p *Profile) stepFits(steps []Step, s *Step, copies uint32, info devices.Info) error {
-	payload := s.Op == ActionRead || s.Op == ActionWrite
+	payload := s.has(ActionRead) || s.has(ActionWrite)
 	switch {
 	case s.Op == ActionFlush:
 		return nil
 	case s.modifies() && info.ReadOnly:
 		return conf.At("op", "expected a device that can be written, got one that is read-only")
-	case s.Op == ActionTrim && !info.CanTrim, s.Op == ActionWriteZeroes && !info.CanZero:
-		return conf.At("op", "expected a device with %s, got one without", s.Op)
+	case s.has(ActionTrim) && !info.CanTrim:
+		return conf.At("op", "expected a device with trim, got one without")
+	case s.has(ActionWriteZeroes) && !info.CanZero:
+		return conf.At("op", "expected a device with write_zeroes, got one without")
 	case payload && info.MaxPayload != 0 && s.longest() > uint64(info.MaxPayload):
 		return conf.At("size", "expected at most the device's %v in one request", units.Size(info.MaxPayload))
 	}
@@ -259,13 +368,20 @@ func (p *Profile) stepFits(steps []Step, s *Step, copies uint32, info devices.In
 	if s.ordered() {
 		room = room.share(0, copies)
 	}
-	if s.pattern() == PatternSequential {
+	switch {
+	case s.pattern() == PatternStride:
+		need = max(need, uint64(s.Stride))
+	case s.inSequence() && s.drawsSize():
+		if sequentialSteps(steps, s.Region) > 1 {
+			return conf.At("region", "expected a region of its own for a sequential step of which sizes are drawn")
+		}
+	case s.inSequence():
 		need = sequentialBytes(steps, s.Region)
 	}
 	if need > room.length {
 		return conf.At("region", "expected room for %v, got %v", units.Size(need), units.Size(room.length))
 	}
-	if least := uint64(max(info.MinIO, 1)); uint64(s.Size)%least != 0 || room.start%least != 0 {
+	if least := uint64(max(info.MinIO, 1)); !s.Aligned(least) || room.start%least != 0 {
 		return conf.At("size", "expected multiples of the device's smallest request, %d bytes, got %v from %v on", least, s.Size, units.Size(room.start))
 	}
 	return nil
@@ -282,11 +398,26 @@ func (p *Profile) spanOf(name string, size uint64) span {
 // sequentialBytes is how far one transaction advances through a region.
 func sequentialBytes(steps []Step, region string) (sum uint64) {
 	for i := range steps {
-		if s := &steps[i]; s.Op != ActionFlush && s.pattern() == PatternSequential && s.Region == region {
+		if s := &steps[i]; s.inSequence() && s.Region == region {
 			sum += uint64(s.Size) * uint64(s.count())
 		}
 	}
 	return sum
+}
+
+// sequentialSteps counts the steps that advance through a region.
+func sequentialSteps(steps []Step, region string) (n int) {
+	for i := range steps {
+		if s := &steps[i]; s.inSequence() && s.Region == region {
+			n++
+		}
+	}
+	return n
+}
+
+// inSequence reports whether the step's requests follow each other, block by block.
+func (s *Step) inSequence() bool {
+	return s.Op != ActionFlush && s.pattern() == PatternSequential && !s.inBytes()
 }
 
 // oneOf joins the values of an enumeration as prose.

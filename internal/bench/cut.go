@@ -159,7 +159,7 @@ func grainOf(p *workloads.Profile, info devices.Info) uint64 {
 		return devices.Sector
 	}
 	for _, s := range p.Steps() {
-		if uint64(s.Size)%page != 0 {
+		if !s.Aligned(page) {
 			return devices.Sector
 		}
 	}
