@@ -119,6 +119,13 @@ func (s Stats) Sub(t Stats) Stats {
 	}
 }
 
+// Record is what a write that several transactions share holds of one of them: a
+// range of the device, in bytes.
+type Record struct {
+	Txn            uint64
+	Offset, Length uint64
+}
+
 // A Commit is one durable transaction of a workload, finished.
 type Commit struct {
 	Stream uint32

@@ -46,6 +46,7 @@ func (r *Runner) makeClients(info devices.Info) {
 				}
 				c.programs[0] = compile(p, c.label+"/commit", s.Transaction, part, s.copies(), info, r.cfg.Seed)
 				c.programs[1] = compile(p, c.label+"/between", s.Between, part, s.copies(), info, r.cfg.Seed)
+				c.programs[0].commitTo(r.logs)
 				clients = append(clients, c)
 			}
 		}

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"math"
+	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/sim"
@@ -16,13 +17,30 @@ type op struct {
 	place   place
 	mix     *mixture // draws the command in place of the one above
 	reads   bool     // it may draw READ
+	to      string   // the log that it commits to
+	log     *groupLog
+	record  uint64 // bytes, or a journal's blocks
 }
 
 // program is a transaction made ready for a device: stages one after another,
 // each a group of requests that are in flight together.
 type program struct {
 	stages [][]op
-	width  int // of the widest stage
+	width  int         // of the widest stage
+	logs   []*groupLog // that it commits to, each once
+}
+
+// commitTo finds the logs of a program's steps.
+func (p *program) commitTo(logs map[string]*groupLog) {
+	for _, stage := range p.stages {
+		for i := range stage {
+			if o := &stage[i]; o.to != "" {
+				if o.log = logs[o.to]; !slices.Contains(p.logs, o.log) {
+					p.logs = append(p.logs, o.log)
+				}
+			}
+		}
+	}
 }
 
 // compiler turns steps into stages.
@@ -70,6 +88,9 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 	if s.Durable {
 		o.flags = devices.FUA
 	}
+	if s.Op == ActionCommit {
+		o.to, o.record = s.Log, uint64(s.Record)+uint64(s.Blocks)
+	}
 	if s.Op == ActionMix {
 		o.command, o.mix = devices.OpWrite, newMixture(s.Mix, c.draws)
 		if !s.has(ActionWrite) {
@@ -86,7 +107,7 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 }
 
 func (c *compiler) place(steps []Step, s *Step, first uint32, within map[string]uint64) place {
-	if s.Op == ActionFlush {
+	if !s.placed() {
 		return nowhere{}
 	}
 	room := c.profile.spanOf(s.Region, c.size)

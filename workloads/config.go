@@ -65,11 +65,11 @@ func (c *Config) Validate(info devices.Info) error {
 	case c.Connections > MaxConnections:
 		return fmt.Errorf("workload %s: connections: expected at most %d, got %d", p.Name, MaxConnections, c.Connections)
 	}
-	return c.validateMemory(&p)
+	return c.validateMemory(&p, info)
 }
 
 // validateMemory bounds what a run keeps in flight: in its slots, and of payload.
-func (c *Config) validateMemory(p *Profile) error {
+func (c *Config) validateMemory(p *Profile, info devices.Info) error {
 	requests, bytes := uint64(0), uint64(0)
 	for _, s := range p.All() {
 		slots := uint64(s.depth()) * uint64(s.copies())
@@ -79,6 +79,10 @@ func (c *Config) validateMemory(p *Profile) error {
 		if slots > MaxQueueDepth {
 			return fmt.Errorf("workload %s: expected at most %d transactions in progress, got %d", p.Name, MaxQueueDepth, slots)
 		}
+	}
+	for _, name := range p.logNames() {
+		requests++
+		bytes += p.groupBytes(name, info)
 	}
 	if requests > MaxInFlight {
 		return fmt.Errorf("workload %s: expected at most %d requests in flight, got %d", p.Name, MaxInFlight, requests)

@@ -26,6 +26,9 @@ func (p *Profile) Describe() string {
 	for i := range p.Regions {
 		fmt.Fprintf(&b, "region: %s\n", &p.Regions[i])
 	}
+	for _, name := range p.logNames() {
+		fmt.Fprintf(&b, "log: %s, %s\n", name, p.Logs[name])
+	}
 	for _, s := range p.All() {
 		s.describe(&b)
 	}
@@ -137,6 +140,12 @@ func (r *Region) String() string {
 func (s *Step) String() string {
 	if s.Op == ActionFlush {
 		return strings.Repeat("flush, ", int(s.count())-1) + "flush"
+	}
+	switch {
+	case s.Op == ActionCommit && s.Blocks > 0:
+		return fmt.Sprintf("commit of %d blocks to the journal %s", s.Blocks, s.Log)
+	case s.Op == ActionCommit:
+		return fmt.Sprintf("commit of a record of %d bytes to %s", uint64(s.Record), s.Log)
 	}
 	out := string(s.Op)
 	if s.Op == ActionMix {

@@ -58,7 +58,7 @@ func filledSteps(steps []Step) []Step {
 	for i := range steps {
 		s := &steps[i]
 		s.Count = s.count()
-		if s.Op == ActionFlush {
+		if !s.placed() {
 			continue
 		}
 		s.Pattern = s.pattern()

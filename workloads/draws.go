@@ -88,7 +88,7 @@ func newSizes(s *Step, draws sim.Stream) *sizes {
 
 func (z *sizes) draw(n, step uint64) uint64 {
 	if z.of == nil {
-		return z.least * (1 + z.draws.Below(z.most/z.least, n, drawSize+step))
+		return z.least * (1 + z.draws.Uint64N(z.most/z.least, n, drawSize+step))
 	}
 	u := z.draws.Float64(n, drawSize+step)
 	for i, p := range z.upTo {
@@ -149,7 +149,7 @@ func (p *scattering) at(n uint64, step uint32) (offset, length uint64) {
 	if p.coin.Float64(n, drawCoin+uint64(step)) >= p.chance {
 		return offset, length
 	}
-	return p.drawn.place(p.drawn.draws.Below((p.drawn.length-length)/p.drawn.unit+1, n, uint64(step)), length)
+	return p.drawn.place(p.drawn.draws.Uint64N((p.drawn.length-length)/p.drawn.unit+1, n, uint64(step)), length)
 }
 
 // pareto takes the lowest ranks most often: those of a part h of all with a
@@ -161,7 +161,7 @@ type pareto struct {
 }
 
 func (p *pareto) at(n uint64, step uint32) (block, _ uint64) {
-	return p.scatter.Below(p.units, p.rank(p.draws.Float64(n, uint64(step))), 0), 0
+	return p.scatter.Uint64N(p.units, p.rank(p.draws.Float64(n, uint64(step))), 0), 0
 }
 
 func (p *pareto) rank(u float64) uint64 {
@@ -213,7 +213,7 @@ func (z *zoned) at(n uint64, step uint32) (block, _ uint64) {
 	if first == end { // a zone of less than a block
 		return min(first, z.first[len(z.first)-1]-1), 0
 	}
-	return first + z.draws.Below(end-first, n, uint64(step)), 0
+	return first + z.draws.Uint64N(end-first, n, uint64(step)), 0
 }
 
 // striding goes on by a stride with each request, and again from one block later.

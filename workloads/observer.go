@@ -16,6 +16,13 @@ type Observer interface {
 	Commit(c *devices.Commit)
 }
 
+// GroupObserver is an Observer of writes that several transactions share, by a log.
+type GroupObserver interface {
+	// Group is called after the Submit of such a write, before it is submitted, with
+	// what it holds of each. The records are the observer's only until it returns.
+	Group(r *devices.Request, records []devices.Record)
+}
+
 // Observers passes events to several, in order.
 type Observers []Observer
 
@@ -37,5 +44,14 @@ func (o Observers) Op(r *devices.Request) {
 func (o Observers) Commit(c *devices.Commit) {
 	for _, each := range o {
 		each.Commit(c)
+	}
+}
+
+// Group calls each that is a GroupObserver.
+func (o Observers) Group(r *devices.Request, records []devices.Record) {
+	for _, each := range o {
+		if g, ok := each.(GroupObserver); ok {
+			g.Group(r, records)
+		}
 	}
 }

@@ -2,10 +2,10 @@ package workloads
 
 // Footprint is the range of bytes, [off, end), that the profile's transactions
 // may write on a device of the given size, and whether what runs between them
-// stays out of it. Of several streams it is what all of them write, and nothing is
+// stays out of it. With several streams or logs it is what all of them write, and nothing is
 // apart.
 func (p *Profile) Footprint(size uint64) (off, end uint64, alone bool) {
-	if len(p.Streams) > 0 {
+	if len(p.Streams)+len(p.Logs) > 0 {
 		off, end = p.reach(p.Steps(), size)
 		return off, end, false
 	}
@@ -17,10 +17,13 @@ func (p *Profile) Footprint(size uint64) (off, end uint64, alone bool) {
 // reach is the range that covers all that the steps may write.
 func (p *Profile) reach(steps []Step, size uint64) (off, end uint64) {
 	for i := range steps {
-		if !steps[i].modifies() {
+		region := steps[i].Region
+		if steps[i].Op == ActionCommit {
+			region = p.Logs[steps[i].Log].Region
+		} else if !steps[i].modifies() {
 			continue
 		}
-		s := p.spanOf(steps[i].Region, size)
+		s := p.spanOf(region, size)
 		if end == 0 || s.start < off {
 			off = s.start
 		}

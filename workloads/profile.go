@@ -3,6 +3,7 @@ package workloads
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 
 	"nbdbench/devices"
@@ -22,6 +23,9 @@ type Profile struct {
 	Regions     []Region `yaml:"regions"`
 	Transaction []Step   `yaml:"transaction"` // its latency is the commit's
 	Between     []Step   `yaml:"between"`     // run by each slot between two commits
+
+	// Logs are those that commit steps share, by name.
+	Logs map[string]Log `yaml:"logs"`
 
 	// Streams are several loads at once, in place of Load, Transaction and Between,
 	// which are one. Phases run them in series; without any, all run together.
@@ -98,6 +102,8 @@ const (
 	ActionWriteZeroes Action = "write_zeroes"
 	// ActionMix is one of them for each request, drawn by the weights of Step.Mix.
 	ActionMix Action = "mix"
+	// ActionCommit has Log make a record durable, in a group with those of others.
+	ActionCommit Action = "commit"
 )
 
 // Pattern is how a step chooses where.
@@ -162,6 +168,11 @@ type Step struct {
 	// RandomPercent is how many of a hundred requests of PatternSequential go to any
 	// block instead.
 	RandomPercent float64 `yaml:"random_percent,omitzero"`
+
+	// Log is that of ActionCommit, to which it adds Record bytes, or to a journal
+	// Blocks.
+	Log    string `yaml:"log"`
+	Blocks uint32 `yaml:"blocks,omitzero"`
 }
 
 // Mix are the weights of the operations of ActionMix, each at least 0.
@@ -265,7 +276,7 @@ func (p *Profile) Durable() bool {
 		if !commits(s.Transaction) {
 			continue
 		}
-		if !durable(s.Transaction) {
+		if !durable(s.Transaction, p.Logs) {
 			return false
 		}
 		some = true
@@ -273,12 +284,15 @@ func (p *Profile) Durable() bool {
 	return some
 }
 
-func durable(steps []Step) bool {
+func durable(steps []Step, logs map[string]Log) bool {
 	pending, wrote := false, false
 	for i := range steps {
 		switch s := &steps[i]; {
 		case s.Op == ActionFlush:
 			pending = false
+		case s.Op == ActionCommit:
+			wrote = true
+			pending = pending && s.Blocks == 0 && logs[s.Log].Finish == FinishFUA
 		case s.modifies():
 			pending = pending || !s.Durable
 			wrote = true
@@ -324,6 +338,12 @@ const defaultTheta = 0.99
 func (s *Step) h() float64 { return cmp.Or(s.H, 0.2) }
 
 func (s *Step) deviation() float64 { return cmp.Or(s.Deviation, 10) }
+
+// placed reports whether the step's requests have a place of their own.
+func (s *Step) placed() bool { return s.Op != ActionFlush && s.Op != ActionCommit }
+
+// same reports whether two steps say the same.
+func (s *Step) same(o *Step) bool { return reflect.DeepEqual(*s, *o) }
 
 // hotCold are the zones of a step that names none.
 var hotCold = []Zone{{Percent: 20, Weight: 80}, {Percent: 80, Weight: 20}}
@@ -371,7 +391,7 @@ func (s *Step) drawsSize() bool { return s.MaxSize != 0 || len(s.Split) > 0 }
 // that many bytes; 0 if requests are whole blocks.
 func (s *Step) record() (record, block uint64) {
 	switch {
-	case s.pattern() == PatternAppend && s.Record != 0:
+	case s.Op != ActionCommit && s.pattern() == PatternAppend && s.Record != 0:
 		return uint64(s.Record), uint64(s.Size)
 	case s.inBytes():
 		return uint64(s.Size), uint64(cmp.Or(s.Block, 4*units.KiB))

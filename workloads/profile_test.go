@@ -101,7 +101,7 @@ func TestWhatIsWrongWithAProfileIsSaidWithItsPlace(t *testing.T) {
 		{one + "regions: [{name: a, size: 0}]\n", "f:3:27: regions[0].size: expected a multiple of 512 bytes, above 0"},
 		{one + "regions: [{name: a, size: 101%}]\n", `f:3:27: regions[0].size: "101%": expected a size such as 64MiB or a percentage`},
 		{one + "regions: [{name: a, at_most: 1}]\n", "f:3:30: regions[0].at_most: expected a multiple"},
-		{"transaction: [{op: erase}]\n", `f:2:20: transaction[0].op: expected write, read, flush, trim, write_zeroes or mix, got "erase"`},
+		{"transaction: [{op: erase}]\n", `f:2:20: transaction[0].op: expected write, read, flush, trim, write_zeroes, mix or commit, got "erase"`},
 		{"transaction: [{size: 4k}]\n", `f:2:15: transaction[0].op: expected write`},
 		{"transaction: [{op: write}]\n", "f:2:15: transaction[0].size: expected a size above 0, got 0"},
 		{"transaction: [{op: trim, size: 1000}]\n", "f:2:32: transaction[0].size: expected a multiple of 512"},

@@ -87,6 +87,8 @@ type Runner struct {
 	dev      devices.Device
 	cfg      Config
 	observer Observer
+	groups   GroupObserver // nil if the observer is none
+	logs     map[string]*groupLog
 	phases   [][]client
 	phase    int      // the present one
 	clients  []client // of the present phase
@@ -123,6 +125,8 @@ func NewRunner(loop *sim.Loop, dev devices.Device, cfg Config) (*Runner, error) 
 	if r.observer == nil {
 		r.observer = Observers(nil)
 	}
+	r.groups, _ = cfg.Observer.(GroupObserver)
+	r.makeLogs(info)
 	r.makeClients(info)
 	return r, nil
 }
@@ -322,6 +326,9 @@ func (r *Runner) ended(s *slot) {
 	}
 	if s.program == &s.c.programs[0] {
 		s.c.ended++
+		for _, l := range s.program.logs {
+			l.leave(s)
+		}
 		r.account(s, now)
 		if s.measured && s.c.counts {
 			r.pending--

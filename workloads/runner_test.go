@@ -412,6 +412,7 @@ func TestStagesSumExactlyOnAnyProfileAndDevice(t *testing.T) {
 		p := Profile{Name: "any", Load: anyLoad(t), Transaction: anySteps(t, 1)}
 		p.Regions = []Region{{Name: "a", Size: &Amount{Percent: 10}}, {Name: "b", Offset: Amount{Bytes: 512 << 20}}}
 		p.Between = anySteps(t, 0)
+		p.Logs = map[string]Log{"wal": {Region: "a", Finish: rapid.SampledFrom(finishes).Draw(t, "finish"), Block: 512 * units.Size(rapid.Uint64Range(1, 16).Draw(t, "block"))}}
 		dev := newFake(sim.NewLoop(), 0)
 		draws := sim.Seed(rapid.Uint64().Draw(t, "device")).Stream("device")
 		dev.latency = func(r *devices.Request) sim.Duration {
@@ -475,6 +476,11 @@ func anyLoad(t *rapid.T) Load {
 func anySteps(t *rapid.T, atLeast int) []Step {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Step {
 		s := Step{Op: rapid.SampledFrom(actions).Draw(t, "op"), Count: rapid.Uint32Range(0, 5).Draw(t, "count")}
+		if s.Op == ActionCommit && atLeast > 0 {
+			return Step{Op: ActionCommit, Log: "wal", Record: units.Size(rapid.Uint64Range(1, 10000).Draw(t, "record"))}
+		} else if s.Op == ActionCommit {
+			s.Op = ActionFlush
+		}
 		if s.Op == ActionFlush {
 			return s
 		}

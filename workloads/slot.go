@@ -24,6 +24,11 @@ type slot struct {
 	stage    int
 	waiting  int // requests of the stage that are not done
 
+	arrived sim.Time  // at a log
+	size    uint64    // of the record there
+	journal *groupLog // whose group the transaction has joined, and not come to
+	joins   uint64    // that group
+
 	requests []devices.Request
 	buffers  [][]byte          // per request, for content Bytes
 	versions [][]devices.Stamp // per request, for reads of content Stamps
@@ -74,12 +79,19 @@ func (s *slot) begin(between uint32, due sim.Time) {
 	s.c.begun[between]++
 	s.commit = devices.Commit{Stream: s.c.number + between, Txn: s.r.txn, Intended: due, Started: s.r.loop.Now()}
 	s.stage = 0
+	for _, l := range s.program.logs {
+		l.enter(s)
+	}
 	s.submit(due)
 }
 
 // submit puts all requests of the present stage in flight.
 func (s *slot) submit(due sim.Time) {
 	stage := s.program.stages[s.stage]
+	if o := &stage[0]; o.log != nil {
+		o.log.commit(s, o, due)
+		return
+	}
 	s.waiting = len(stage)
 	s.r.stats.Requests += uint64(len(stage))
 	for i := range stage {

@@ -159,7 +159,7 @@ func (p *Profile) Open() bool {
 }
 
 func commits(steps []Step) bool {
-	return slices.ContainsFunc(steps, func(s Step) bool { return s.Durable || s.Op == ActionFlush })
+	return slices.ContainsFunc(steps, func(s Step) bool { return s.Durable || s.Op == ActionFlush || s.Op == ActionCommit })
 }
 
 // streamNames are the names of the profile's streams in words, for errors.

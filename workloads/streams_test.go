@@ -200,7 +200,7 @@ func TestWhereStreamsGoDoesNotDependOnTheDevicesSpeed(t *testing.T) {
 	p := profile(t, twoStreams)
 	slow := newFake(sim.NewLoop(), 0)
 	slow.latency = func(r *devices.Request) sim.Duration {
-		return sim.Duration(1 + sim.Seed(5).Stream("jitter").Below(uint64(ms), r.Txn, uint64(r.Step)))
+		return sim.Duration(1 + sim.Seed(5).Stream("jitter").Uint64N(uint64(ms), r.Txn, uint64(r.Step)))
 	}
 	cfg := Config{Profile: p, Seed: 7, Commits: 200, Sustain: true}
 	fast, _ := run(t, newFake(sim.NewLoop(), us), cfg)

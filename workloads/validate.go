@@ -3,7 +3,6 @@ package workloads
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +34,7 @@ const (
 
 var (
 	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson, ArrivalBursts}
-	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes, ActionMix}
+	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes, ActionMix, ActionCommit}
 	patterns = []Pattern{
 		PatternSequential, PatternRandom, PatternZipf, PatternAppend, PatternShuffled, PatternPareto, PatternNormal, PatternZoned, PatternStride,
 	}
@@ -47,6 +46,9 @@ func (p *Profile) Validate() error {
 		return conf.At("name", "expected a name of at most %d bytes without blanks, slashes or control characters, got %q", maxName, p.Name)
 	}
 	if err := p.validateRegions(); err != nil {
+		return err
+	}
+	if err := p.validateLogs(); err != nil {
 		return err
 	}
 	if len(p.Streams) > 0 {
@@ -163,6 +165,9 @@ func (p *Profile) validateSteps(steps []Step) error {
 		if ops += uint64(s.count()); ops > MaxOps {
 			return conf.At(fmt.Sprintf("[%d].count", i), "expected at most %d requests in a transaction", MaxOps)
 		}
+		if _, ok := p.Logs[s.Log]; s.Op == ActionCommit && !ok {
+			return conf.At(fmt.Sprintf("[%d].log", i), "expected one of the profile's logs, got %q", s.Log)
+		}
 		if s.Region != "" && p.region(s.Region) == nil {
 			return conf.At(fmt.Sprintf("[%d].region", i), "expected one of the profile's regions, got %q", s.Region)
 		}
@@ -179,6 +184,10 @@ func (s *Step) validate() error {
 		return conf.At("op", "expected %s, got %q", oneOf(actions), s.Op)
 	case s.Op == ActionFlush:
 		return s.validateFlush()
+	case s.Op == ActionCommit:
+		return s.validateCommit()
+	case s.Log != "" || s.Blocks != 0:
+		return conf.At("log", "expected log and blocks only with op commit")
 	case s.Durable && !s.modifies():
 		return conf.At("durable", "expected only on write, trim and write_zeroes, got it on %s", s.Op)
 	case !slices.Contains(patterns, s.pattern()):
@@ -296,7 +305,7 @@ func (s *Step) validateZones() error {
 // validateFlush checks that a flush, which is about the whole device, has no
 // place and no size.
 func (s *Step) validateFlush() error {
-	if !reflect.DeepEqual(*s, Step{Op: ActionFlush, Count: s.Count}) {
+	if !s.same(&Step{Op: ActionFlush, Count: s.Count}) {
 		return conf.At("op", "expected flush alone, without durable, size, parallel, region or pattern")
 	}
 	return nil
@@ -323,6 +332,9 @@ func (p *Profile) Fits(info devices.Info) error {
 			return conf.At(fmt.Sprintf("regions[%d]", i), "expected within the device's %v, got %v at %v",
 				units.Size(info.Size), units.Size(s.length), units.Size(s.start))
 		}
+	}
+	if err := p.logsFit(info); err != nil {
+		return err
 	}
 	for i, s := range p.All() {
 		at := ""
@@ -353,7 +365,7 @@ func (p *Profile) stepsFit(steps []Step, copies uint32, info devices.Info) error
 func (p *Profile) stepFits(steps []Step, s *Step, copies uint32, info devices.Info) error {
 	payload := s.has(ActionRead) || s.has(ActionWrite)
 	switch {
-	case s.Op == ActionFlush:
+	case !s.placed():
 		return nil
 	case s.modifies() && info.ReadOnly:
 		return conf.At("op", "expected a device that can be written, got one that is read-only")
@@ -417,7 +429,7 @@ func sequentialSteps(steps []Step, region string) (n int) {
 
 // inSequence reports whether the step's requests follow each other, block by block.
 func (s *Step) inSequence() bool {
-	return s.Op != ActionFlush && s.pattern() == PatternSequential && !s.inBytes()
+	return s.placed() && s.pattern() == PatternSequential && !s.inBytes()
 }
 
 // oneOf joins the values of an enumeration as prose.

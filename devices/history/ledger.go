@@ -36,11 +36,13 @@ type Ledger struct {
 	epoch   uint32
 }
 
-// op is a write command of the application.
+// op is a write command of the application, or what it holds of one of several
+// transactions.
 type op struct {
 	first, end  uint64 // sectors
 	submit, ack uint64
 	commit      uint32
+	records     uint32 // ops that follow, of transactions that share the command
 }
 
 // opened finds the op of a request that has no stamp.
@@ -118,6 +120,31 @@ func (l *Ledger) Submit(r *devices.Request) {
 	}
 }
 
+// Records takes down what r, a write that was just submitted, holds of several
+// transactions that share it: each is lost if its own bytes are.
+func (l *Ledger) Records(r *devices.Request, records []devices.Record) {
+	id := l.byStamp[r.Stamp]
+	l.ops[id].records = uint32(len(records))
+	for _, record := range records {
+		first := record.Offset / devices.Sector
+		end := (record.Offset + record.Length + devices.Sector - 1) / devices.Sector
+		mine := uint32(len(l.ops))
+		l.ops = append(l.ops, op{first: first, end: end, submit: l.ops[id].submit, commit: l.commitOf(record.Txn)})
+		if l.isBulk(r) {
+			l.bulks = append(l.bulks, span{op: mine})
+			continue
+		}
+		for first < end {
+			var cells []chain
+			cells, first = l.chains.cells(first, end)
+			for i := range cells {
+				l.links = append(l.links, link{mine, cells[i].head})
+				cells[i].head = uint32(len(l.links) - 1)
+			}
+		}
+	}
+}
+
 // name makes the op of r findable.
 func (l *Ledger) name(r *devices.Request, id uint32) {
 	if r.Stamp == 0 {
@@ -186,7 +213,10 @@ func (l *Ledger) Op(r *devices.Request) {
 		return
 	}
 	l.seq++
-	l.ops[l.find(r)].ack = l.seq
+	id := l.find(r)
+	for i := range l.ops[id].records + 1 {
+		l.ops[id+i].ack = l.seq
+	}
 	if !plain(r) || l.isBulk(r) {
 		return
 	}

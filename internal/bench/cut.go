@@ -158,10 +158,8 @@ func grainOf(p *workloads.Profile, info devices.Info) uint64 {
 	if info.AtomicUnit < page {
 		return devices.Sector
 	}
-	for _, s := range p.Steps() {
-		if !s.Aligned(page) {
-			return devices.Sector
-		}
+	if !p.Aligned(page) {
+		return devices.Sector
 	}
 	return page
 }
@@ -172,6 +170,9 @@ func (c *cutter) Submit(r *devices.Request) {
 		c.ledger.Submit(r)
 	}
 }
+
+// Group feeds the ledger; see workloads.GroupObserver.
+func (c *cutter) Group(r *devices.Request, records []devices.Record) { c.ledger.Records(r, records) }
 
 // Op feeds the ledger; see workloads.Observer.
 func (c *cutter) Op(r *devices.Request) {

@@ -51,6 +51,9 @@ var cutWorkloads = map[string]string{
 		"between:\n  - {op: write, size: 512, count: 4, parallel: true, region: log, pattern: random}\n",
 	"beside": "transaction:\n  - {op: write, durable: true, size: 4k, region: log, pattern: random}\n" +
 		"between:\n  - {op: write, size: 4k, count: 8, parallel: true, region: data, pattern: random}\n",
+	"groups": "logs: {wal: {region: log}}\ntransaction:\n  - {op: commit, log: wal, record: 700}\n",
+	"journal": "logs: {journal: {region: log, finish: fua}}\ntransaction:\n" +
+		"  - {op: write, size: 4k, region: data, pattern: random}\n  - {op: commit, log: journal, blocks: 1}\n",
 	"across": "transaction:\n  - {op: write, durable: true, size: 4k, region: log, pattern: random}\n" +
 		"between:\n  - {op: write, size: 4k, count: 4, parallel: true, region: log, pattern: random}\n",
 }

@@ -112,6 +112,13 @@ func (l *ledger) Submit(r *devices.Request) {
 	}
 }
 
+// Group takes down what a request holds of several transactions.
+func (l *ledger) Group(r *devices.Request, records []devices.Record) {
+	if !l.mask.away[r] {
+		l.Ledger.Records(r, records)
+	}
+}
+
 // Op takes down its end.
 func (l *ledger) Op(r *devices.Request) {
 	if l.mask.masked(r) {
