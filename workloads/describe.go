@@ -32,6 +32,9 @@ func (p *Profile) Describe() string {
 	for _, s := range p.All() {
 		s.describe(&b)
 	}
+	if c := p.PerCommit; c != nil {
+		fmt.Fprintf(&b, "\nAlone, a commit asks for %d FLUSH and %d writes with FUA.\n", c.Flushes, c.FUAs)
+	}
 	if what := promises[p.Invariant]; what != "" {
 		fmt.Fprintf(&b, "\nAfter a power cut (%s): %s.\n", p.Invariant, what)
 	}

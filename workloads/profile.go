@@ -18,6 +18,10 @@ type Profile struct {
 	Description string `yaml:"description"`
 	Source      string `yaml:"source"` // where the pattern comes from
 
+	// PerCommit is what one commit asks of the device, where it is alone: there is
+	// nothing else to share it with. Nil is not stated.
+	PerCommit *PerCommit `yaml:"per_commit"`
+
 	Load `yaml:",inline"`
 
 	Regions     []Region `yaml:"regions"`
@@ -35,6 +39,12 @@ type Profile struct {
 	// Invariant is what must hold of any image that a power cut leaves; empty is
 	// nothing beyond the commits.
 	Invariant Invariant `yaml:"invariant"`
+}
+
+// PerCommit counts the requests that make one commit durable.
+type PerCommit struct {
+	Flushes uint32 `yaml:"flushes"`
+	FUAs    uint32 `yaml:"fuas"` // writes with FUA
 }
 
 // Invariant is what a workload's application relies on when it recovers.

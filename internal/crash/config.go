@@ -62,7 +62,7 @@ type Config struct {
 // Default is the configuration of a call without flags.
 func Default() Config {
 	return Config{
-		Devices: []string{"nvme-990pro", "nvme-pm963", "hdd-7200"}, Workloads: workloads.List(),
+		Devices: []string{"nvme-990pro", "nvme-pm963", "hdd-7200"}, Workloads: usual(),
 		Strategies: []string{"native", "emulate", "none", "none-unsafe"},
 		Cuts:       200, Commits: 24, Seed: 1, Connections: 1,
 	}
@@ -229,3 +229,8 @@ const (
 
 // MaxVirtual bounds a run's time: one of a device that answers too slowly.
 const MaxVirtual = 15 * time.Minute
+
+// usual are the workloads of a test that names none: one for each way to commit.
+func usual() []string {
+	return []string{"btrfs-tree-log", "doublewrite", "ext4-journal", "overwrite", "sync-4k", "wal-noisy", "wal", "xfs-log"}
+}
