@@ -195,6 +195,9 @@ type CellConfig struct {
 	// commit durable on this device; WhoDurable who does it: "device, per write".
 	Durable    bool
 	WhoDurable string
+	// NoCommits says that the workload makes nothing durable: its transactions are
+	// compared as operations, and nothing is said of durability.
+	NoCommits  bool
 	Advertised *Advertised
 	// Parallelism is the parameter that says how many requests the device serves at
 	// once, where it is an estimate that is not varied.
@@ -205,14 +208,16 @@ type CellConfig struct {
 // an element of the run document, and the runs' distributions beside it. Make
 // it with NewCell and fill it with Add; Run.Finish computes the rest.
 type Cell struct {
-	ID          string         `json:"id"`
-	Status      string         `json:"status"`
-	Reason      string         `json:"reason"`
-	Device      string         `json:"device"`
-	Workload    string         `json:"workload"`
-	Strategy    string         `json:"strategy"`
-	Durable     bool           `json:"durable"`
-	WhoDurable  string         `json:"who_durable"`
+	ID         string `json:"id"`
+	Status     string `json:"status"`
+	Reason     string `json:"reason"`
+	Device     string `json:"device"`
+	Workload   string `json:"workload"`
+	Strategy   string `json:"strategy"`
+	Durable    bool   `json:"durable"`
+	WhoDurable string `json:"who_durable"`
+	// NoCommits says that Commit has transactions which make nothing durable.
+	NoCommits   bool           `json:"no_commits,omitempty"`
 	Clock       string         `json:"clock"`
 	Link        string         `json:"link"`
 	QueueDepth  int            `json:"queue_depth"`
@@ -262,8 +267,12 @@ const CleanDevice = "clean-device"
 
 // NewCell returns a cell without runs.
 func NewCell(c CellConfig) *Cell {
+	if c.NoCommits {
+		c.WhoDurable = ""
+	}
 	return &Cell{
-		ID: c.ID, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
+		NoCommits: c.NoCommits,
+		ID:        c.ID, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
 		Durable: c.Durable, WhoDurable: c.WhoDurable, Clock: c.Clock, Link: c.Link,
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
 		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
@@ -310,8 +319,12 @@ func (c *Cell) usable() bool {
 }
 
 // safe reports whether the cell lost nothing in its cuts, or, where there were
-// none, whether it makes commits durable by definition.
+// none, whether it makes commits durable by definition. Without commits there is
+// nothing to lose.
 func (c *Cell) safe() bool {
+	if c.NoCommits {
+		return true
+	}
 	if c.Durability.Measured() {
 		return c.Durability.LostNothing()
 	}

@@ -142,6 +142,8 @@ func (j *judgement) alone(c *Cell) string {
 	switch {
 	case len(j.out) > 0:
 		return "sustained " + formatRate(*c.Offered) + "/s"
+	case c.NoCommits:
+		return "was measured"
 	case c.Durability.Measured():
 		return "lost nothing in " + plural(c.Durability.Cuts, "power cut")
 	}
@@ -260,7 +262,7 @@ func (j *judgement) result() string {
 	if len(j.first) > 1 {
 		return j.tie()
 	}
-	s := fmt.Sprintf("%s wins among those that %s: %s %s", best.Strategy, j.kept(best, "are"),
+	s := fmt.Sprintf("%s wins%s: %s %s", best.Strategy, j.among(best),
 		shortMetric(metricNames[j.decide]), formatNS(*best.at(j.decide)))
 	if j.runner == nil {
 		return s
@@ -304,7 +306,7 @@ func (j *judgement) tie() string {
 	if j.tieOutcome() == OutcomeEquivalent {
 		how = fmt.Sprintf("are equivalent within %.0f%%", 100*Margin)
 	}
-	s := fmt.Sprintf("%s %s among those that %s (%s: %s)", join(names(j.first)), how, j.kept(best, "are"),
+	s := fmt.Sprintf("%s %s%s (%s: %s)", join(names(j.first)), how, j.among(best),
 		shortMetric(metricNames[j.decide]), strings.Join(ratios, ", "))
 	if j.runner == nil {
 		return s
@@ -333,6 +335,15 @@ func tieVerb(outcome string) string {
 	return "are not separated"
 }
 
+// among says between whom the best was found: those that keep commits, where there
+// are any to keep.
+func (j *judgement) among(best *Cell) string {
+	if best.NoCommits {
+		return ""
+	}
+	return " among those that " + j.kept(best, "are")
+}
+
 // kept says how it is known that commits were safe, after one strategy (verb
 // "is") or several ("are").
 func (j *judgement) kept(c *Cell, verb string) string {
@@ -345,7 +356,7 @@ func (j *judgement) kept(c *Cell, verb string) string {
 // definition says once that nothing was cut.
 func (j *judgement) definition() string {
 	for _, c := range j.cells {
-		if c.usable() && c.Durability.Measured() {
+		if c.usable() && (c.Durability.Measured() || c.NoCommits) {
 			return ""
 		}
 	}

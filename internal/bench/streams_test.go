@@ -135,8 +135,13 @@ func TestALoadOfSeveralStreamsIsRefusedForAllOfThem(t *testing.T) {
 func TestALoadWithoutCommitsHasNoPowerCuts(t *testing.T) {
 	p := plan("nvme-990pro", fileOfLoad(t, "reads", "transaction: [{op: read, size: 4k, pattern: random}]\n"), "native")
 	p.Cuts = 20
-	if c := cellOf(t, mustRun(t, p), "nvme-990pro/reads/native"); c.Durability != nil || c.Commit.Count != 800 {
+	p.Strategies, p.Runs = []string{"native", "none-unsafe"}, 6
+	doc := mustRun(t, p)
+	if c := cellOf(t, doc, "nvme-990pro/reads/native"); c.Durability != nil || c.Commit.Count != 6*400 || !c.NoCommits || c.WhoDurable != "" {
 		t.Errorf("%+v", c)
+	}
+	if v := doc.Verdicts[0]; v.Outcome != results.OutcomeEquivalent || strings.Contains(v.Sentence, "durable") || strings.Contains(v.Sentence, "power") {
+		t.Errorf("%s", v.Sentence)
 	}
 }
 
