@@ -40,7 +40,7 @@ type Stats struct {
 	// Iterations are the slots' whole rounds that began in the window, and
 	// IterationTime is the sum of how long they took: the transaction, what runs
 	// between, and the pause, until the slot's next transaction was due. A closed
-	// loop that is the only stream has them; by Little's law their rate times their
+	// loop has them whose profile has no list of streams; by Little's law their rate times their
 	// mean is the queue depth.
 	Iterations    uint64
 	IterationTime sim.Duration
@@ -393,7 +393,7 @@ func (r *Runner) overrun() {
 // iterated counts the round that a slot of a closed loop has completed when its
 // next transaction is due.
 func (r *Runner) iterated(s *slot, due sim.Time) {
-	if s.measured && len(r.clients) == 1 {
+	if s.measured && len(r.cfg.Profile.Streams) == 0 {
 		r.stats.Iterations++
 		r.stats.IterationTime += due.Sub(s.due)
 	}

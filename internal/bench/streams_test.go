@@ -74,6 +74,9 @@ func TestPhasesHaveWindowsAndCutsOfTheirOwn(t *testing.T) {
 	if c.Stats.HostWrittenBytes != 200*64<<10+1600*4<<10 {
 		t.Errorf("the device counted %d bytes", c.Stats.HostWrittenBytes)
 	}
+	if c.Little != nil {
+		t.Errorf("Little's law holds of one queue depth, and gives %v here", *c.Little)
+	}
 	if d := c.Durability; d.Cuts < 2*2*10 || d.Cuts > 3*2*10 || !d.LostNothing() {
 		t.Errorf("%+v", d)
 	}
