@@ -501,14 +501,50 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_ = p.Describe()
-		s := compile(&p, "workload/commit", p.Transaction, 0, 1, info, 1)
-		for _, phase := range s.stages {
-			for i := range phase {
-				offset, length := phase[i].place.at(1e9, phase[i].step)
-				if offset+length > testSize || offset%512 != 0 || length%512 != 0 || length > phase[i].longest {
-					t.Fatalf("%+v goes to %d+%d", phase[i], offset, length)
-				}
+		for _, s := range p.All() {
+			for _, steps := range [][]Step{s.Transaction, s.Between} {
+				checkPlaces(t, compile(&p, "x", steps, s.copies()-1, s.copies(), info, 1))
 			}
 		}
+		if doc, err := p.Document(); err != nil {
+			t.Fatal(err)
+		} else if _, err := ParseDocument(conf.Within{File: "f"}, doc); err != nil {
+			t.Fatalf("%s: %v", doc, err)
+		}
+		cfg := Config{Profile: p, Commits: 3}
+		if cfg.Validate(info) == nil && p.Depth() < 100 {
+			runShortly(t, cfg)
+		}
 	})
+}
+
+// checkPlaces checks that a program's requests lie within the device, in whole
+// sectors.
+func checkPlaces(t *testing.T, p program) {
+	for _, stage := range p.stages {
+		for i := range stage {
+			offset, length := stage[i].place.at(1e9, stage[i].step)
+			if offset+length > testSize || offset%512 != 0 || length%512 != 0 || length > stage[i].longest {
+				t.Fatalf("%+v goes to %d+%d", stage[i], offset, length)
+			}
+		}
+	}
+}
+
+// runShortly runs cfg for some events: no group may be waited for in vain.
+func runShortly(t *testing.T, cfg Config) {
+	dev := newFake(sim.NewLoop(), 10*us)
+	r, err := NewRunner(dev.loop, dev, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start()
+	for range 100_000 {
+		if !dev.loop.Step() {
+			break
+		}
+	}
+	if !r.Finished() && dev.loop.Next() == sim.Never {
+		t.Fatalf("%d transactions wait for nothing", r.Busy())
+	}
 }
