@@ -7,6 +7,10 @@
 // its last reply. Requests between two commits are not part of any commit's latency,
 // but fill caches and move heads as the rest of a busy system would.
 //
+// A profile may have several such loads, its streams, at the same time, phases of
+// them in series, and logs that commits share: one group at a time, as databases
+// and file systems commit.
+//
 // A Runner runs a profile on a Device of a sim.Loop:
 //
 //	p, err := workloads.Get("wal-noisy")
@@ -18,9 +22,11 @@
 // workload decide how to execute them. In a closed loop a transaction is due when the
 // previous one of its slot has ended; in an open loop transactions are due by the clock.
 //
-// The address of request k of transaction n is a pure function of (seed, stream, n,
-// k), and in an open loop so is its arrival time: strategies of different speed receive
-// the same requests. In a closed loop only the arrival times differ.
+// The address, length and operation of request k of transaction n are a pure
+// function of (seed, stream, n, k), and in an open loop so is its arrival time:
+// strategies of different speed receive the same requests. What a log writes follows
+// the order in which records come to it. In a closed loop only the arrival times
+// differ.
 //
 // Caveats: with several transactions in flight in a closed loop, all start together.
 // A sequential region is traversed in whole transactions, so its last blocks may never
