@@ -79,8 +79,12 @@ func IsPath(name string) bool {
 // Ref names a profile in a plan, where it is either a name alone or a mapping
 // of the name and what it overrides: {name: sync-4k, queue_depth: 8}, and of several
 // streams {name: mixed, streams: {readers: {queue_depth: 8}}}.
+//
+// In place of a name there may be a profile, as a file of one has it:
+// {profile: {name: mine, transaction: [...]}}.
 type Ref struct {
-	Name     string `yaml:"name"`
+	Name     string   `yaml:"name"`
+	Profile  *Profile `yaml:"profile"`
 	Override `yaml:",inline"`
 	Streams  map[string]Override `yaml:"streams"`
 }
@@ -92,14 +96,29 @@ func (r *Ref) UnmarshalNode(n conf.Node) error {
 		return n.Decode(&r.Name)
 	case conf.Mapping:
 		type spelledOut Ref
-		return n.Decode((*spelledOut)(r))
+		if err := n.Decode((*spelledOut)(r)); err != nil || r.Profile == nil {
+			return err
+		}
+		if r.Name != "" {
+			return conf.At("name", "expected none beside a profile, which has one")
+		}
+		r.Name = r.Profile.Name
+		return nil
 	}
 	return fmt.Errorf("expected a workload's name, or a mapping with name and overrides, got %v", n.Kind())
 }
 
+// Open opens the profile, without what the reference overrides.
+func (r Ref) Open() (Profile, error) {
+	if r.Profile != nil {
+		return *r.Profile, conf.Under("profile", r.Profile.Validate())
+	}
+	return Open(r.Name)
+}
+
 // Resolve opens the profile and applies the override.
 func (r Ref) Resolve() (Profile, error) {
-	p, err := Open(r.Name)
+	p, err := r.Open()
 	if err != nil {
 		return p, err
 	}

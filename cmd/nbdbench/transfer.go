@@ -51,7 +51,7 @@ func newImport() *cobra.Command {
 			return err
 		}
 		return l.Write(to)
-	}))
+	}), newImportFio())
 	return c
 }
 

@@ -56,7 +56,7 @@ func (p *Plan) openWorkload(i int) (base, w workloads.Profile, err error) {
 	if p.kept.from != nil && p.kept.from.Workloads != nil {
 		base, err = p.storedWorkload(i)
 	} else {
-		base, err = workloads.Open(ref.Name)
+		base, err = ref.Open()
 		err = conf.Under(fmt.Sprintf("workloads[%d]", i), err)
 	}
 	if err != nil {
@@ -136,7 +136,7 @@ func (p *Plan) rememberWorkload(i int, name string) (label string, err error) {
 	base, from := p.kept.bases[i], p.Workloads[i].Name
 	if p.kept.from != nil && p.kept.from.Workloads[from] != nil {
 		from = p.kept.from.Workloads[from].From
-	} else if !workloads.IsPath(from) {
+	} else if p.Workloads[i].Profile != nil || !workloads.IsPath(from) {
 		from = ""
 	}
 	text, err := base.Document()

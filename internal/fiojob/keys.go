@@ -74,7 +74,7 @@ var refused = map[string]string{
 	"flow":              "jobs would wait for each other",
 	"exitall":           "all jobs would end with the first",
 	"wait_for":          "only stonewall puts jobs in series",
-	"zonemode":          "zones",
+	"zonemode":          "NBD has no zones",
 	"write_hint":        "NBD has no hints",
 	"serialize_overlap": "requests would wait for others of the same place",
 	"opendir":           "files of a directory",

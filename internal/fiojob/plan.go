@@ -155,8 +155,6 @@ func (m *mapper) addStream(p *plan, l *layout, j *job, part, count uint64) {
 	n := j.requests() * j.loops
 	if j.write && j.fsync > 0 {
 		n /= j.fsync
-	} else if j.trim && j.write {
-		n = (n + 1) / 2
 	}
 	if !j.timeBased || j.runtime == 0 {
 		s.transactions = n
@@ -407,8 +405,8 @@ func (m *mapper) bound(p *plan) {
 		known = known && (j.requests() > 0)
 	}
 	for _, j := range m.jobs {
-		if p.duration > 0 && j.runtime == 0 && j.requests() == 0 {
-			m.note("job %s ends with the plan's duration, which is that of another job: fio ends it after one pass over the device", j.name)
+		if p.duration > 0 && j.runtime == 0 {
+			m.note("job %s has no runtime and ends with the plan's duration at the latest, which is that of other jobs", j.name)
 		}
 	}
 	if p.duration > 0 {

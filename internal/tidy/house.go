@@ -19,6 +19,7 @@ var House = Rules{
 		"internal/conf":            1,
 		"results/chart":            1, // drawing and layout, without what is drawn
 		"results/table":            1,
+		"internal/fiojob":          2, // its errors are conf's
 		"internal/target":          1, // starts programs by internal/fork, and knows no protocol
 		"devices":                  1,
 		"devices/drive":            2,
