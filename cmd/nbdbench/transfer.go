@@ -14,8 +14,11 @@ import (
 	"nbdbench/results"
 )
 
-const importHelp = `Convert a recording of another program to a history that crash replays.
+const importHelp = `Read what other programs have recorded or run: a job file of fio as a plan, a trace
+as one that workloads fit reads, and dm-log-writes as a history that crash replays.
 
+  nbdbench import fio-job job.fio --output plan.yaml
+  nbdbench import blkparse trace.txt --output trace.gz
   nbdbench import dm-log-writes LOG --output session.log
   nbdbench crash --history session.log
 
@@ -52,6 +55,7 @@ func newImport() *cobra.Command {
 		}
 		return l.Write(to)
 	}), newImportFio())
+	c.AddCommand(newImportTraces()...)
 	return c
 }
 

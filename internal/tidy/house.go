@@ -20,6 +20,7 @@ var House = Rules{
 		"results/chart":            1, // drawing and layout, without what is drawn
 		"results/table":            1,
 		"internal/fiojob":          2, // its errors are conf's
+		"internal/trace":           2, // as fiojob
 		"internal/target":          1, // starts programs by internal/fork, and knows no protocol
 		"devices":                  1,
 		"devices/drive":            2,
