@@ -14,7 +14,7 @@ import (
 
 // The documents are executed. Of a block fenced as ```console, each line
 // "$ nbdbench ARGS" is run in this process, in a directory that has nothing but
-// the repository's results; its stdout must be the lines that follow, to the
+// the repository's results and docs/examples; its stdout must be the lines that follow, to the
 // next "$" or the end of the block. A line "..." stands for any number of lines.
 // A block fenced as ```sh is for the reader alone.
 const (
@@ -46,8 +46,10 @@ func TestDocumentsShowWhatIsPrinted(t *testing.T) {
 	for _, path := range append([]string{filepath.Join(root, "README.md")}, docs...) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			if err := os.Symlink(filepath.Join(root, "results"), "results"); err != nil {
-				t.Fatal(err)
+			for name, at := range map[string]string{"results": "results", "examples": "docs/examples"} {
+				if err := os.Symlink(filepath.Join(root, at), name); err != nil {
+					t.Fatal(err)
+				}
 			}
 			execute(t, path)
 		})
