@@ -1,6 +1,7 @@
 package workloads
 
 import (
+	"cmp"
 	"math"
 
 	"nbdbench/devices"
@@ -13,6 +14,7 @@ type client struct {
 	number   uint32 // in Request.Stream, of its transactions; one more is what runs between
 	label    string // of its draws
 	load     Load
+	trace    *Requests // that it replays, or nil
 	delay    sim.Duration
 	counts   bool       // its transactions are those that the run counts
 	most     uint64     // transactions that it begins at most; 0 is no bound
@@ -44,6 +46,9 @@ func (r *Runner) makeClients(info devices.Info) {
 					number: 2 * uint32(i), label: s.label(part), load: s.Load, delay: s.StartDelay.Std(),
 					counts: s.Commits() || !some, most: s.Transactions, slots: make([]slot, s.depth()),
 				}
+				if c.trace = s.replays(); c.trace != nil {
+					c.most = min(cmp.Or(c.most, math.MaxUint64), uint64(len(c.trace.list)))
+				}
 				c.programs[0] = compile(p, c.label+"/commit", s.Transaction, part, s.copies(), info, r.cfg.Seed)
 				c.programs[1] = compile(p, c.label+"/between", s.Between, part, s.copies(), info, r.cfg.Seed)
 				c.programs[0].commitTo(r.logs)
@@ -73,6 +78,11 @@ func ownConnections(all []Stream, c *client) uint32 { return all[c.number/2].Con
 
 // prepare makes the client ready to start, in a phase that begins at now.
 func (c *client) prepare(now sim.Time) {
+	if c.load.Arrival == ArrivalReplayed {
+		c.pace = newOpenPace(c, Replayed{now.Add(c.delay), cmp.Or(c.load.Speed, 1), c.trace}, now.Add(c.delay))
+		c.r.open = true
+		return
+	}
 	if open := c.load.opens(now.Add(c.delay), c.r.cfg.Seed, c.label+"/arrivals"); open != nil {
 		c.pace = newOpenPace(c, open, now.Add(c.delay))
 		c.r.open = true

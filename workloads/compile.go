@@ -15,9 +15,11 @@ type op struct {
 	step    uint32 // which request of the transaction
 	longest uint64
 	place   place
-	mix     *mixture // draws the command in place of the one above
-	reads   bool     // it may draw READ
-	to      string   // the log that it commits to
+	replay  *Requests // has the request in place of all of this
+	start   uint64    // of the region that it is replayed in
+	mix     *mixture  // draws the command in place of the one above
+	reads   bool      // it may draw READ
+	to      string    // the log that it commits to
 	log     *groupLog
 	record  uint64 // bytes, or a journal's blocks
 }
@@ -90,6 +92,10 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 	}
 	if s.Op == ActionCommit {
 		o.to, o.record = s.Log, uint64(s.Record)+uint64(s.Blocks)
+	}
+	if s.Op == ActionReplay {
+		o.command, o.reads, o.replay = devices.OpWrite, true, s.Requests
+		o.start = c.profile.spanOf(s.Region, c.size).start
 	}
 	if s.Op == ActionMix {
 		o.command, o.mix = devices.OpWrite, newMixture(s.Mix, c.draws)

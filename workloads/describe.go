@@ -1,6 +1,7 @@
 package workloads
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -120,6 +121,8 @@ func (l Load) String() string {
 	switch {
 	case l.Arrival == ArrivalBursts:
 		return fmt.Sprintf("open loop, bursts of %v at %v with %v between two, %s", l.On, l.Rate, l.Off, at)
+	case l.Arrival == ArrivalReplayed:
+		return fmt.Sprintf("open loop, arrivals as recorded at %v times the speed, %s", cmp.Or(l.Speed, 1), at)
 	case l.Open():
 		return fmt.Sprintf("open loop, %s arrivals, %v, %s", l.Arrival, l.Rate, at)
 	case l.Think > 0:
@@ -145,6 +148,8 @@ func (s *Step) String() string {
 		return strings.Repeat("flush, ", int(s.count())-1) + "flush"
 	}
 	switch {
+	case s.Op == ActionReplay:
+		return "replay of the next request of " + s.File
 	case s.Op == ActionCommit && s.Blocks > 0:
 		return fmt.Sprintf("commit of %d blocks to the journal %s", s.Blocks, s.Log)
 	case s.Op == ActionCommit:

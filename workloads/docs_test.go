@@ -46,6 +46,9 @@ func keysIn(t reflect.Type, keys map[string]bool) {
 	case reflect.Struct:
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+			if name == "-" {
+				continue
+			}
 			if name != "" {
 				keys[name] = true
 			}

@@ -25,7 +25,8 @@ func ParseDocument(at conf.Within, data []byte) (Profile, error) {
 	if err := doc.Decode(&p); err != nil {
 		return Profile{}, err
 	}
-	return p, doc.Locate(p.Validate())
+	p, err = p.loaded()
+	return p, doc.Locate(err)
 }
 
 // estimate is the source of a profile that names none.

@@ -59,7 +59,8 @@ func Parse(file string, data []byte) (Profile, error) {
 	if err := doc.Decode(&p); err != nil {
 		return Profile{}, err
 	}
-	return p, doc.Locate(p.Validate())
+	p, err = p.loaded()
+	return p, doc.Locate(err)
 }
 
 // Open takes a shipped profile's name, or the path of a file: what has a slash
@@ -111,7 +112,8 @@ func (r *Ref) UnmarshalNode(n conf.Node) error {
 // Open opens the profile, without what the reference overrides.
 func (r Ref) Open() (Profile, error) {
 	if r.Profile != nil {
-		return *r.Profile, conf.Under("profile", r.Profile.Validate())
+		p, err := r.Profile.loaded()
+		return p, conf.Under("profile", err)
 	}
 	return Open(r.Name)
 }

@@ -1,6 +1,10 @@
 package workloads
 
-import "nbdbench/sim"
+import (
+	"cmp"
+
+	"nbdbench/sim"
+)
 
 // pace decides when a stream's slots begin transactions: the closed or the open
 // loop.
@@ -157,11 +161,19 @@ func (o *openPace) take() *slot {
 	return s
 }
 
+// mean is the mean rate at which transactions become due.
+func (c *client) mean() float64 {
+	if c.load.Arrival == ArrivalReplayed {
+		return c.trace.mean() * cmp.Or(c.load.Speed, 1)
+	}
+	return c.load.mean()
+}
+
 // checkBacklog stops a run whose backlog has grown past its bound. The backlog
 // is the time since the next transaction was due, times the rate; but no more
 // than will still be begun.
 func (o *openPace) checkBacklog(now sim.Time) {
-	waiting := now.Sub(o.next.due).Seconds() * o.c.load.mean()
+	waiting := now.Sub(o.next.due).Seconds() * o.c.mean()
 	if o.c.counts {
 		waiting = min(waiting, float64(o.c.r.left))
 	}

@@ -75,6 +75,9 @@ type Load struct {
 	// Think is the pause between two transactions of one slot, for
 	// ArrivalClosed alone.
 	Think units.Duration `yaml:"think"`
+	// Speed is how much faster than recorded the requests of a trace become due, for
+	// ArrivalReplayed alone; 0 is 1.
+	Speed float64 `yaml:"speed,omitzero"`
 	// On and Off are how long transactions become due at Rate, and how long none
 	// do, in alternation; for ArrivalBursts alone.
 	On  units.Duration `yaml:"on,omitzero"`
@@ -89,6 +92,7 @@ const (
 	ArrivalClosed   Arrival = "closed"   // the end of the one before it
 	ArrivalConstant Arrival = "constant" // the clock, at even intervals
 	ArrivalPoisson  Arrival = "poisson"  // the clock, as independent users do
+	ArrivalReplayed Arrival = "replayed" // the clock, as the requests of a trace were
 	ArrivalBursts   Arrival = "bursts"   // the clock, as independent users do who come and go together
 )
 
@@ -110,6 +114,9 @@ const (
 	ActionFlush       Action = "flush"
 	ActionTrim        Action = "trim"
 	ActionWriteZeroes Action = "write_zeroes"
+	// ActionReplay is the next request of the trace File, from the beginning of Region
+	// on. Such a stream ends with its trace, and its transactions are no commits.
+	ActionReplay Action = "replay"
 	// ActionMix is one of them for each request, drawn by the weights of Step.Mix.
 	ActionMix Action = "mix"
 	// ActionCommit has Log make a record durable, in a group with those of others.
@@ -160,6 +167,9 @@ type Step struct {
 	Pattern  Pattern    `yaml:"pattern"` // empty is PatternSequential
 	Record   units.Size `yaml:"record"`  // bytes of one record, for PatternAppend
 	Theta    float64    `yaml:"theta"`   // the skew of PatternZipf, between 0 and 1; 0 is 0.99
+
+	File     string    `yaml:"file"` // of ActionReplay: what nbdbench import has written
+	Requests *Requests `yaml:"-"`    // of ActionReplay: what File has
 
 	// Mix are the weights of ActionMix. Durable is then about what modifies.
 	Mix *Mix `yaml:"mix"`
@@ -265,6 +275,11 @@ func (l Load) with(o Override) Load {
 	if o.Rate != 0 {
 		l.Rate = o.Rate
 	}
+	if l.Arrival == ArrivalReplayed {
+		l.Rate = 0
+	} else {
+		l.Speed = 0
+	}
 	if o.Think != 0 {
 		l.Think = o.Think
 	}
@@ -313,7 +328,7 @@ func durable(steps []Step, logs map[string]Log) bool {
 
 // Open reports whether transactions are due by the clock.
 func (l Load) Open() bool {
-	return l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson || l.Arrival == ArrivalBursts
+	return l.Arrival == ArrivalReplayed || l.Arrival == ArrivalConstant || l.Arrival == ArrivalPoisson || l.Arrival == ArrivalBursts
 }
 
 // mean is the mean rate of an open loop.
@@ -350,7 +365,9 @@ func (s *Step) h() float64 { return cmp.Or(s.H, 0.2) }
 func (s *Step) deviation() float64 { return cmp.Or(s.Deviation, 10) }
 
 // placed reports whether the step's requests have a place of their own.
-func (s *Step) placed() bool { return s.Op != ActionFlush && s.Op != ActionCommit }
+func (s *Step) placed() bool {
+	return s.Op != ActionFlush && s.Op != ActionCommit && s.Op != ActionReplay
+}
 
 // same reports whether two steps say the same.
 func (s *Step) same(o *Step) bool { return reflect.DeepEqual(*s, *o) }
@@ -411,6 +428,9 @@ func (s *Step) record() (record, block uint64) {
 
 // longest is the length of the step's longest request.
 func (s *Step) longest() uint64 {
+	if s.Requests != nil {
+		return s.Requests.payload
+	}
 	if record, block := s.record(); record != 0 {
 		return recordSpan(record, block)
 	}

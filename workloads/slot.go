@@ -113,6 +113,9 @@ func (s *slot) fill(i int, o *op, due sim.Time) *devices.Request {
 		}
 	}
 	q.Offset, q.Length = o.place.at(s.n, o.step)
+	if o.replay != nil {
+		o.replay.request(q, s.n, o.start)
+	}
 	q.Conn, q.Stream, q.Txn = s.conn, s.commit.Stream, s.commit.Txn
 	q.Slot, q.Completer = s.index, s
 	q.Intended, q.Submitted = due, s.r.loop.Now()

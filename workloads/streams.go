@@ -249,7 +249,10 @@ func (p *Profile) validateStream(s *Stream) error {
 	if err := p.validateSteps(s.Transaction); err != nil {
 		return conf.Under("transaction", err)
 	}
-	return conf.Under("between", p.validateSteps(s.Between))
+	if err := p.validateSteps(s.Between); err != nil {
+		return conf.Under("between", err)
+	}
+	return s.Load.validateReplays(s.Transaction, s.Between)
 }
 
 func (p *Profile) validatePhases(names map[string]bool) error {

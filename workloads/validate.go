@@ -33,8 +33,8 @@ const (
 )
 
 var (
-	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson, ArrivalBursts}
-	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes, ActionMix, ActionCommit}
+	arrivals = []Arrival{ArrivalClosed, ArrivalConstant, ArrivalPoisson, ArrivalBursts, ArrivalReplayed}
+	actions  = []Action{ActionWrite, ActionRead, ActionFlush, ActionTrim, ActionWriteZeroes, ActionMix, ActionCommit, ActionReplay}
 	patterns = []Pattern{
 		PatternSequential, PatternRandom, PatternZipf, PatternAppend, PatternShuffled, PatternPareto, PatternNormal, PatternZoned, PatternStride,
 	}
@@ -68,6 +68,9 @@ func (p *Profile) Validate() error {
 	}
 	if err := p.validateSteps(p.Between); err != nil {
 		return conf.Under("between", err)
+	}
+	if err := p.Load.validateReplays(p.Transaction, p.Between); err != nil {
+		return err
 	}
 	return p.validateInvariant()
 }
@@ -107,10 +110,12 @@ func (l Load) Validate() error {
 		return conf.At("queue_depth", "expected at most %d, got %d", MaxQueueDepth, l.QueueDepth)
 	case l.Arrival != "" && !slices.Contains(arrivals, l.Arrival):
 		return conf.At("arrival", "expected %s, got %q", oneOf(arrivals), l.Arrival)
-	case l.Open() && !(l.Rate > 0 && l.Rate <= units.MaxRate):
+	case l.Open() && l.Arrival != ArrivalReplayed && !(l.Rate > 0 && l.Rate <= units.MaxRate):
 		return conf.At("rate", "expected a rate above 0 and at most %v with %s arrivals, got %v", units.MaxRate, l.Arrival, l.Rate)
-	case !l.Open() && l.Rate != 0:
+	case (!l.Open() || l.Arrival == ArrivalReplayed) && l.Rate != 0:
 		return conf.At("rate", "expected none in a closed loop; say arrival: constant or poisson, or drop it")
+	case l.Speed != 0 && (l.Arrival != ArrivalReplayed || !(l.Speed > 0 && l.Speed <= maxSpeed)):
+		return conf.At("speed", "expected above 0 and at most %v, and only with arrival replayed, got %v", maxSpeed, l.Speed)
 	case l.Open() && l.Think != 0:
 		return conf.At("think", "expected none with %s arrivals, which do not wait for replies", l.Arrival)
 	case l.Think < 0:
@@ -186,6 +191,10 @@ func (s *Step) validate() error {
 		return s.validateFlush()
 	case s.Op == ActionCommit:
 		return s.validateCommit()
+	case s.Op == ActionReplay:
+		return s.validateReplay()
+	case s.File != "":
+		return conf.At("file", "expected only with op replay")
 	case s.Log != "" || s.Blocks != 0:
 		return conf.At("log", "expected log and blocks only with op commit")
 	case s.Durable && !s.modifies():
@@ -365,6 +374,8 @@ func (p *Profile) stepsFit(steps []Step, copies uint32, info devices.Info) error
 func (p *Profile) stepFits(steps []Step, s *Step, copies uint32, info devices.Info) error {
 	payload := s.has(ActionRead) || s.has(ActionWrite)
 	switch {
+	case s.Op == ActionReplay:
+		return s.Requests.fits(info, p.spanOf(s.Region, info.Size))
 	case !s.placed():
 		return nil
 	case s.modifies() && info.ReadOnly:

@@ -35,7 +35,7 @@ func newImportTrace(format, short, more string) *cobra.Command {
 	c := transfer(format+" FILE", short, func(c *cobra.Command, to *os.File, from string) error {
 		return importTrace(c, to, from, format, &f)
 	})
-	c.Long = "Store a trace's requests, compressed, for workloads fit.\n\n" + more + `
+	c.Long = "Store a trace's requests, compressed, for a workload of op replay.\n\n" + more + `
 
 stderr says what was read and what the format cannot carry. Where it does not say
 which writes were durable, --durable has to: none, all (each write has FUA) or

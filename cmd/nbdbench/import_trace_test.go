@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,5 +63,35 @@ func TestImportsOfTracesAskForWhatTheFormatLacks(t *testing.T) {
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("%v: something was written", c.args)
 		}
+	}
+}
+
+// An imported trace is replayed with each of its requests, once.
+func TestAnImportedTraceIsReplayed(t *testing.T) {
+	examples, err := filepath.Abs("../../docs/examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	must(t, "import", "blkparse", filepath.Join(examples, "blkparse.txt"), "--output", "trace.gz")
+	out := must(t, "run", "--workload", filepath.Join(examples, "replay.yaml"), "--device", "ram", "--strategy", "native",
+		"--commits", "1000", "--runs", "1", "--cuts", "0", "--warmup", "0", "--no-save", "--format", "json")
+	var doc struct {
+		Cells []struct {
+			Status string
+			Wire   map[string]int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{"read": 1, "write": 2, "write_fua": 1, "flush": 2}
+	for op, n := range want {
+		if got := doc.Cells[0].Wire[op]; got != n {
+			t.Errorf("%s: got %d, want %d", op, got, n)
+		}
+	}
+	if s := doc.Cells[0].Status; s != "ok" {
+		t.Errorf("status: got %s, want ok", s)
 	}
 }

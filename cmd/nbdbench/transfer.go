@@ -15,7 +15,7 @@ import (
 )
 
 const importHelp = `Read what other programs have recorded or run: a job file of fio as a plan, a trace
-as one that workloads fit reads, and dm-log-writes as a history that crash replays.
+as one that a workload replays, and dm-log-writes as a history that crash replays.
 
   nbdbench import fio-job job.fio --output plan.yaml
   nbdbench import blkparse trace.txt --output trace.gz
