@@ -28,8 +28,10 @@ the one before it. In a log of the kernel, FUA may come before an older write of
 same sectors; in one of serve --log-writes it does not. The mark of a power cut is
 imported as a power cut.`
 
-const exportHelp = `Write a run or a history in the format of another program.
+const exportHelp = `Write a run or a history in the format of another program, or a workload as a job
+file of fio.
 
+  nbdbench export fio-job sync-4k --target /dev/nbd0 --output job.fio
   nbdbench export dm-log-writes RUN --cell nvme-990pro/wal/native --output LOG
   nbdbench export dm-log-writes session.log --output LOG
 
@@ -79,9 +81,9 @@ func newExport() *cobra.Command {
 		}
 		return crash.ExportDM(to, l)
 	})
-	dm.Flags().StringVar(&cell, "cell", "", "run directory: device/workload/strategy (default: its only cell)")
-	dm.Flags().IntVar(&run, "run", 0, "run directory: run of the cell, from 0 as in latency.hlog")
-	c.AddCommand(dm)
+	dm.Flags().StringVar(&cell, "cell", "", "of a run directory: device/workload/strategy (default: its only one)")
+	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
+	c.AddCommand(dm, newExportFio())
 	return c
 }
 
