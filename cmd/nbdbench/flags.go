@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"nbdbench/internal/units"
+	"nbdbench/workloads"
 )
 
 // maxCount bounds what flags count.
@@ -66,3 +68,60 @@ func (f countFlag) String() string {
 }
 
 func (countFlag) Type() string { return "int" }
+
+// ofStream is a value for one of a workload's streams, or for all if it has no name.
+type ofStream struct{ stream, value string }
+
+// streamsFlag is a flag of one value for all streams, or of STREAM=VALUE, of which there
+// may be several with commas between them. check says what is wrong with a value.
+type streamsFlag struct {
+	values *[]ofStream
+	check  func(value string) error
+}
+
+func (f streamsFlag) Set(s string) error {
+	parts := []string{s}
+	if strings.Contains(s, "=") {
+		parts = strings.Split(s, ",")
+	}
+	var values []ofStream
+	for _, part := range parts {
+		v := ofStream{value: part}
+		if stream, value, ok := strings.Cut(part, "="); ok {
+			v = ofStream{stream, value}
+		}
+		if v.stream == "" && part != s || strings.HasPrefix(part, "=") {
+			return fmt.Errorf("expected STREAM=VALUE, got %q", part)
+		}
+		if err := f.check(v.value); err != nil {
+			return err
+		}
+		values = append(values, v)
+	}
+	*f.values = values
+	return nil
+}
+
+func (f streamsFlag) String() string {
+	var parts []string
+	if f.values != nil {
+		for _, v := range *f.values {
+			if v.stream != "" {
+				v.value = v.stream + "=" + v.value
+			}
+			parts = append(parts, v.value)
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+func (streamsFlag) Type() string { return "string" }
+
+// parseDepth reads a queue depth.
+func parseDepth(s string) (uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n > workloads.MaxQueueDepth {
+		return 0, fmt.Errorf("expected a number up to %d, or STREAM=NUMBER, got %q", workloads.MaxQueueDepth, s)
+	}
+	return uint32(n), nil
+}

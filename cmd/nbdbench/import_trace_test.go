@@ -18,10 +18,16 @@ func TestTracesOfRealProgramsAreImported(t *testing.T) {
 		flags        []string
 		want         string
 	}{
-		{"iolog", "io.log", []string{"fio", "--name=j", "--ioengine=psync", "--rw=write", "--bs=4k", "--size=16k", "--filename=data", "--fsync=2", "--write_iolog=io.log"},
-			[]string{"--durable", "none"}, "5 records"},
-		{"nbdkit-log", "nbdkit.log", []string{"nbdkit", "-U", "-", "--filter=log", "memory", "1M", "logfile=nbdkit.log", "--run",
-			`qemu-io -f raw -c "write -f 0 4k" -c "read 0 4k" -c "discard 0 4k" "$uri"`}, nil, "1 write (1 with FUA)"},
+		{
+			"iolog", "io.log",
+			[]string{"fio", "--name=j", "--ioengine=psync", "--rw=write", "--bs=4k", "--size=16k", "--filename=data", "--fsync=2", "--write_iolog=io.log"},
+			[]string{"--durable", "none"},
+			"5 records",
+		},
+		{"nbdkit-log", "nbdkit.log", []string{
+			"nbdkit", "-U", "-", "--filter=log", "memory", "1M", "logfile=nbdkit.log", "--run",
+			`qemu-io -f raw -c "write -f 0 4k" -c "read 0 4k" -c "discard 0 4k" "$uri"`,
+		}, nil, "1 write (1 with FUA)"},
 	} {
 		t.Run(c.format, func(t *testing.T) {
 			if _, err := exec.LookPath(c.command[0]); err != nil {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,9 +79,9 @@ type runFlags struct {
 	devices, workloads, strategies []string
 	clock, link, target, via       string
 	nbdkit, targetCommand          string
-	queueDepth                     string
+	queueDepth, rate               []ofStream
 	connections                    uint32
-	rate, arrival                  string
+	arrival                        string
 	commits                        uint64
 	duration, maxTime, timeout     time.Duration
 	warmup, decide                 string
@@ -115,9 +114,9 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.targetCommand, "target-command", "", "shell command that starts a server at $unixsocket, with $strategy and $fuamode, instead of --device")
 	targetTLS(fl, &f.tls)
 	fl.StringVar(&f.via, "via", bench.ViaUserspace, "userspace: our own NBD client; kernel: the kernel's client, as /dev/nbdN, in real time")
-	fl.StringVar(&f.queueDepth, "queue-depth", "", "transactions in flight; STREAM=4 for one of several streams; empty is the workload's own")
+	fl.Var(streamsFlag{&f.queueDepth, func(s string) error { _, err := parseDepth(s); return err }}, "queue-depth", "transactions in flight; STREAM=4 for one of several streams; empty is the workload's own")
 	fl.Uint32Var(&f.connections, "connections", d.Connections, "NBD connections")
-	fl.StringVar(&f.rate, "rate", "", "arrival rate of transactions, such as 5000/s, for an open loop; STREAM=5000/s for one of several streams")
+	fl.Var(streamsFlag{&f.rate, func(s string) error { _, err := units.ParseRate(s); return err }}, "rate", "arrival rate of transactions, such as 5000/s, for an open loop; STREAM=5000/s for one of several streams")
 	fl.StringVar(&f.arrival, "arrival", "", "closed, constant or poisson; empty is the workload's own")
 	fl.Uint64Var(&f.commits, "commits", d.Commits, "durable transactions per run; 0 is limited by --duration only")
 	fl.DurationVar(&f.duration, "duration", 0, "length of a run; 0 is until all commits are done (at most 15 virtual minutes)")
@@ -246,32 +245,9 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })
 	set("link", func() (e error) { p.Link, e = bench.ParseLink(f.link); return e })
-	set("queue-depth", func() error {
-		return eachLoad(f.queueDepth, func(stream, value string) error {
-			n, err := strconv.ParseUint(value, 10, 32)
-			if err != nil || n > workloads.MaxQueueDepth {
-				return fmt.Errorf("expected a number up to %d, or STREAM=NUMBER, got %q", workloads.MaxQueueDepth, value)
-			}
-			if stream != "" {
-				p.UseStream(stream, workloads.Override{QueueDepth: uint32(n)})
-				return nil
-			}
-			p.QueueDepth = uint32(n)
-			return nil
-		})
-	})
+	set("queue-depth", func() error { return useDepths(p, f.queueDepth) })
 	set("connections", func() error { p.Connections = f.connections; return nil })
-	set("rate", func() error {
-		return eachLoad(f.rate, func(stream, value string) error {
-			rate, err := units.ParseRate(value)
-			if stream != "" {
-				p.UseStream(stream, workloads.Override{Rate: rate})
-				return err
-			}
-			p.Rate = rate
-			return err
-		})
-	})
+	set("rate", func() error { return useRates(p, f.rate) })
 	set("arrival", func() error { p.Arrival = f.arrival; return nil })
 	set("duration", func() error { p.UseDuration(f.duration); return nil })
 	set("commits", func() error {
@@ -295,19 +271,34 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	return err
 }
 
-// eachLoad gives one value for all, or STREAM=VALUE, of which there may be several.
-func eachLoad(text string, use func(stream, value string) error) error {
-	if !strings.Contains(text, "=") {
-		return use("", text)
-	}
-	for part := range strings.SplitSeq(text, ",") {
-		stream, value, ok := strings.Cut(part, "=")
-		if !ok || stream == "" {
-			return fmt.Errorf("expected STREAM=VALUE, got %q", part)
-		}
-		if err := use(stream, value); err != nil {
+// useDepths has the plan use the queue depths of a flag.
+func useDepths(p *bench.Plan, values []ofStream) error {
+	for _, v := range values {
+		n, err := parseDepth(v.value)
+		if err != nil {
 			return err
 		}
+		if v.stream == "" {
+			p.QueueDepth = n
+			continue
+		}
+		p.UseStream(v.stream, workloads.Override{QueueDepth: n})
+	}
+	return nil
+}
+
+// useRates has the plan use the arrival rates of a flag.
+func useRates(p *bench.Plan, values []ofStream) error {
+	for _, v := range values {
+		rate, err := units.ParseRate(v.value)
+		if err != nil {
+			return err
+		}
+		if v.stream == "" {
+			p.Rate = rate
+			continue
+		}
+		p.UseStream(v.stream, workloads.Override{Rate: rate})
 	}
 	return nil
 }
