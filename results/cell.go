@@ -188,9 +188,9 @@ type CellConfig struct {
 	Offered     float64 // rate of an open loop
 	// Settled says whether the device had settled when the window opened: true,
 	// false, or CleanDevice; nil where that is not known, as in real time.
-	Settled   any
-	Unsettled string // why Settled is false
-	Warmup    sim.Duration
+	Settled    any
+	NotSettled string // why Settled is false
+	Warmup     sim.Duration
 	// Durable says that by its definition the strategy makes an acknowledged
 	// commit durable on this device; WhoDurable who does it: "device, per write".
 	Durable    bool
@@ -255,11 +255,11 @@ type Cell struct {
 	Streams  []*CellStream `json:"streams,omitempty"`
 	Warnings []string      `json:"warnings"`
 
-	planned   int
-	commits   uint64 // planned for each run; 0 is no such bound
-	unsettled string
-	parallel  string // CellConfig.Parallelism
-	runs      []*RunResult
+	planned    int
+	commits    uint64 // planned for each run; 0 is no such bound
+	notSettled string
+	parallel   string // CellConfig.Parallelism
+	runs       []*RunResult
 }
 
 // CleanDevice is what Settled says of a cell that was measured without a warm-up.
@@ -277,7 +277,7 @@ func NewCell(c CellConfig) *Cell {
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
 		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
 		PerRun: []PerRun{}, Warnings: []string{}, Outliers: []int{},
-		planned: c.Runs, commits: c.Commits, unsettled: c.Unsettled, parallel: c.Parallelism,
+		planned: c.Runs, commits: c.Commits, notSettled: c.NotSettled, parallel: c.Parallelism,
 	}
 }
 
@@ -351,7 +351,7 @@ func (c *Cell) summarise(decide metric) {
 	}
 	c.Outliers = append(c.Outliers, c.findOutliers(decide)...)
 	if why := lossTrend(c.runs); why != "" && c.Settled != CleanDevice {
-		c.Settled, c.unsettled = false, why
+		c.Settled, c.notSettled = false, why
 	}
 	c.markUnsustained()
 	c.markPartial()
@@ -741,7 +741,7 @@ func (c *Cell) warnSample(decide metric) {
 		c.Warn("%d runs: an interval over runs needs at least %d", n, minRuns)
 	}
 	if c.Settled == false {
-		c.Warn("the device had not settled: %s", c.unsettled)
+		c.Warn("the device had not settled: %s", c.notSettled)
 	}
 	if x := c.Little; x != nil && math.Abs(*x-1) > maxLittle {
 		c.Warn("rate times mean round is %.3f of the queue depth, where Little's law says 1: the window is too short for this load", *x)

@@ -250,7 +250,7 @@ func TestARunThatEndsAtABoundIsPartial(t *testing.T) {
 
 func TestWhatHasNotSettledTakesNoPart(t *testing.T) {
 	raw := cellOf("none", true, runsOf("p", 0, 12, 1200, 1e5))
-	raw.Settled, raw.unsettled = false, "dirty bytes still grow"
+	raw.Settled, raw.notSettled = false, "dirty bytes still grow"
 	r := documentOf(cellOf("native", true, runsOf("n", 0, 12, 1200, 1e6)), cellOf("emulate", true, runsOf("e", 0, 12, 1200, 2e6)), raw)
 	if v := r.Verdicts[0]; v.Winner != "native" || !containsText([]string{v.Sentence}, "none had not settled") {
 		t.Errorf("%+v", v)

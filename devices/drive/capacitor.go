@@ -10,13 +10,13 @@ func (d *Drive) hold(r *devices.Request, c Content) {
 	u := d.unsaved
 	u.Write(r.Offset, r.Length, c, r.Txn)
 	if over := u.Dirty(); over > u.capacity {
-		u.settle(over - u.capacity)
+		u.destageOldest(over - u.capacity)
 	}
 }
 
-// settle makes what is oldest durable at the present instant, at least so many
+// destageOldest makes what is oldest durable at the present instant, at least so many
 // bytes of it.
-func (c *Cache) settle(bytes uint64) {
+func (c *Cache) destageOldest(bytes uint64) {
 	f := c.Depart()
 	c.TakeUpTo(f, ^uint64(0), bytes)
 	c.Land(f)

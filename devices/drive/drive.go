@@ -216,7 +216,7 @@ func (d *Drive) Fire(t *sim.Timer) {
 	if t.Tag == tagIdle {
 		d.destaging, d.resting = true, true
 		if d.unsaved != nil {
-			d.unsaved.settle(^uint64(0))
+			d.unsaved.destageOldest(^uint64(0))
 		}
 		d.mech.Kick()
 		return

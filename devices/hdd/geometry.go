@@ -10,12 +10,12 @@ import (
 
 // geometry maps a sector to where it is.
 type geometry struct {
-	zones     []zone
-	cylinders int64
-	heads     int64
-	turn      sim.Duration
-	headSkew  sim.Duration // what a head switch adds to the angle
-	cylSkew   sim.Duration
+	zones      []zone
+	cylinders  int64
+	heads      int64
+	revolution sim.Duration
+	headSkew   sim.Duration // what a head switch adds to the angle
+	cylSkew    sim.Duration
 }
 
 // zone is a run of cylinders with the same number of sectors a track.
@@ -29,7 +29,7 @@ type zone struct {
 // place is where a sector is.
 type place struct {
 	cylinder, head int64
-	angle          sim.Duration // within one turn
+	angle          sim.Duration // within one revolution
 	perTrack       uint64
 	sector         uint64 // within the track
 }
@@ -37,7 +37,7 @@ type place struct {
 // newGeometry lays size bytes out from the outer zone inwards.
 func newGeometry(c *Config) *geometry {
 	g := &geometry{
-		heads: int64(c.Heads), turn: c.turn(),
+		heads: int64(c.Heads), revolution: c.revolution(),
 		headSkew: c.HeadSwitch, cylSkew: c.CylinderSwitch,
 	}
 	sectors := float64(c.Size) / devices.Sector
@@ -68,13 +68,13 @@ func (g *geometry) place(lba uint64) place {
 	sector := in % z.perTrack
 	p := place{cylinder: z.cylinder + cyl, head: head, perTrack: z.perTrack, sector: sector}
 	skew := sim.Duration(p.cylinder)*(sim.Duration(g.heads-1)*g.headSkew+g.cylSkew) + sim.Duration(head)*g.headSkew
-	p.angle = (skew + sim.Duration(sector)*g.turn/sim.Duration(z.perTrack)) % g.turn
+	p.angle = (skew + sim.Duration(sector)*g.revolution/sim.Duration(z.perTrack)) % g.revolution
 	return p
 }
 
 // transfer is how long n sectors from p take to pass under the heads.
 func (g *geometry) transfer(p place, n uint64) sim.Duration {
-	d := sim.Duration(n) * g.turn / sim.Duration(p.perTrack)
+	d := sim.Duration(n) * g.revolution / sim.Duration(p.perTrack)
 	for track := (p.sector + n - 1) / p.perTrack; track > 0; track-- {
 		if p.head++; p.head == g.heads {
 			p.head = 0
@@ -88,9 +88,9 @@ func (g *geometry) transfer(p place, n uint64) sim.Duration {
 
 // wait is the rotational delay until angle comes under a head at instant t.
 func (g *geometry) wait(angle sim.Duration, t sim.Time) sim.Duration {
-	d := (angle - sim.Duration(t)%g.turn) % g.turn
+	d := (angle - sim.Duration(t)%g.revolution) % g.revolution
 	if d < 0 {
-		d += g.turn
+		d += g.revolution
 	}
 	return d
 }

@@ -39,7 +39,7 @@ type Config struct {
 
 	// PhysicalBlock is what the medium writes at once, in bytes: 4096 for a 512e
 	// disk. A write that covers part of one, and of which the rest is in no
-	// cache, takes a turn more: the block is read as it passes and written when
+	// cache, takes a revolution more: the block is read as it passes and written when
 	// it comes again. 0 is 512: every write covers whole blocks.
 	PhysicalBlock uint64
 
@@ -68,7 +68,7 @@ const MaxRun = 1 << 20
 // MaxSegment bounds a segment of the read cache, in bytes.
 const MaxSegment = 1 << 30
 
-func (c *Config) turn() sim.Duration { return sim.Duration(60e9 / float64(c.RPM)) }
+func (c *Config) revolution() sim.Duration { return sim.Duration(60e9 / float64(c.RPM)) }
 
 // Validate says what is wrong with c, all at once.
 func (c *Config) Validate() error {
@@ -123,9 +123,9 @@ type Device struct {
 	// the bus is taken.
 	watch func(what resource, from, to sim.Time)
 
-	flush     *devices.Request // the FLUSH being served, or nil
-	ending    bool             // ... of which only the controller's part is left
-	hostsTurn bool             // host requests and destage take turns
+	flush    *devices.Request // the FLUSH being served, or nil
+	ending   bool             // ... of which only the controller's part is left
+	hostNext bool             // host requests and destage take turns
 }
 
 // New returns a disk on loop. What common says about cache, block sizes and
@@ -179,7 +179,7 @@ func (d *Device) busTime(n uint64) sim.Duration {
 
 // Kick gives the arm its next job if it has none.
 func (d *Device) Kick() {
-	d.settleFlush()
+	d.endCleanFlush()
 	d.beginFlush()
 	d.catchUp()
 	d.serveHits()
@@ -187,11 +187,11 @@ func (d *Device) Kick() {
 		return
 	}
 	switch destage := d.wantsDestage(); {
-	case d.Host().Len() > 0 && (d.hostsTurn || !destage):
-		d.hostsTurn = false
+	case d.Host().Len() > 0 && (d.hostNext || !destage):
+		d.hostNext = false
 		d.serveNext()
 	case destage:
-		d.hostsTurn = true
+		d.hostNext = true
 		d.serveDestage()
 	default:
 		d.readAgain()
@@ -240,13 +240,13 @@ func (d *Device) beginFlush() {
 	}
 	r.Charge(devices.DeviceQueue, d.loop.Now())
 	d.flush = r
-	d.settleFlush()
+	d.endCleanFlush()
 }
 
-// settleFlush ends the FLUSH being served once nothing that it covers is left:
+// endCleanFlush ends the FLUSH being served once nothing that it covers is left:
 // written, superseded by a FUA write, or never there. That takes the
 // controller's time.
-func (d *Device) settleFlush() {
+func (d *Device) endCleanFlush() {
 	r := d.flush
 	if r == nil || d.ending || (d.Cache() != nil && !d.Cache().Clean(r.Seq)) {
 		return
@@ -297,12 +297,12 @@ func (d *Device) limit() uint64 {
 }
 
 // start puts the arm to work on n sectors from lba at instant begin, when the
-// host's command has been taken: till then the disk turns on. It takes turns
-// more than the transfer.
-func (d *Device) start(lba, n uint64, write bool, begin sim.Time, turns int) {
+// host's command has been taken: until then the disk spins on. It takes so many
+// revolutions more than the transfer.
+func (d *Device) start(lba, n uint64, write bool, begin sim.Time, revolutions int) {
 	d.stopAhead()
 	p := d.geo.place(lba)
-	pos := d.position(p, begin, write) + sim.Duration(turns)*d.geo.turn
+	pos := d.position(p, begin, write) + sim.Duration(revolutions)*d.geo.revolution
 	last := lba + max(n, 1) - 1
 	d.at, d.lba = d.geo.place(last), last+1
 	d.work(d.loop.Now(), begin, begin.Add(pos+d.geo.transfer(p, max(n, 1))))
@@ -381,10 +381,10 @@ func (d *Device) cost(lba uint64, now sim.Time, write bool) sim.Duration {
 // reach first, or a read of what a write needs.
 func (d *Device) serveHost(r *devices.Request) {
 	now := d.loop.Now()
-	turns, begin := 0, now
+	revolutions, begin := 0, now
 	off, end := r.Offset, r.End()
 	if drive.ForWrite(r) {
-		turns = d.readModify(nil, off, end)
+		revolutions = d.readModify(nil, off, end)
 		off, end = d.physical(off, end)
 		begin = d.move(now, r, r.Length)
 		d.overwrite(r.Offset, r.End())
@@ -393,7 +393,7 @@ func (d *Device) serveHost(r *devices.Request) {
 	r.Charge(devices.DeviceQueue, now)
 	d.job = r
 	first := off / devices.Sector
-	d.start(first, (end+devices.Sector-1)/devices.Sector-first, drive.ForWrite(r), begin.Add(d.cfg.Ack), turns)
+	d.start(first, (end+devices.Sector-1)/devices.Sector-first, drive.ForWrite(r), begin.Add(d.cfg.Ack), revolutions)
 	d.jobEnd = d.lba
 	r.Charge(devices.CacheStage, d.began)
 }
@@ -404,7 +404,7 @@ func (d *Device) physical(off, end uint64) (first, last uint64) {
 	return off / b * b, min((end+b-1)/b*b, d.cfg.Size)
 }
 
-// readModify is how many turns more a write of [off, end) takes because it covers
+// readModify is how many revolutions more a write of [off, end) takes because it covers
 // only part of the physical blocks at its ends: none if the drive knows the rest,
 // else one, or two if both blocks have to be read and are on different tracks. f
 // is the destage, of which nothing is at large.
@@ -455,13 +455,13 @@ func (d *Device) serveDestage() {
 	}
 	d.run = f
 	off, end, whole := f.Span()
-	turns := d.readModify(f, off, end)
+	revolutions := d.readModify(f, off, end)
 	first, last := d.physical(off, end)
 	if !whole && d.cfg.PhysicalBlock > devices.Sector && !d.holds(first/devices.Sector, last/devices.Sector) {
-		turns = max(turns, 1)
+		revolutions = max(revolutions, 1)
 	}
 	d.overwrite(off, end)
-	d.start(first/devices.Sector, (last+devices.Sector-1)/devices.Sector-first/devices.Sector, true, d.loop.Now(), turns)
+	d.start(first/devices.Sector, (last+devices.Sector-1)/devices.Sector-first/devices.Sector, true, d.loop.Now(), revolutions)
 }
 
 // pickExtent chooses among the dirty extents with First up to limit. Only the

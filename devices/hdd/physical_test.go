@@ -15,7 +15,7 @@ func writeOf(off, n uint64, flags devices.Flags) *devices.Request {
 	return r
 }
 
-// turnsMore is by how many turns the last of rs takes longer on a disk with
+// turnsMore is by how many revolutions the last of rs takes longer on a disk with
 // physical blocks of 4 KiB than on one of 512 bytes; the rest comes before it.
 func turnsMore(t *testing.T, cfg hdd.Config, cached bool, rs func() []*devices.Request) float64 {
 	t.Helper()
@@ -32,7 +32,7 @@ func turnsMore(t *testing.T, cfg hdd.Config, cached bool, rs func() []*devices.R
 	}
 	turn := time.Minute / time.Duration(cfg.RPM)
 	more := float64(took[1]-took[0]) / float64(turn)
-	t.Logf("%v with 512 bytes, %v with 4 KiB: %.3f turns", took[0], took[1], more)
+	t.Logf("%v with 512 bytes, %v with 4 KiB: %.3f revolutions", took[0], took[1], more)
 	return more
 }
 
@@ -73,7 +73,7 @@ func TestAWriteOfPartOfAPhysicalBlockTakesATurnMore(t *testing.T) {
 			}
 			// A block passes in less than a hundredth of a turn.
 			if got := turnsMore(t, disk7200, c.cache, again); got < c.want-0.01 || got > c.want+0.01 {
-				t.Errorf("%.3f turns more, want %g", got, c.want)
+				t.Errorf("%.3f revolutions more, want %g", got, c.want)
 			}
 		})
 	}

@@ -38,7 +38,7 @@ func (g *geometry) trackAt(lba uint64, t sim.Time) track {
 	p := g.place(lba)
 	return track{
 		first: lba - p.sector, perTrack: p.perTrack, cylinder: p.cylinder, head: p.head,
-		origin: t.Add(-sim.Duration(p.sector) * g.turn / sim.Duration(p.perTrack)),
+		origin: t.Add(-sim.Duration(p.sector) * g.revolution / sim.Duration(p.perTrack)),
 	}
 }
 
@@ -46,7 +46,7 @@ func (g *geometry) trackAt(lba uint64, t sim.Time) track {
 // as the switches take.
 func (g *geometry) following(t track) track {
 	t.first += t.perTrack
-	t.origin = t.origin.Add(g.turn)
+	t.origin = t.origin.Add(g.revolution)
 	if t.head++; t.head < g.heads {
 		t.origin = t.origin.Add(g.headSkew)
 		return t
@@ -59,8 +59,8 @@ func (g *geometry) following(t track) track {
 
 // read is how many sectors of track t have passed the head by instant now.
 func (g *geometry) read(t *track, now sim.Time) uint64 {
-	in := min(max(now.Sub(t.origin), 0), g.turn)
-	return uint64(in * sim.Duration(t.perTrack) / g.turn)
+	in := min(max(now.Sub(t.origin), 0), g.revolution)
+	return uint64(in * sim.Duration(t.perTrack) / g.revolution)
 }
 
 // readBy is the instant at which all sectors below end have been read.
@@ -69,7 +69,7 @@ func (g *geometry) readBy(t track, end uint64) sim.Time {
 		t = g.following(t)
 	}
 	n := sim.Duration(t.perTrack)
-	return t.origin.Add((sim.Duration(end-t.first)*g.turn + n - 1) / n)
+	return t.origin.Add((sim.Duration(end-t.first)*g.revolution + n - 1) / n)
 }
 
 // catchUp notes what the head has read by now, and where it is.
@@ -79,7 +79,7 @@ func (d *Device) catchUp() {
 		return
 	}
 	now := d.loop.Now()
-	for a.track.first+a.track.perTrack < a.limit && now >= a.track.origin.Add(d.geo.turn) {
+	for a.track.first+a.track.perTrack < a.limit && now >= a.track.origin.Add(d.geo.revolution) {
 		a.track = d.geo.following(a.track)
 	}
 	s := a.seg

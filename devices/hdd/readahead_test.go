@@ -107,7 +107,7 @@ func TestWithoutReadAheadASequentialReadTakesATurn(t *testing.T) {
 func TestAReadOfWhatWasReadAheadTakesControllerAndBus(t *testing.T) {
 	g := newRig(t, disk7200)
 	g.do(read(1<<30, 4096))
-	g.rest(20 * time.Millisecond) // two turns: more than is read ahead
+	g.rest(20 * time.Millisecond) // two revolutions: more than is read ahead
 	for _, n := range []uint64{512, 4096, 256 << 10} {
 		if d, want := g.do(read(1<<30+8192, n)), disk7200.Ack+busTime(disk7200, n); d != want {
 			t.Errorf("%d bytes took %v, want %v", n, d, want)

@@ -139,14 +139,14 @@ func TestAProgramIsSuspendedForARead(t *testing.T) {
 		if suspend > 0 {
 			want = idle + suspend
 		}
-		if got := took(r); got != want {
+		if got := latencyOf(r); got != want {
 			t.Errorf("suspend %v: the read took %v, want %v", suspend, got, want)
 		}
 		wantFlush := moved(row) + 700*us
 		if suspend > 0 {
 			wantFlush += suspend + 40*us
 		}
-		if got := took(f); got != wantFlush {
+		if got := latencyOf(f); got != wantFlush {
 			t.Errorf("suspend %v: the FLUSH took %v, want %v", suspend, got, wantFlush)
 		}
 	}
@@ -219,7 +219,7 @@ func tail(t *testing.T, fill ftl.Fill, writes int) []time.Duration {
 			rs = append(rs, write(int(draw.Uint64N(pages, uint64(i), uint64(k+1)))*4096, 4096, 0, 1))
 		}
 		g.do(rs...)
-		all = append(all, took(rs[0]))
+		all = append(all, latencyOf(rs[0]))
 		g.loop.Run(g.loop.Now().Add(200 * us))
 	}
 	slices.Sort(all)

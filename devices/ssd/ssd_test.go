@@ -102,7 +102,7 @@ func write(off, n int, flags devices.Flags, txn uint64) *devices.Request {
 
 func flush(txn uint64) *devices.Request { return &devices.Request{Op: devices.OpFlush, Txn: txn} }
 
-func took(r *devices.Request) time.Duration { return r.Completed.Sub(r.Submitted) }
+func latencyOf(r *devices.Request) time.Duration { return r.Completed.Sub(r.Submitted) }
 
 func TestAWriteTakesTheSerialAndTheParallelStage(t *testing.T) {
 	g := newRig(t, consumer, cached)
@@ -128,7 +128,7 @@ func TestThroughputRisesWithDepthUpToTheSerialStage(t *testing.T) {
 		for ; next < writes; next++ {
 			g.wait(1)
 			r := w[next%depth] // completions come in the order of submission
-			sum += took(r)
+			sum += latencyOf(r)
 			r.Reset()
 			*r = *write(next%depth*4096, 4096, 0, 1)
 			g.submit(r)
@@ -194,8 +194,8 @@ func TestOneUnitServesOneAfterAnother(t *testing.T) {
 	a, b := write(0, 4096, devices.FUA, 1), write(1<<20, 4096, devices.FUA, 2)
 	g.do(a, b)
 	one := ack(4096) + 3980*us
-	if took(a) != one || took(b) != 2*one || b.Stages[devices.DeviceQueue] != one {
-		t.Errorf("took %v and %v, stages of the second %v; want %v and twice that", took(a), took(b), b.Stages, one)
+	if latencyOf(a) != one || latencyOf(b) != 2*one || b.Stages[devices.DeviceQueue] != one {
+		t.Errorf("took %v and %v, stages of the second %v; want %v and twice that", latencyOf(a), latencyOf(b), b.Stages, one)
 	}
 }
 
@@ -207,8 +207,8 @@ func TestTwoUnitsWorkAtOnceAndSlowEachOther(t *testing.T) {
 	g.do(a, b, c)
 	one := ack(4096) + 3980*us
 	slow := time.Duration(float64(one) * 1.5)
-	if took(a) != one || took(b) != slow || took(c) != one+slow {
-		t.Errorf("took %v, %v and %v, want %v, %v and %v", took(a), took(b), took(c), one, slow, one+slow)
+	if latencyOf(a) != one || latencyOf(b) != slow || latencyOf(c) != one+slow {
+		t.Errorf("took %v, %v and %v, want %v, %v and %v", latencyOf(a), latencyOf(b), latencyOf(c), one, slow, one+slow)
 	}
 }
 
@@ -245,7 +245,7 @@ func TestAWriteThatCompletesWhileAFlushRunsIsNotCovered(t *testing.T) {
 	f := g.submit(flush(1))
 	w := g.submit(write(1<<20, 8192, 0, 2))
 	g.wait(2)
-	if w.Completed >= f.Completed || took(f) != 1600*us {
+	if w.Completed >= f.Completed || latencyOf(f) != 1600*us {
 		t.Fatalf("the write ended at %v, the FLUSH at %v", w.Completed, f.Completed)
 	}
 	if n := g.dev.Cut(1).ExposedBytes(); n != 8192 {
@@ -368,8 +368,8 @@ func TestReadsOfOneDieWaitForEachOther(t *testing.T) {
 	g.do(a, b, c)
 	one := 60*us + 602
 	// a and b are on dies of their own, and one after the other on the bus.
-	if took(a) != one || took(b) != one+602 || took(c) != one+50*us {
-		t.Errorf("took %v, %v and %v, want %v, %v and %v", took(a), took(b), took(c), one, one+602, one+50*us)
+	if latencyOf(a) != one || latencyOf(b) != one+602 || latencyOf(c) != one+50*us {
+		t.Errorf("took %v, %v and %v, want %v, %v and %v", latencyOf(a), latencyOf(b), latencyOf(c), one, one+602, one+50*us)
 	}
 }
 

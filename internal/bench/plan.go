@@ -270,12 +270,12 @@ type Cell struct {
 	Name     string // the workload's name in the tables
 	Strategy layer.Strategy
 
-	// Warmup comes before the window. Settled and Unsettled are for the document:
+	// Warmup comes before the window. Settled and NotSettled are for the document:
 	// see results.CellConfig. The pilot run gave the rate of commits, 0 without one.
-	Warmup    time.Duration
-	Settled   any
-	Unsettled string
-	rate      float64
+	Warmup     time.Duration
+	Settled    any
+	NotSettled string
+	rate       float64
 }
 
 // Cells opens what the plan names and returns its matrix in order: device,

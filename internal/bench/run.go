@@ -147,7 +147,7 @@ func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 		ID: c.ID, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
 		Clock: p.Clock, Link: linkName(p), QueueDepth: int(c.Workload.Depth()), Connections: int(p.Connections),
 		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: who, NoCommits: !c.Workload.HasCommits(),
-		Arrival: string(c.Workload.Arrivals()), Settled: c.Settled, Unsettled: c.Unsettled, Warmup: c.Warmup,
+		Arrival: string(c.Workload.Arrivals()), Settled: c.Settled, NotSettled: c.NotSettled, Warmup: c.Warmup,
 		Parallelism: p.doubtful(c),
 	}
 }

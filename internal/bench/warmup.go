@@ -54,7 +54,7 @@ func (w *Warmup) UnmarshalText(text []byte) error {
 // workload goes for all its strategies, so that their runs stay aligned.
 func settleCells(ctx context.Context, p *Plan, cells []Cell) error {
 	if p.Clock == "real" || p.Warmup == 0 {
-		return unsettledCells(p, cells)
+		return cellsWithoutPilot(p, cells)
 	}
 	found := make([]settling, len(cells))
 	errs := make([]error, len(cells))
@@ -74,15 +74,15 @@ func settleCells(ctx context.Context, p *Plan, cells []Cell) error {
 			c.Warmup = longest(cells, found, c)
 		}
 		c.Settled = found[i].Settled && found[i].Warmup <= c.Warmup
-		if c.Unsettled = found[i].Reason; found[i].Settled {
-			c.Unsettled = fmt.Sprintf("it takes %v to settle, and had %v", found[i].Warmup, c.Warmup)
+		if c.NotSettled = found[i].Reason; found[i].Settled {
+			c.NotSettled = fmt.Sprintf("it takes %v to settle, and had %v", found[i].Warmup, c.Warmup)
 		}
 	}
 	return nil
 }
 
-// unsettledCells gives every cell the same warm-up, without pilot runs.
-func unsettledCells(p *Plan, cells []Cell) error {
+// cellsWithoutPilot gives every cell the same warm-up, without pilot runs.
+func cellsWithoutPilot(p *Plan, cells []Cell) error {
 	for i := range cells {
 		c := &cells[i]
 		switch {

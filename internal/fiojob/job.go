@@ -26,17 +26,15 @@ type job struct {
 	align   uint64
 	mixRead uint64 // percent
 
-	depth     uint64
-	batch     uint64
-	low       uint64
-	batchDone uint64
-	copies    uint64
-	think     time.Duration
-	thinkN    uint64
-	thinkIO   bool
-	rate      [directions]uint64 // bytes a second
-	iops      [directions]uint64
-	poisson   bool
+	depth   uint64
+	batch   uint64
+	low     uint64
+	copies  uint64
+	think   time.Duration
+	thinkN  uint64
+	rate    [directions]uint64 // bytes a second
+	iops    [directions]uint64
+	poisson bool
 
 	file      string
 	files     int
