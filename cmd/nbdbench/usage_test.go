@@ -52,7 +52,7 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"run --clock atomic":                `clock: expected virtual or real, got "atomic"`,
 		"run --clock real --cuts 1":         "cuts: expected 0 in real time",
 		"run --link far":                    "--link: expected none, unix, lan, wan or LATENCY,BANDWIDTH",
-		"run --rate fast": `invalid argument "fast" for "--rate" flag`,
+		"run --rate fast":                   `invalid argument "fast" for "--rate" flag`,
 		"run --queue-depth deep":            "expected a number up to 16384, or STREAM=NUMBER",
 		"run --queue-depth a=1,2":           "expected STREAM=VALUE",
 		"run --rate =5/s":                   "expected STREAM=VALUE",

@@ -292,7 +292,7 @@ func checkCommit(j *job) (string, []string) {
 		return fmt.Sprintf("expected at most %d writes in one commit", maxCount), key
 	case j.think > 0:
 		return "expected none with " + j.syncKey + ": fio pauses between the write and its flush", []string{"thinktime"}
-	case j.fsync > 1 && (j.rated()):
+	case j.fsync > 1 && j.rated():
 		return "expected none with several writes in one commit: fio paces each write", []string{"rate_iops", "rate"}
 	}
 	if n := j.requests(); n > 0 && n%j.fsync != 0 && !j.timeBased && j.runtime == 0 {
