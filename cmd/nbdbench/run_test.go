@@ -399,9 +399,9 @@ func TestDepthAndRateOfAStreamAreGivenByItsName(t *testing.T) {
 		"--rate 4/s":          "say which, as in a=4",
 		"--queue-depth c=4":   `expected a stream of one of the workloads two, got "c"`,
 		"--queue-depth a=4,5": `expected STREAM=VALUE, got "5"`,
-		"--queue-depth a=x":   `--queue-depth: expected a number up to 16384, or STREAM=NUMBER, got "x"`,
-		"--queue-depth x":     `--queue-depth: expected a number up to 16384`,
-		"--rate b=x":          "--rate: ",
+		"--queue-depth a=x":   `expected a number up to 16384, or STREAM=NUMBER, got "x"`,
+		"--queue-depth x":     `expected a number up to 16384`,
+		"--rate b=x":          "expected a rate such as 5000/s",
 	} {
 		if o := invoke(append(run, strings.Fields(flags)...)...); o.code != exitUsage || !strings.Contains(o.stderr, want) {
 			t.Errorf("%s: exit %d, %s", flags, o.code, o.stderr)

@@ -22,7 +22,7 @@ import (
 const (
 	MaxCuts    = 100_000_000
 	MaxCommits = 100_000 // of one run
-	MaxCells   = 4096
+	MaxCells   = 16384
 	// MaxImages is up to how many images of one cut all are built.
 	MaxImages = 1 << 16
 	// cutsPerRun is how many cuts a run has before the next one, with another
