@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -297,20 +298,20 @@ func TestASlowReaderIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		blocked, peer := net.Pipe()
 		q := newOutQueue(blocked)
-		calls := 0
-		q.slow = func() { calls++ }
+		var calls atomic.Int32
+		q.slow = func() { calls.Add(1) }
 		q.rest = net.Buffers{[]byte("reply")}
 		done := make(chan error)
 		go func() { done <- q.block() }()
 		time.Sleep(slowAfter - 1)
 		synctest.Wait()
-		if calls != 0 {
+		if calls.Load() != 0 {
 			t.Errorf("slow was called before %v", slowAfter)
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if calls != 1 {
-			t.Errorf("slow was called %d times after %v, want once", calls, slowAfter)
+		if calls.Load() != 1 {
+			t.Errorf("slow was called %d times after %v, want once", calls.Load(), slowAfter)
 		}
 		_ = peer.Close()
 		<-done
