@@ -26,7 +26,7 @@ func (r *replies) cookies() (c []uint64) {
 
 func (r *replies) last() Reply { return r.got[len(r.got)-1] }
 
-// newServer returns a ServerConn over a device that answers when it is told to.
+// newServer returns a ServerConn over a device that answers when the test says so.
 func newServer(e *Export) (*ServerConn, *nbdtest.RAM, *replies) {
 	loop := sim.NewLoop()
 	d, out := nbdtest.NewRAM(loop, nbdtest.Size), &replies{}

@@ -107,7 +107,7 @@ const (
 	StatusInvalid     = "invalid"     // measured, but not to be used; Reason says why
 )
 
-// Advertised is what the export told its client.
+// Advertised is what the export advertised to its client.
 type Advertised struct {
 	Flush     bool `json:"flush"`
 	FUA       bool `json:"fua"`

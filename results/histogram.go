@@ -12,7 +12,7 @@ import (
 )
 
 // The range and the resolution of every latency histogram: values up to an
-// hour, told apart when they differ by more than a part in a thousand.
+// hour, distinguished when they differ by more than a part in a thousand.
 const (
 	lowest            = 1
 	highest           = int64(3600 * 1e9)
@@ -220,7 +220,7 @@ const (
 	whole Quantile = 100_000
 )
 
-// minBeyond is how many samples must lie beyond a quantile for it to be told.
+// minBeyond is how many samples must lie beyond a quantile for it to be reported.
 const minBeyond = 10
 
 // rank is the nearest rank: the smallest k with k/n >= q, counted from 1.
@@ -271,7 +271,7 @@ func (d *Distribution) hdrInto(h *hdrhistogram.Histogram) error {
 	return nil
 }
 
-// Latency is a distribution as it is told: whole nanoseconds; a percentile is
+// Latency is a distribution as it is reported: whole nanoseconds; a percentile is
 // null unless at least ten samples lie beyond it, and everything but the count
 // is null where there is no sample (the deviation, where there is only one).
 type Latency struct {

@@ -44,7 +44,7 @@ func classOf(r *devices.Request) class {
 	return -1
 }
 
-// operation is a kind of request whose latency is told: the classes, with
+// operation is a kind of request whose latency is reported: the classes, with
 // trims pooled and write-zeroes pooled.
 type operation int
 

@@ -22,7 +22,7 @@ const (
 	killDir = "NBDBENCH_TEST_KILL_DIR"
 )
 
-// TestMain is the process that is killed, if it is told to be.
+// TestMain is the process that is killed, if the test asks for that.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killDir); dir != "" {
 		storeAndDie(dir)
@@ -40,7 +40,7 @@ func newTinyDocument() *Run {
 	return r
 }
 
-// storeAndDie stores a document and dies at the step that it was told.
+// storeAndDie stores a document and dies at the step that the test names.
 func storeAndDie(dir string) {
 	last, err := strconv.Atoi(os.Getenv(killAt))
 	if err != nil {
@@ -144,7 +144,7 @@ func TestARunThatIsGoingOnIsNotLeftOver(t *testing.T) {
 }
 
 // TestAFullDiskKeepsEachFileThatFits: at any level, what is stored is whole, and
-// what is not is told.
+// what is not is reported.
 func TestAFullDiskKeepsEachFileThatFits(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=4k"); err != nil {

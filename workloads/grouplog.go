@@ -59,7 +59,7 @@ func (r *Runner) makeLogs(info devices.Info) {
 	}
 }
 
-// enter is told that a transaction which will commit to the log begins.
+// enter notes that a transaction which will commit to the log begins.
 func (l *groupLog) enter(s *slot) {
 	l.active++
 	if l.journal {
@@ -68,7 +68,7 @@ func (l *groupLog) enter(s *slot) {
 	}
 }
 
-// leave is told that such a transaction is over. One that has not come to its
+// leave notes that such a transaction is over. One that has not come to its
 // commit, because a request before it failed, leaves its group.
 func (l *groupLog) leave(s *slot) {
 	l.active--
@@ -244,7 +244,7 @@ func (l *groupLog) recordsOf(q *devices.Request) []devices.Record {
 	return records
 }
 
-// Done is told that the request is done.
+// Done notes that the request is done.
 func (l *groupLog) Done(q *devices.Request) {
 	now := l.r.loop.Now()
 	q.Completed = now

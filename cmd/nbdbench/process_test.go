@@ -271,7 +271,7 @@ func TestRealTimeRunsOverASocket(t *testing.T) {
 	r := document(t, must(t, "run", "--clock", "real", "--device", "ram", "--workload", "sync-4k", "--strategy", "native,none",
 		"--runs", "1", "--duration", "0s", "--commits", "50", "--no-save", "--format", "json"))
 	if r.Host == nil || r.Host.RoundTrip == nil {
-		t.Error("the host and its round trip are not told")
+		t.Error("the host and its round trip are not printed")
 	}
 	for _, c := range r.Cells {
 		if c.Status != results.StatusOK || c.Link != "socket" || c.Clock != "real" || c.Stats == nil || c.BreakdownNS != nil || c.Durability != nil {
@@ -280,7 +280,7 @@ func TestRealTimeRunsOverASocket(t *testing.T) {
 	}
 }
 
-// signalEvery is how often a process is told to end until it does: the first
+// signalEvery is how often a process is sent a signal until it ends: the first
 // signals may come before it has begun.
 const signalEvery = 100 * time.Millisecond
 

@@ -238,7 +238,7 @@ func TestThresholdsDecideTheExitCode(t *testing.T) {
 		if o.code != c.code || !strings.Contains(o.stderr, c.want) {
 			t.Errorf("%s: exit %d, %q; want exit %d and %q", c.threshold, o.code, o.stderr, c.code, c.want)
 		}
-		if told := o.stdout != ""; told != (c.code != exitUsage) {
+		if printed := o.stdout != ""; printed != (c.code != exitUsage) {
 			t.Errorf("%s: exit %d with %d bytes of stdout", c.threshold, o.code, len(o.stdout))
 		}
 	}

@@ -157,7 +157,7 @@ func (d *faulty) Done(c *devices.Request) {
 	r.Finish(e)
 }
 
-// failed in a copy's Slot says that its request is to be told of an error.
+// failed in a copy's Slot says that its request is to get an error.
 const failed = 1
 
 func lyingFlush(d *faulty, r *devices.Request) {

@@ -45,7 +45,7 @@ func TestADriveThatLiesAboutFlushAloneKeepsFUA(t *testing.T) {
 	}
 }
 
-// The control whose capacitors have failed unnoticed can be told from the sound
+// The control whose capacitors have failed unnoticed can be distinguished from the sound
 // drive by a power cut alone: every time is the same.
 func TestADriveThatHasNotNoticedItsFailedCapacitorsIsTheSoundOneUntilThePowerGoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mixed.yaml")

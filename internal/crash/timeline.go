@@ -16,8 +16,8 @@ type Timeline struct {
 	Survived []Survivor      `json:"survived"` // what the device's own image holds
 }
 
-// TimelineEvent is one end of one request, or a commit that the application was
-// told of.
+// TimelineEvent is one end of one request, or a commit that the application saw
+// acknowledged.
 type TimelineEvent struct {
 	AtNs    int64         `json:"at_ns"`
 	Event   uint64        `json:"event"` // its number at the wire; 0 for a commit

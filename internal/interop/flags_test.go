@@ -112,12 +112,12 @@ func TestProfilesAndOverridesAdvertiseTheirFlags(t *testing.T) {
 		"advertise flush only": {"nvme-990pro --advertise flush", flags(true, false)},
 		"advertise neither":    {"nvme-990pro --advertise=", flags(false, false)},
 		"advertise both":       {"nvme-990pro --advertise flush,fua", flags(true, true)},
-		"none, told to say fua": {
+		"none, advertising fua": {
 			"nvme-990pro --strategy none --advertise flush,fua", described(nvme, "nvme-990pro, none"),
 		},
 		"read-only":           {"nvme-990pro --read-only", described(nvme.with(readOnly), nvmePass)},
 		"read-only, emulated": {"nvme-990pro --read-only --strategy emulate", described(nvme.with(readOnly), "nvme-990pro, emulate")},
-		"read-only, told to say fua": {
+		"read-only, advertising fua": {
 			"nvme-990pro --read-only --advertise flush,fua", described(nvme.with(readOnly), nvmePass),
 		},
 		"read-only, without flush": {

@@ -159,7 +159,7 @@ func qemuNBD(t *testing.T, file string) target {
 	return target{uri: socketURI(socket)}
 }
 
-// nbdServer exports a raw file. It has no FLUSH and FUA unless told, listens on
+// nbdServer exports a raw file. It has no FLUSH and FUA unless configured so, listens on
 // a port besides, and is a daemon whatever one says.
 func nbdServer(t *testing.T) target {
 	need(t, "nbd-server")

@@ -82,15 +82,15 @@ func TestAServerIsNotSetToBlock(t *testing.T) {
 }
 
 func TestSeveralAreBusy(t *testing.T) {
-	told := make(chan bool, 8)
+	notices := make(chan bool, 8)
 	s := newSite(t, "unix", func(s *Server) {
 		s.dedicateAfter = 4
-		s.OnContention(func(contended bool) { told <- contended })
+		s.OnContention(func(contended bool) { notices <- contended })
 	})
 	expect := func(want bool) {
 		t.Helper()
 		select {
-		case got := <-told:
+		case got := <-notices:
 			if got != want {
 				t.Errorf("the server says contended: %v, expected %v", got, want)
 			}
@@ -105,8 +105,8 @@ func TestSeveralAreBusy(t *testing.T) {
 			second.flushes(1)
 			first.flushes(1)
 		}
-		if len(told) > 0 {
-			t.Errorf("the server says contended: %v after %d changes, expected nothing before %d", <-told, contendAfter-2, contendAfter)
+		if len(notices) > 0 {
+			t.Errorf("the server says contended: %v after %d changes, expected nothing before %d", <-notices, contendAfter-2, contendAfter)
 		}
 		for range 8 {
 			second.flushes(3)
@@ -116,8 +116,8 @@ func TestSeveralAreBusy(t *testing.T) {
 		second.flushes(8)
 		expect(false)
 	}
-	if len(told) > 0 {
-		t.Errorf("the server says contended: %v, expected nothing more", <-told)
+	if len(notices) > 0 {
+		t.Errorf("the server says contended: %v, expected nothing more", <-notices)
 	}
 }
 
@@ -278,7 +278,7 @@ func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
 				}
 			}
 		},
-		"is told to go": func(c *raw) func() {
+		"is asked to go": func(c *raw) func() {
 			c.send(encode(nbd.Header{Op: nbd.CmdDisc}))
 			return c.closes
 		},
@@ -294,7 +294,7 @@ func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
 				then := busy(c)
 				c.answers(7)
 				c.expect(512)
-				if then(); name == "is told to go" {
+				if then(); name == "is asked to go" {
 					break
 				}
 			}

@@ -20,7 +20,7 @@ func TestAnExportThatWasAddedIsServed(t *testing.T) {
 	u := s.uri
 	u.Export = "other"
 	if x, _, err := Ask(within(t), u, nbd.OptInfo); err != nil || x.Size != 2*nbdtest.Size {
-		t.Errorf("told %+v, %v", x, err)
+		t.Errorf("got %+v, %v", x, err)
 	}
 	if _, names, err := Ask(within(t), s.uri, nbd.OptList); err != nil || len(names) != 2 || names[1] != "other" {
 		t.Errorf("listed %v, %v", names, err)

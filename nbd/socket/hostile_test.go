@@ -34,7 +34,7 @@ func TestASlowLorisIsDisconnected(t *testing.T) {
 		}
 	}()
 	if x, _, err := Ask(within(t), s.uri, nbd.OptInfo); err != nil || x.Size != nbdtest.Size {
-		t.Errorf("somebody else was told %+v, %v", x, err)
+		t.Errorf("another client got %+v, %v", x, err)
 	}
 	select {
 	case <-gone:

@@ -13,7 +13,7 @@ import (
 	"nbdbench/nbd"
 )
 
-// stuck is a connection that takes nothing until it is told to.
+// stuck is a connection that takes nothing until the test says so.
 type stuck struct {
 	net.Conn
 	bytes.Buffer

@@ -473,7 +473,7 @@ func TestDialRefusedExport(t *testing.T) {
 		t.Errorf("listed %v, %v", names, err)
 	}
 	if x, _, err := Ask(within(t), s.uri, nbd.OptInfo); err != nil || x.Size != nbdtest.Size {
-		t.Errorf("told %+v, %v", x, err)
+		t.Errorf("got %+v, %v", x, err)
 	}
 }
 

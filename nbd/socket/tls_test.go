@@ -111,7 +111,7 @@ func TestWhoIsRefusedByTLS(t *testing.T) {
 }
 
 // TestKeysOfEachAlgorithm of CA and clients, by each version of TLS. GnuTLS before
-// 3.8.13 shows an RSA client's certificate in TLS 1.3 only if it is told no CA.
+// 3.8.13 shows an RSA client's certificate in TLS 1.3 only if the server names no CA.
 func TestKeysOfEachAlgorithm(t *testing.T) {
 	for _, authorities := range []testcerts.Algorithm{testcerts.EC, testcerts.RSA} {
 		for _, leaves := range []testcerts.Algorithm{testcerts.EC, testcerts.RSA} {
@@ -126,7 +126,7 @@ func TestKeysOfEachAlgorithm(t *testing.T) {
 }
 
 // asksOfClients checks that a client with a certificate is served, and which
-// CAs it was told.
+// CAs the server named.
 func asksOfClients(t *testing.T, certs testcerts.Dir, version uint16) {
 	t.Helper()
 	s := secureSite(t, "tcp", nbd.ForcedTLS, serverFiles(certs, true))
@@ -135,12 +135,12 @@ func asksOfClients(t *testing.T, certs testcerts.Dir, version uint16) {
 	d.TLS.MaxVersion, d.TLS.MinVersion = version, version
 	d.TLS.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		if asked++; len(r.AcceptableCAs) > 0 {
-			t.Errorf("the client is told %d CAs", len(r.AcceptableCAs))
+			t.Errorf("the server names %d CAs", len(r.AcceptableCAs))
 		}
 		return &own, r.SupportsCertificate(&own)
 	}
 	if x, _, err := d.Ask(within(t), s.uri, nbd.OptInfo); err != nil || x.Size != nbdtest.Size || asked != 1 {
-		t.Errorf("told %+v, asked %d times: %v", x, asked, err)
+		t.Errorf("got %+v, asked %d times: %v", x, asked, err)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestPlainTextIsTakenWhereTLSIsAllowed(t *testing.T) {
 	plain := s.uri
 	plain.TLS = false
 	if x, _, err := Ask(within(t), plain, nbd.OptInfo); err != nil || x.Size != nbdtest.Size {
-		t.Errorf("told %+v, %v", x, err)
+		t.Errorf("got %+v, %v", x, err)
 	}
 }
 

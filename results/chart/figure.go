@@ -33,7 +33,7 @@ type Chart struct {
 	draw          func(c draw.Canvas)
 }
 
-// fpdf writes fonts in the order of a map unless it is told, once, to sort.
+// fpdf writes fonts in the order of a map unless it is set, once, to sort.
 func init() { fpdf.SetDefaultCatalogSort(true) }
 
 // Formats are those that a chart can be written in.

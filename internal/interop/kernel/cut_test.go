@@ -69,7 +69,7 @@ func (c *cutter) plan() {
 func (c *cutter) event() {
 	c.events++
 	if c.events == c.next {
-		acked := c.acked.Load() // all of it was told before this instant
+		acked := c.acked.Load() // all of it was acknowledged before this instant
 		c.images = append(c.images, image{c.cut(), acked})
 		c.left--
 		c.plan()

@@ -1,4 +1,4 @@
-"""With multi-conn, what one connection was told is done the others see, and a
+"""With multi-conn, what one connection got a reply for the others see, and a
 FLUSH on one covers the writes of all."""
 
 import sys
