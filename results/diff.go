@@ -49,8 +49,7 @@ type DiffRow struct {
 // whatever their seeds, and are compared unpaired too. The intervals of one metric
 // hold at once.
 func Compare(before, after *Run) *Diff {
-	d, _ := compareBy(before, after, func(c *Cell) string { return c.ID })
-	return d
+	return compareBy(before, after, func(c *Cell) string { return c.ID })
 }
 
 // CompareDevices is Compare of two documents of one device each: a cell's device does
@@ -63,10 +62,14 @@ func CompareDevices(before, after *Run) (*Diff, error) {
 			}
 		}
 	}
-	return compareBy(before, after, func(c *Cell) string { return strings.TrimPrefix(c.ID, c.Device+"/") })
+	return compareBy(before, after, func(c *Cell) string {
+		_, rest, _ := strings.Cut(c.ID, "/") // Device may be a longer name, with a path
+		return rest
+	}), nil
 }
 
-func compareBy(before, after *Run, id func(*Cell) string) (*Diff, error) {
+// compareBy pairs the cells that have the same id.
+func compareBy(before, after *Run, id func(*Cell) string) *Diff {
 	d := &Diff{Schema: DiffSchema, Differences: differences(before, after), Rows: []DiffRow{}, OnlyOld: []string{}, OnlyNew: []string{}}
 	theirs := map[string]*Cell{}
 	for _, y := range after.Cells {
@@ -89,7 +92,7 @@ func compareBy(before, after *Run, id func(*Cell) string) (*Diff, error) {
 	for m := range numMetrics {
 		d.add(pairs, m)
 	}
-	return d, nil
+	return d
 }
 
 // pair is a cell that both documents have, under the id that they share.

@@ -137,3 +137,13 @@ func TestTheDifferencesOfTwoDocumentsComeWithTheComparison(t *testing.T) {
 		t.Errorf("a document and itself: %q", got)
 	}
 }
+
+// A device's id is its profile's name; what it is called may have a path besides.
+func TestDevicesAreLeftOutOfTheMatchByTheirIDs(t *testing.T) {
+	mine := cellOf("native", true, runsOf("a", 0, 12, 1200, 1.2e6))
+	mine.ID, mine.Device = "mine/w/native", "mine (./mine.yaml)"
+	d, err := CompareDevices(documentOf(cellOf("native", true, runsOf("a", 0, 12, 1200, 1e6))), documentOf(mine))
+	if err != nil || len(d.Rows) != int(numMetrics) || d.Rows[0].Cell != "w/native" {
+		t.Errorf("%v, %+v", err, d)
+	}
+}

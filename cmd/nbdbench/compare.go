@@ -116,11 +116,13 @@ func compareRuns(dirs []string, devices bool) (out []*results.Diff, err error) {
 		if err != nil {
 			return nil, err
 		}
-		d := results.Compare(first, doc)
+		compare := func(before, after *results.Run) (*results.Diff, error) { return results.Compare(before, after), nil }
 		if devices {
-			if d, err = results.CompareDevices(first, doc); err != nil {
-				return nil, fmt.Errorf("--match device: %s and %s: %w", dirs[0], dir, err)
-			}
+			compare = results.CompareDevices
+		}
+		d, err := compare(first, doc)
+		if err != nil {
+			return nil, fmt.Errorf("--match device: %s and %s: %w", dirs[0], dir, err)
 		}
 		if len(d.OnlyOld) == len(first.Cells) {
 			return nil, fmt.Errorf("%s and %s have no cell in common: the first has %s", dirs[0], dir, some(d.OnlyOld))
