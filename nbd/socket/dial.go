@@ -16,8 +16,8 @@ import (
 )
 
 // ClientConn is a Client and its socket: a device whose medium is in another
-// process. An clientPoller reads the replies,
-// or, where the socket is more than a plain one, a goroutine of its own.
+// process. A clientPoller reads the replies, or, where the socket is more than a plain
+// one, a goroutine of its own.
 //
 // A WRITE without bytes goes out as sectors that each begin with the version
 // stamp, big endian, and are zero after that; a READ with Versions takes them
@@ -25,6 +25,8 @@ import (
 type ClientConn struct {
 	*nbd.Client // the loop's
 	dialect     nbd.Dialect
+	uri         URI
+	notices     ClientNotices
 
 	conn    io.Closer
 	plain   *plainSocket // which a clientPoller serves; nil is a goroutine of its own
@@ -61,6 +63,7 @@ type Dialer struct {
 	// round trip is 20 µs that way, and 60 with a clientPoller.
 	InProcess bool
 	Timeouts  nbd.Timeouts
+	Notices   ClientNotices
 }
 
 // Dial connects to the export that u names. The client is a device on real's
@@ -85,9 +88,11 @@ func (d *Dialer) dial(ctx context.Context, u URI, real *sim.Real) (*ClientConn, 
 	h := nbd.NewClientHandshake(nbd.OptGo, u.Export)
 	conn, rest, err := d.negotiate(ctx, u, h)
 	if err != nil {
+		d.Notices.handshakeFailed(u, err)
 		return nil, fmt.Errorf("negotiate with %v: %w", u, err)
 	}
-	c := &ClientConn{real: real, needs: nbd.ReplySize, closing: make(chan struct{}), ended: make(chan struct{})}
+	d.Notices.opened(u)
+	c := &ClientConn{uri: u, notices: d.Notices, real: real, needs: nbd.ReplySize, closing: make(chan struct{}), ended: make(chan struct{})}
 	if !d.InProcess {
 		c.plain = plainOf(conn)
 	}
@@ -199,19 +204,20 @@ func (d *Dialed) Close() error { return hangUp(d.Conns, closeTimeout) }
 // does not answer any more.
 func (d *Dialed) Abort() error { return hangUp(d.Conns, 0) }
 
-// Ask negotiates with the server that u names for information alone: by INFO
+// Ask negotiates with the server that u names for information only: by INFO
 // about u's export, or by LIST for the names of all.
 func Ask(ctx context.Context, u URI, question nbd.Option) (nbd.ExportInfo, []string, error) {
 	var d Dialer
 	return d.Ask(ctx, u, question)
 }
 
-// Ask negotiates with the server that u names for information alone: by INFO
+// Ask negotiates with the server that u names for information only: by INFO
 // about u's export, or by LIST for the names of all.
 func (d *Dialer) Ask(ctx context.Context, u URI, question nbd.Option) (nbd.ExportInfo, []string, error) {
 	h := nbd.NewClientHandshake(question, u.Export)
 	conn, _, err := d.negotiate(ctx, u, h)
 	if err != nil {
+		d.Notices.handshakeFailed(u, err)
 		return nbd.ExportInfo{}, nil, fmt.Errorf("ask %v: %w", u, err)
 	}
 	_ = conn.Close()
@@ -296,7 +302,12 @@ func (c *ClientConn) read() {
 func (c *ClientConn) end(err error) {
 	_ = c.conn.Close()
 	c.late.buf.Release()
-	c.real.Do(func() { c.Fail(c.causeOf(err)) })
+	var leaving bool
+	c.real.Do(func() {
+		leaving, err = c.leaving, c.causeOf(err)
+		c.Fail(err)
+	})
+	c.notices.closed(c.uri, leaving, err)
 	close(c.closing)
 	if c.plain != nil {
 		c.out.end()
