@@ -55,7 +55,7 @@ const (
 type Stamp uint64
 
 // Payload is the data of a READ or WRITE: bytes, or a version stamp for all of
-// it; or the answer to BLOCK_STATUS. Whoever submits a payload leaves it alone
+// it; or the answer to BLOCK_STATUS. Whoever submits a payload leaves it unchanged
 // until Done.
 type Payload struct {
 	Bytes []byte

@@ -60,8 +60,8 @@ func BenchmarkVirtualWire(b *testing.B) {
 	}
 }
 
-// BenchmarkVirtualWireAlone is the same without any device: two events.
-func BenchmarkVirtualWireAlone(b *testing.B) {
+// BenchmarkVirtualWireWithoutDevice is the same without any device: two events.
+func BenchmarkVirtualWireWithoutDevice(b *testing.B) {
 	d := &nothing{info: nbdtest.NewRAM(nil, 1<<20).Desc}
 	benchmarkWire(b, d, sim.NewLoop(), 32)
 }

@@ -57,7 +57,7 @@ func TestServerFUAReachesTheDeviceOnlyWhereItMeansSomething(t *testing.T) {
 	}
 }
 
-func TestServerFUAByOverrideAloneDoesNothing(t *testing.T) {
+func TestServerFUAOnlyByOverrideDoesNothing(t *testing.T) {
 	loop, out := sim.NewLoop(), &replies{}
 	d := nbdtest.NewRAM(loop, nbdtest.Size)
 	d.Held, d.Log = true, true

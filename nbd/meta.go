@@ -58,7 +58,7 @@ func appendMetaRequest(b []byte, m metaRequest) []byte {
 }
 
 // wantsAllocation reports whether the queries ask for base:allocation. A
-// namespace that is not known is ignored; "base:" is a wildcard in LIST alone,
+// namespace that is not known is ignored; "base:" is a wildcard only in LIST,
 // and so is no query at all.
 func (m *metaRequest) wantsAllocation(list bool) bool {
 	if list && len(m.queries) == 0 {

@@ -144,10 +144,10 @@ func TestNbdkitLongName(t *testing.T) {
 // TestNbdkitMultiConnName is test-multi-conn-name.sh in what it is about here:
 // CAN_MULTI_CONN is each export's own.
 func TestNbdkitMultiConnName(t *testing.T) {
-	shared, alone := nbdtest.NewRAM(nil, nbdtest.Size), nbdtest.NewRAM(nil, nbdtest.Size)
-	alone.Desc.MultiConn = false
-	exports := []*Export{{Name: "shared", Device: shared}, {Name: "alone", Device: alone}}
-	for name, want := range map[string]bool{"shared": true, "alone": false} {
+	shared, private := nbdtest.NewRAM(nil, nbdtest.Size), nbdtest.NewRAM(nil, nbdtest.Size)
+	private.Desc.MultiConn = false
+	exports := []*Export{{Name: "shared", Device: shared}, {Name: "private", Device: private}}
+	for name, want := range map[string]bool{"shared": true, "private": false} {
 		client := NewClientHandshake(OptGo, name)
 		if err := Negotiate(client, NewServerHandshake(exports, ConnInfo{})); err != nil {
 			t.Fatal(err)

@@ -169,7 +169,7 @@ func (s *ServerConn) ReceiveHeld(h *Header, p devices.Payload, hold Hold, arrive
 	r := s.begin(h, p, arrived)
 	r.hold = hold
 	if h.Op == devices.OpFlush && !s.under.CanFlush {
-		s.answer(r) // advertised by override alone
+		s.answer(r) // advertised only by override
 		return
 	}
 	s.dev.Submit(&r.Request)

@@ -247,7 +247,7 @@ type Cell struct {
 	Wire        *Wire          `json:"wire"`
 	Errors      *Errors        `json:"errors"`
 	Stats       *devices.Stats `json:"device_stats"`
-	PluginCalls *PluginCalls   `json:"plugin_calls,omitempty"` // of a plugin alone
+	PluginCalls *PluginCalls   `json:"plugin_calls,omitempty"` // only of a plugin
 	BreakdownNS *Breakdown     `json:"breakdown_ns"`
 	Durability  *Durability    `json:"durability"`
 	PerRun      []PerRun       `json:"per_run"`

@@ -78,7 +78,7 @@ func TestTextIsNeverWiderThanAsked(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotDurableSaysSo(t *testing.T) {
+func TestWhatIsNotDurableIsReportedAsSuch(t *testing.T) {
 	for _, row := range fakeDocument(t).Summary().Rows {
 		strategy, verdict := row.Values[2].Text, row.Values[len(row.Values)-1].Text
 		protected := strings.HasPrefix(row.Group, "nvme-pm963")

@@ -39,7 +39,7 @@ func TestWhatIsAtRiskIsDrawnOverTime(t *testing.T) {
 	}
 }
 
-func TestACellKeepsTheExposureOfItsFirstRunAlone(t *testing.T) {
+func TestACellKeepsTheExposureOfOnlyItsFirstRun(t *testing.T) {
 	var sum, one, two Durability
 	for i := range 1000 {
 		one.Expose(Exposed{At: sim.Duration(i), Bytes: 1})

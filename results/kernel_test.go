@@ -8,7 +8,7 @@ import (
 	"nbdbench/results/table"
 )
 
-func TestTheTableSaysWhatTheKernelSentWhereItWentThroughTheKernel(t *testing.T) {
+func TestTheTableShowsWhatTheKernelSent(t *testing.T) {
 	for link, want := range map[string]bool{LinkKernel: true, "socket": false} {
 		run := NewRun(Tool{}, []byte("{}"), 1)
 		for _, s := range []fakeStrategy{fakeStrategies[0], fakeStrategies[2]} {

@@ -70,7 +70,7 @@ func TestADigestIsOfTheCanonicalForm(t *testing.T) {
 	}
 }
 
-func TestAProfileThatIsNotWhatItsDigestSaysIsRefusedWithItsPlace(t *testing.T) {
+func TestAProfileOfAnotherDigestIsRefusedWithItsPlace(t *testing.T) {
 	good := string(written(t, withProfiles(t).WriteJSON))
 	line := func(s string) int { return strings.Count(good[:strings.Index(good, s)], "\n") + 1 }
 	for _, c := range []struct {

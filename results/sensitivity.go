@@ -192,7 +192,7 @@ func (d *dependence) interrupted() bool {
 
 // result says for which values the verdict holds.
 func (d *dependence) result() string {
-	var alone []string
+	var single []string
 	joint := ""
 	fails, unknown := false, false
 	for _, s := range d.rows {
@@ -204,12 +204,12 @@ func (d *dependence) result() string {
 		case s.ChangesVerdict == nil:
 			unknown = true
 		case *s.ChangesVerdict:
-			alone = append(alone, s.change())
+			single = append(single, s.change())
 		}
 	}
 	switch {
-	case len(alone) > 0:
-		return "The verdict changes " + strings.Join(alone, ", ") + "; it holds " + joint
+	case len(single) > 0:
+		return "The verdict changes " + strings.Join(single, ", ") + "; it holds " + joint
 	case unknown:
 		return "The verdict changes at no point that has one, and holds " + joint
 	case fails:

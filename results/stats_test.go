@@ -309,9 +309,9 @@ func TestOverloadIsNotRanked(t *testing.T) {
 			t.Errorf("compared with what does not keep up: %+v", x)
 		}
 	}
-	alone := documentOf(openCell("native", 1e6, 0.83), openCell("emulate", 2e6, 1)).Verdicts[0]
-	if alone.Winner != "emulate" || alone.Metric != "" || alone.Headline != "emulate alone sustained 300/s" {
-		t.Errorf("%+v", alone)
+	verdict := documentOf(openCell("native", 1e6, 0.83), openCell("emulate", 2e6, 1)).Verdicts[0]
+	if verdict.Winner != "emulate" || verdict.Metric != "" || verdict.Headline != "emulate alone sustained 300/s" {
+		t.Errorf("%+v", verdict)
 	}
 	nobody := documentOf(openCell("native", 1e6, 0.83), openCell("emulate", 2e6, 0.5)).Verdicts[0]
 	if nobody.Outcome != OutcomeWithheld || nobody.Winner != "" {

@@ -74,7 +74,7 @@ func (j *judgement) decideIt(v *Verdict) {
 	}
 	if best := j.only(); best != nil {
 		v.Winner, v.Outcome = best.Strategy, OutcomeWins
-		v.Headline = best.Strategy + " alone " + j.alone(best)
+		v.Headline = best.Strategy + " alone " + j.figureOf(best)
 		v.Sentence = sentences(j.subject()+v.Headline+" ("+figures(best)+")", j.exceptions(), j.definition(), j.losses(best), j.doubt())
 		return
 	}
@@ -137,8 +137,8 @@ func (j *judgement) only() *Cell {
 	return j.safe[0]
 }
 
-// alone says what the only strategy did.
-func (j *judgement) alone(c *Cell) string {
+// figureOf is what the only strategy did.
+func (j *judgement) figureOf(c *Cell) string {
 	switch {
 	case len(j.out) > 0:
 		return "sustained " + formatRate(*c.Offered) + "/s"

@@ -10,7 +10,7 @@ import (
 type Time int64
 
 // Duration is a span in nanoseconds. It is time.Duration, the type; the clock
-// of package time is for this package alone.
+// of package time is only for this package.
 type Duration = time.Duration
 
 // Never is later than every instant that a loop reaches.

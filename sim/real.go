@@ -314,7 +314,7 @@ const (
 )
 
 // Lateness counts delays in buckets of which each is a sixteenth of a power of
-// two nanoseconds wide. One goroutine may observe while any read.
+// two nanoseconds wide. Any number of goroutines may use it.
 type Lateness struct {
 	buckets [lateCount]atomic.Uint64
 	max     atomic.Int64

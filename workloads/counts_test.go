@@ -7,9 +7,9 @@ import (
 	"nbdbench/sim"
 )
 
-// TestACommitAsksForWhatItsProfileStates counts FLUSH and FUA of commits that are
+// TestACommitRequestsWhatItsProfileStates counts FLUSH and FUA of commits that are
 // alone: one transaction at a time, and nothing beside it.
-func TestACommitAsksForWhatItsProfileStates(t *testing.T) {
+func TestACommitRequestsWhatItsProfileStates(t *testing.T) {
 	before := map[string]bool{ // profiles of which a commit is its list of steps, as one reads it
 		"btrfs-tree-log": true, "doublewrite": true, "ext4-journal": true, "overwrite": true, "sync-4k": true, "wal": true, "wal-noisy": true, "xfs-log": true,
 	}

@@ -135,8 +135,8 @@ func (p *Profile) validateKinds() error {
 
 // validateCommit checks a step that commits to a log.
 func (s *Step) validateCommit() error {
-	switch alone := (Step{Op: ActionCommit, Log: s.Log, Record: s.Record, Blocks: s.Blocks, Count: s.Count}); {
-	case !s.same(&alone), s.Count > 1:
+	switch plain := (Step{Op: ActionCommit, Log: s.Log, Record: s.Record, Blocks: s.Blocks, Count: s.Count}); {
+	case !s.same(&plain), s.Count > 1:
 		return conf.At("op", "expected commit with log, and record or blocks, and nothing else")
 	case (s.Record == 0) == (s.Blocks == 0):
 		return conf.At("record", "expected either record, the bytes of one in a log, or blocks, those of one in a journal")

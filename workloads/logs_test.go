@@ -261,10 +261,10 @@ func TestALogIsDescribedStoredAndKnown(t *testing.T) {
 	if again, err := ParseDocument(conf.Within{File: "x"}, doc); err != nil || !reflect.DeepEqual(again, p.filled()) {
 		t.Errorf("%s: %v", doc, err)
 	}
-	off, end, alone := p.Footprint(1 << 20)
+	off, end, exclusive := p.Footprint(1 << 20)
 	fua, flush := p.Asks()
-	if off != 64<<10 || end != 128<<10 || alone || !fua || flush || !p.HasCommits() || !p.Durable() || p.Aligned(4096) || !p.Aligned(512) {
-		t.Errorf("[%d, %d) alone %v, FUA %v, FLUSH %v, durable %v", off, end, alone, fua, flush, p.Durable())
+	if off != 64<<10 || end != 128<<10 || exclusive || !fua || flush || !p.HasCommits() || !p.Durable() || p.Aligned(4096) || !p.Aligned(512) {
+		t.Errorf("[%d, %d) exclusive %v, FUA %v, FLUSH %v, durable %v", off, end, exclusive, fua, flush, p.Durable())
 	}
 	for steps, want := range map[string]bool{
 		"{op: write, size: 4k}, {op: commit, log: flush, record: 1}": true,

@@ -4,7 +4,7 @@ package workloads
 // may write on a device of the given size, and whether what runs between them
 // stays out of it. With several streams or logs it is what all of them write, and nothing is
 // apart.
-func (p *Profile) Footprint(size uint64) (off, end uint64, alone bool) {
+func (p *Profile) Footprint(size uint64) (off, end uint64, exclusive bool) {
 	if len(p.Streams)+len(p.Logs) > 0 {
 		off, end = p.reach(p.Steps(), size)
 		return off, end, false

@@ -70,13 +70,13 @@ type Load struct {
 	QueueDepth uint32 `yaml:"queue_depth"`
 	// Arrival is ArrivalClosed if empty.
 	Arrival Arrival `yaml:"arrival"`
-	// Rate is how often transactions become due, for the open arrivals alone.
+	// Rate is how often transactions become due, only for the open arrivals.
 	Rate units.Rate `yaml:"rate"`
 	// Think is the pause between two transactions of one slot, for
-	// ArrivalClosed alone.
+	// only with ArrivalClosed.
 	Think units.Duration `yaml:"think"`
 	// Speed is how much faster than recorded the requests of a trace become due, for
-	// ArrivalReplayed alone; 0 is 1.
+	// only with ArrivalReplayed; 0 is 1.
 	Speed float64 `yaml:"speed,omitzero"`
 	// On and Off are how long transactions become due at Rate, and how long none
 	// do, in alternation; for ArrivalBursts alone.

@@ -175,7 +175,7 @@ func (p Profile) loaded() (Profile, error) {
 // validateReplay checks that a step that replays is a transaction by itself.
 func (s *Step) validateReplay() error {
 	if s.File == "" || !s.same(&Step{Op: ActionReplay, File: s.File, Region: s.Region, Count: s.Count, Requests: s.Requests}) || s.count() > 1 {
-		return conf.At("file", "expected op replay with file, the trace, and region alone")
+		return conf.At("file", "expected op replay with only file, the trace, and region")
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (l Load) validateReplays(transaction, between []Step) error {
 	}
 	switch {
 	case replays && len(transaction) > 1:
-		return conf.At("transaction", "expected op replay alone: each transaction is one request of the trace")
+		return conf.At("transaction", "expected only op replay: each transaction is one request of the trace")
 	case !replays && l.Arrival == ArrivalReplayed:
 		return conf.At("arrival", "expected a transaction of op replay with arrival replayed")
 	}

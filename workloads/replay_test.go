@@ -111,10 +111,10 @@ func TestReplaysThatCannotBe(t *testing.T) {
 	for _, c := range []struct{ yaml, want string }{
 		{"arrival: replayed\ntransaction: [{op: flush}]\n", "arrival: expected a transaction of op replay"},
 		{"transaction: [{op: replay, file: none.gz}]\n", "transaction[0].file: "},
-		{"transaction: [{op: replay}]\n", "transaction[0].file: expected op replay with file"},
-		{"transaction: [{op: replay, file: a, size: 4k}]\n", "transaction[0].file: expected op replay with file"},
-		{"transaction: [{op: replay, file: " + file + "}, {op: flush}]\n", "transaction: expected op replay alone"},
-		{"transaction: [{op: flush, file: a}]\n", "transaction[0].op: expected flush alone"},
+		{"transaction: [{op: replay}]\n", "transaction[0].file: expected op replay with only file"},
+		{"transaction: [{op: replay, file: a, size: 4k}]\n", "transaction[0].file: expected op replay with only file"},
+		{"transaction: [{op: replay, file: " + file + "}, {op: flush}]\n", "transaction: expected only op replay"},
+		{"transaction: [{op: flush, file: a}]\n", "transaction[0].op: expected only flush"},
 		{"arrival: replayed\nrate: 5/s\ntransaction: [{op: replay, file: " + file + "}]\n", "rate: expected none"},
 		{"speed: 2\ntransaction: [{op: replay, file: " + file + "}]\n", "speed: expected above 0"},
 	} {

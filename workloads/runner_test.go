@@ -542,7 +542,7 @@ func TestADeviceThatChargesBeyondTheReplyIsCaught(t *testing.T) {
 	dev.loop.Run(sim.Never)
 }
 
-func TestContentBytesSaysWhatItIs(t *testing.T) {
+func TestContentBytesIsWhatItIsNamed(t *testing.T) {
 	p := profile(t, "transaction: [{op: write, size: 8k, count: 2, parallel: true}, {op: read, size: 4k}]\n")
 	dev := newFake(sim.NewLoop(), us)
 	dev.latency = func(r *devices.Request) sim.Duration {

@@ -315,7 +315,7 @@ func (s *Step) validateZones() error {
 // place and no size.
 func (s *Step) validateFlush() error {
 	if !s.same(&Step{Op: ActionFlush, Count: s.Count}) {
-		return conf.At("op", "expected flush alone, without durable, size, parallel, region or pattern")
+		return conf.At("op", "expected only flush, without durable, size, parallel, region or pattern")
 	}
 	return nil
 }

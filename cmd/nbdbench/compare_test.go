@@ -20,7 +20,7 @@ func twoRuns(t *testing.T) (fast, slow string) {
 	return filepath.Join(dir, "nvme-990pro"), filepath.Join(dir, "hdd-7200")
 }
 
-func TestCompareSaysWhatChanged(t *testing.T) {
+func TestCompareNamesWhatChanged(t *testing.T) {
 	fast, slow := twoRuns(t)
 	table := must(t, "compare", fast, slow, "--match", "device")
 	for _, want := range []string{"old: " + fast, "new: " + slow, `plan: devices: ["nvme-990pro"], then ["hdd-7200"]`, "sync-4k/native", "slower"} {
@@ -44,7 +44,7 @@ func TestCompareSaysWhatChanged(t *testing.T) {
 	}
 }
 
-func TestCompareExitsWith99OnARegressionAlone(t *testing.T) {
+func TestCompareExitsWith99OnlyOnARegression(t *testing.T) {
 	fast, slow := twoRuns(t)
 	for _, c := range []struct {
 		args string

@@ -75,7 +75,7 @@ func TestDevicesInToleranceExitWith0(t *testing.T) {
 	}
 }
 
-func TestADeviceOfWhichNothingIsPublishedSaysSo(t *testing.T) {
+func TestADeviceWithoutPublishedFiguresIsReportedAsSuch(t *testing.T) {
 	if got := must(t, "devices", "check", "ram"); got != "Nothing is published of ram.\n" {
 		t.Errorf("got %q", got)
 	}

@@ -16,7 +16,7 @@ import (
 // "$ nbdbench ARGS" is run in this process, in a directory that has nothing but
 // the repository's results and docs/examples; its stdout must be the lines that follow, to the
 // next "$" or the end of the block. A line "..." stands for any number of lines.
-// A block fenced as ```sh is for the reader alone.
+// A block fenced as ```sh is only for the reader.
 const (
 	fence  = "```"
 	opens  = fence + "console"

@@ -147,7 +147,7 @@ func fioStep(s *workloads.Step) (lines []string, err error) {
 	case s.Op == workloads.ActionMix:
 		read, ok := percentOf(s.Mix.Read, s.Mix.Read+s.Mix.Write)
 		if !ok || s.Mix.Trim+s.Mix.WriteZeroes > 0 {
-			return nil, conf.At("mix", "expected read and write alone, in whole percent")
+			return nil, conf.At("mix", "expected only read and write, in whole percent")
 		}
 		lines = append(lines, fmt.Sprintf("rwmixread=%d", read))
 	}

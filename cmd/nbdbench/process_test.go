@@ -77,7 +77,7 @@ func exitCode(t *testing.T, err error) int {
 	return 0
 }
 
-func TestServeSaysItsURIFirstAndEndsWith0WhenTold(t *testing.T) {
+func TestServePrintsItsURIFirstAndEndsWith0OnSIGTERM(t *testing.T) {
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		s := startServe(t, "ram", "--size", "1MiB")
 		if !strings.HasPrefix(s.uri, "nbd+unix:///?socket=") {
@@ -97,9 +97,9 @@ func TestServeSaysItsURIFirstAndEndsWith0WhenTold(t *testing.T) {
 	}
 }
 
-// TestServeWithSocketsOfItsOwnLeavesStdoutAlone: systemd's protocol, where stdout
+// TestServeWithSocketsOfItsOwnPrintsNothing: systemd's protocol, where stdout
 // may be for data.
-func TestServeWithSocketsOfItsOwnLeavesStdoutAlone(t *testing.T) {
+func TestServeWithSocketsOfItsOwnPrintsNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 	if err != nil {

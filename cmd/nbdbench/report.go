@@ -37,7 +37,7 @@ func newReport() *cobra.Command {
 	var format, charts, kind string
 	c := &cobra.Command{
 		Use: "report RUN", Short: "Print a stored run in any format",
-		Long: `Print a stored run: everything is computed from the run directory alone.
+		Long: `Print a stored run: everything is computed from only the run directory.
 
   nbdbench report runs/20260101T120000-default-a1b2c3
   nbdbench report RUN --format html > report.html

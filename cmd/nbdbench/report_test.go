@@ -20,7 +20,7 @@ var kept struct {
 	printed map[string]string
 }
 
-// stored is a small run in a directory of its own, which tests leave alone, and
+// stored is a small run in a directory of its own, which tests do not change, and
 // what run printed of it in each format.
 func stored(t *testing.T) (dir string, printed map[string]string) {
 	t.Helper()

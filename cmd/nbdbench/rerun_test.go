@@ -232,7 +232,7 @@ func TestTheNameOfAStoredRunIsThatOfItsPlan(t *testing.T) {
 	}
 }
 
-func TestARealRunSaysWhatTheMachineWas(t *testing.T) {
+func TestARealRunRecordsTheMachine(t *testing.T) {
 	doc := document(t, must(t, "run", "--clock", "real", "--device", "ram", "--workload", "sync-4k", "--strategy", "native", "--runs", "1", "--duration", "20ms", "--warmup", "0s", "--no-save", "--format", "json"))
 	h := doc.Host
 	if h == nil || h.CPU == "" || h.Kernel == "" || h.LoadBefore == nil || h.LoadAfter == nil || h.Target != nil {

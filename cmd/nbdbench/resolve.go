@@ -133,8 +133,8 @@ func newResolve() *cobra.Command {
 	return c
 }
 
-// resolveAlone are the flags that fit a URI as well.
-var resolveAlone = map[string]bool{"format": true, "timeout": true, "tls-ca": true, "tls-cert": true, "tls-key": true, "tls-hostname": true}
+// resolveURIFlags are the flags that fit a URI as well.
+var resolveURIFlags = map[string]bool{"format": true, "timeout": true, "tls-ca": true, "tls-cert": true, "tls-key": true, "tls-hostname": true}
 
 func (f *resolveFlags) run(c *cobra.Command, args []string) error {
 	write, ok := map[string]func(io.Writer, *resolveDocument) error{"text": writeResolved, "json": writeResolvedJSON}[f.format]
@@ -153,7 +153,7 @@ func (f *resolveFlags) run(c *cobra.Command, args []string) error {
 	}
 	var err error
 	c.Flags().Visit(func(flag *pflag.Flag) {
-		if !resolveAlone[flag.Name] && err == nil {
+		if !resolveURIFlags[flag.Name] && err == nil {
 			err = usage("--%s: expected declarations or a URI, got both", flag.Name)
 		}
 	})

@@ -19,7 +19,7 @@ import (
 	"nbdbench/results"
 )
 
-func TestTheDocumentIsAsTheSchemaSays(t *testing.T) {
+func TestTheDocumentMatchesTheSchema(t *testing.T) {
 	r := document(t, must(t, tiny("--device", "testdata/no-fua.yaml", "--strategy", "native,emulate,none-unsafe,discard", "--no-save", "--format", "json")...))
 	if len(r.Cells) != 8 || r.Host != nil || r.Partial {
 		t.Errorf("got %d cells, host %v, partial %v; want 8, none, false", len(r.Cells), r.Host, r.Partial)
@@ -130,7 +130,7 @@ func asJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-func TestAnOutputDirectoryThatExistsIsRefusedAndLeftAlone(t *testing.T) {
+func TestAnOutputDirectoryThatExistsIsRefusedAndUnchanged(t *testing.T) {
 	dir := t.TempDir()
 	mine := filepath.Join(dir, "mine")
 	if err := os.WriteFile(mine, []byte("keep"), 0o600); err != nil {

@@ -40,7 +40,7 @@ func pluginFlags(c *cobra.Command, config *serve.Config, mode string) error {
 		}
 		for _, flag := range notForPlugins {
 			if c.Flags().Changed(flag) {
-				return usage("--%s: expected simulated devices alone, got the plugin %s", flag, device)
+				return usage("--%s: expected only simulated devices, got the plugin %s", flag, device)
 			}
 		}
 		if config.PowerCut {

@@ -26,7 +26,7 @@ func TestHelpIsTheGoldenOne(t *testing.T) {
 	golden(t, "help.txt", all.String())
 }
 
-func TestACommandAloneShowsItsHelp(t *testing.T) {
+func TestACommandWithoutArgumentsShowsItsHelp(t *testing.T) {
 	for _, command := range []string{"", "devices", "workloads", "completion"} {
 		words := strings.Fields(command)
 		if got, want := must(t, words...), must(t, append(words, "--help")...); got != want {
@@ -35,7 +35,7 @@ func TestACommandAloneShowsItsHelp(t *testing.T) {
 	}
 }
 
-func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
+func TestWrongUseExitsWith2AndNamesWhatWasExpected(t *testing.T) {
 	for args, want := range map[string]string{
 		"nosuch":                            `unknown command "nosuch" for "nbdbench"`,
 		"devices nosuch":                    `unknown command "nosuch" for "nbdbench devices"`,
@@ -150,7 +150,7 @@ func TestWrongUseExitsWith2AndSaysWhatWasExpected(t *testing.T) {
 		"serve sh:testdata":                                  "testdata: expected a script, which is a file",
 		"serve sh:testdata/help.txt":                         "testdata/help.txt: expected an executable script",
 		"serve sh:testdata/help.txt?key":                     `expected key=value, got "key"`,
-		"serve sh:testdata/help.txt --image x":               "--image: expected simulated devices alone, got the plugin sh:testdata/help.txt",
+		"serve sh:testdata/help.txt --image x":               "--image: expected only simulated devices, got the plugin sh:testdata/help.txt",
 		"serve sh:/bin/false":                                "/bin/false: load: the script failed with exit status 1 and no message",
 		"run --device sh:./plugin.sh":                        "devices[0]: ./plugin.sh: expected a script: no such file",
 		"run --device sh:/bin/true":                          "--device: this would run sh:/bin/true",
@@ -290,7 +290,7 @@ func TestAMissingPeerComesWithItsRemedy(t *testing.T) {
 
 // Where there is no nbd module, or no right to it, as on most machines that run
 // these tests.
-func TestWithoutTheKernelsNBDTheExitCodeIs3AndTheMendIsTold(t *testing.T) {
+func TestWithoutTheKernelsNBDTheExitCodeIs3WithARemedy(t *testing.T) {
 	err := kernel.Load()
 	if err == nil {
 		err = kernel.Permitted()

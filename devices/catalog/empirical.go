@@ -14,7 +14,7 @@ import (
 	"nbdbench/internal/units"
 )
 
-// Empirical is a device known by its latencies alone, package empirical.
+// Empirical is a device known only by its latencies, package empirical.
 type Empirical struct {
 	// Log is an HdrHistogram log, as latency.hlog of a run directory; its path is
 	// relative to the profile that names it.

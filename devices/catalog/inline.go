@@ -83,7 +83,7 @@ func (e *Empirical) useInline(needs []empirical.Operation) error {
 		}
 	}
 	if len(e.Latencies) > len(needs) {
-		return conf.At("latencies", "expected operations that the device offers alone, of %s", join(needs))
+		return conf.At("latencies", "expected only operations that the device offers, of %s", join(needs))
 	}
 	e.latency = &latency
 	return nil

@@ -158,7 +158,7 @@ func TestACycleOfProfilesEnds(t *testing.T) {
 	}
 }
 
-func TestDescribeSaysWhatADeviceDoesAndWhereFromItIsKnown(t *testing.T) {
+func TestDescribePrintsWhatADeviceDoesAndItsSources(t *testing.T) {
 	for name, facts := range map[string][]string{
 		"nvme-990pro": {
 			"nvme-990pro: Samsung 990 Pro 2 TB, ", "advertises   FLUSH, FUA, TRIM, WRITE_ZEROES\n",

@@ -259,7 +259,7 @@ func own(t *testing.T, text string) (*Profile, error) {
 	return Load(path)
 }
 
-func TestWhatAProfileSaysWasFittedMustBeSo(t *testing.T) {
+func TestWhatAProfileCallsFittedMustBeSo(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"no such row", "fitted: {ssd.fua_base: nothing}", `own.yaml:3:24: fitted.ssd.fua_base: expected the id of a published figure of own, got "nothing"`},
 		{"another device's row", "fitted: {ssd.fua_base: 990pro-fua}", `expected the id of a published figure of own, got "990pro-fua"`},
@@ -325,7 +325,7 @@ func TestASourceGoesWithItsParameter(t *testing.T) {
 	}
 }
 
-func TestDescribeKnowsDevicesWithoutACacheAndWhatWasFitted(t *testing.T) {
+func TestDescribePrintsDevicesWithoutACacheAndWhatWasFitted(t *testing.T) {
 	for name, facts := range map[string][]string{
 		"hdd-7200-wt":   {"on FLUSH     100µs: nothing is at risk\n", "on FUA       as any write: acknowledged is durable\n"},
 		"nvme-p4800x":   {"on FLUSH     1µs: nothing is at risk\n", "on FUA       as any write: acknowledged is durable\n"},

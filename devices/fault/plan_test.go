@@ -44,7 +44,7 @@ func TestAPlanPrintsAsItParses(t *testing.T) {
 	})
 }
 
-func TestAWrongPlanSaysWhatWasExpected(t *testing.T) {
+func TestAWrongPlanIsRefusedWithWhatWasExpected(t *testing.T) {
 	for text, want := range map[string]string{
 		"lie":           "expected one of lying-flush",
 		"lost:every=0":  "from 1 to 2^40",

@@ -94,9 +94,9 @@ func TestAnIdenticalCallIsTheSameRequest(t *testing.T) {
 	}
 }
 
-// TestADeviceServesWhatItSaysOfItself: without a mode, a device's own Info is what
+// TestADeviceServesWhatItAdvertises: without a mode, a device's own Info is what
 // its resolution shows, except that a read-only one offers nothing that writes.
-func TestADeviceServesWhatItSaysOfItself(t *testing.T) {
+func TestADeviceServesWhatItAdvertises(t *testing.T) {
 	loop := sim.NewLoop()
 	for bits := range 1 << 6 {
 		on := func(i int) bool { return bits>>i&1 != 0 }

@@ -59,7 +59,7 @@ const (
 // emits itself. Where the kernel lets FUA overtake an older write of the same
 // sectors, which a replay then brings back, here what is older goes first.
 //
-// The format knows whole sectors alone. Of one that a command covers in part, the
+// The format knows only whole sectors. Of one that a command covers in part, the
 // entry has the rest as the device would answer a READ.
 type DMWriter struct {
 	w       LogFile
@@ -507,7 +507,7 @@ func (d *dmReader) one() error {
 	return nil
 }
 
-// marked adds a power cut to the history. Older logs have the second mark alone.
+// marked adds a power cut to the history. Older logs have only the second mark.
 func (d *dmReader) marked(text string) {
 	switch {
 	case text == dmCutMark, text == dmLeftMark && !d.left:

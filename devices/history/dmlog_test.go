@@ -141,7 +141,7 @@ func TestTheLogOfTheKernelsFormatIsReadAsAHistory(t *testing.T) {
 	}
 }
 
-func TestABrokenLogOfTheKernelsFormatSaysWhere(t *testing.T) {
+func TestABrokenLogOfTheKernelsFormatIsRefusedWithItsPlace(t *testing.T) {
 	whole, err := os.ReadFile(logged(t))
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 )
 
 // Tap is a Device that passes every request to sinks as an event, and otherwise
-// leaves it alone: the same request goes on.
+// leaves it unchanged: the same request goes on.
 type Tap struct {
 	inner devices.Device
 	loop  *sim.Loop

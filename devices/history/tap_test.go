@@ -230,7 +230,7 @@ func BenchmarkJudge(b *testing.B) {
 }
 
 // A power cut is an event, and the end of what was in progress then is not.
-func TestATapTellsOfAPowerCutAndOfNothingThatItTook(t *testing.T) {
+func TestATapReportsAPowerCutAndNoLostRequest(t *testing.T) {
 	loop := sim.NewLoop()
 	log := new(Log)
 	tap := NewTap(&slow{loop}, loop, log)

@@ -264,7 +264,7 @@ func TestAdvertiseOverridesWhatIsSaidAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestStrategiesAdvertiseWhatTheTableSays(t *testing.T) {
+func TestStrategiesAdvertiseWhatTheTableStates(t *testing.T) {
 	cases := []struct {
 		name           string
 		server, client devices.FUASupport // over a device with FUA

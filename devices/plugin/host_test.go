@@ -334,7 +334,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestAPanicEndsItsConnectionAlone(t *testing.T) {
+func TestAPanicEndsOnlyItsConnection(t *testing.T) {
 	var failed atomic.Int64
 	s := newSite(t, opens(Parallel, func(c ConnInfo) *Conn {
 		n := plain()

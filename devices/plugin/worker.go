@@ -305,7 +305,7 @@ func (w *worker) run() {
 func (w *worker) end(e devices.Errno) {
 	p := w.pool
 	p.mu.Lock()
-	first, alone := p.done.Len() == 0 && len(p.returned) == 0, p.running == 1
+	first, only := p.done.Len() == 0 && len(p.returned) == 0, p.running == 1
 	if d := w.handle; w.panicked != "" && d != nil && d.panicked == "" {
 		d.panicked = w.panicked
 		p.panics = append(p.panics, d)
@@ -323,7 +323,7 @@ func (w *worker) end(e devices.Errno) {
 	w.bytes, w.handle, w.task = nil, nil, nil
 	p.mu.Unlock()
 	if first {
-		if !alone { // calls that need no more than a turn end first, and are replied to together
+		if !only { // calls that need no more than a turn end first, and are replied to together
 			runtime.Gosched()
 		}
 		real := p.host.o.Real

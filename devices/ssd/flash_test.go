@@ -116,7 +116,7 @@ func TestAReadTakesThePageItIsIn(t *testing.T) {
 	}
 }
 
-func TestAReadOfWhatWasNeverWrittenAsksNoDie(t *testing.T) {
+func TestAReadOfWhatWasNeverWrittenUsesNoDie(t *testing.T) {
 	g := newRig(t, tlc(), over(256<<20, devices.CacheVolatile))
 	if got := g.do(read(0, 4096)); got >= 40*us {
 		t.Errorf("took %v", got)
@@ -279,7 +279,7 @@ func TestNoAllocationPerRequestOnFlash(t *testing.T) {
 	}
 }
 
-func TestAFlashNeedsRoomAndSaysSo(t *testing.T) {
+func TestAFlashWithoutRoomIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*ssd.Config){
 		"channels":          func(c *ssd.Config) { c.Flash.Channels = 0 },
 		"one_shot":          func(c *ssd.Config) { c.Flash.PagesPerBlock = 47 },

@@ -13,7 +13,7 @@ import (
 //     written besides the host's data.
 //   - How full pSLC is, where there is any. Past it, writes take longer.
 //
-// Of a drive that is its laws alone nothing else is slow: neither collection nor
+// Of a drive that is only its laws nothing else is slow: neither collection nor
 // pSLC is modelled.
 func (d *Device) Gauges(dst []drive.Gauge) []drive.Gauge {
 	dst = d.Drive.Gauges(dst)

@@ -26,7 +26,7 @@ func gauge(t *testing.T, d drive.Gauged, name string) drive.Gauge {
 	return drive.Gauge{}
 }
 
-func TestADriveOfLawsAloneShowsItsCache(t *testing.T) {
+func TestADriveOfOnlyLawsShowsItsCache(t *testing.T) {
 	g := newRig(t, consumer, cached)
 	for i := range 256 {
 		g.do(write(i*8192, 4096, 0, 1))

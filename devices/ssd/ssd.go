@@ -34,7 +34,7 @@ type Config struct {
 
 	// Flash is what is behind the controller, from which the cost of what is
 	// dirty and of reads then comes: ReadPage, Dies, FlushPerStripe and Stripe are
-	// without meaning. nil is a drive that is described by its laws alone.
+	// without meaning. nil is a drive that is described only by its laws.
 	Flash *Flash
 }
 
@@ -300,8 +300,8 @@ func (d *Device) startFlush(u *unit) {
 		return
 	}
 	service := d.contended(d.scaled(d.flushTime(bytes), factor))
-	alone := d.contended(d.scaled(d.flushTime(own), factor))
-	r.Charge(devices.MediaStage, now.Add(min(alone, service)))
+	ofOwn := d.contended(d.scaled(d.flushTime(own), factor))
+	r.Charge(devices.MediaStage, now.Add(min(ofOwn, service)))
 	r.Charge(devices.FlushOthers, now.Add(service))
 	u.req = r
 	if bytes > 0 {

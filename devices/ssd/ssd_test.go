@@ -267,7 +267,7 @@ func TestAnOverwriteWhileAFlushRunsIsNotCovered(t *testing.T) {
 	}
 }
 
-func TestFlushOthersIsForOtherCommitsDataAlone(t *testing.T) {
+func TestFlushOthersIsOnlyForOtherCommitsData(t *testing.T) {
 	const stripe = 1 << 20
 	for _, c := range []struct {
 		name          string

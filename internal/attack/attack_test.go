@@ -215,7 +215,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 	good := behave(t, p)
 	const look = 500 * time.Millisecond
 	_ = good.rate(look) // the first are slower
-	alone := good.rate(look)
+	undisturbed := good.rate(look)
 	before := p.usage(t)
 	kind := Kinds[0]
 	c, err := Dial(p.URI, kind.Options)
@@ -228,7 +228,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 	}
 	beside := good.rate(look)
 	u := p.usage(t)
-	t.Logf("%d READs: %v; the client beside it at %.0f pairs/s, %.0f alone (%.2f)", *reads, u, beside, alone, beside/alone)
+	t.Logf("%d READs: %v; the client beside it at %.0f pairs/s, %.0f alone (%.2f)", *reads, u, beside, undisturbed, beside/undisturbed)
 	if u.Peak > 300<<20 {
 		t.Errorf("%d MiB were resident, expected at most 300", u.Peak>>20)
 	}

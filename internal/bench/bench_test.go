@@ -112,7 +112,7 @@ func TestFlushingClientPaysOneRoundTripMore(t *testing.T) {
 	between(t, "none-emulate in us", float64(more)/1000, 100, 100.2)
 }
 
-func TestGroupingBeatsOneFlushEachWhereFlushIsDear(t *testing.T) {
+func TestGroupingBeatsOneFlushEachWhereFlushIsExpensive(t *testing.T) {
 	for _, device := range []string{"nvme-990pro", "hdd-7200"} {
 		p := plan(device, "sync-4k", "emulate none-grouped")
 		p.QueueDepth, p.Commits, p.Link = 32, 2000, links["unix"]

@@ -24,8 +24,8 @@ type cutter struct {
 	grain  uint64 // how far apart sectors may be judged
 	// off and end bound what commits write. Where nothing else writes there, the
 	// ledger is spared everything else.
-	off, end uint64
-	alone    bool
+	off, end  uint64
+	exclusive bool
 
 	moments    moments
 	timer      sim.Timer
@@ -86,7 +86,7 @@ func newCutter(w *world, p *Plan, cell *Cell, seed sim.Seed) *cutter {
 		c.cuts = min(c.cuts, MaxPluginCuts)
 	}
 	c.wire.PromisedOnly()
-	c.off, c.end, c.alone = load.Footprint(info.Size)
+	c.off, c.end, c.exclusive = load.Footprint(info.Size)
 	c.moments = moments{draw: seed.Stream("cut moments")}
 	if p.Commits == 0 {
 		c.width = max(sim.Duration(p.Duration)/sim.Duration(c.cuts), 1)
@@ -166,7 +166,7 @@ func grainOf(p *workloads.Profile, info devices.Info) uint64 {
 
 // Submit feeds the ledger; see workloads.Observer.
 func (c *cutter) Submit(r *devices.Request) {
-	if r.Stream == workloads.StreamCommit || !c.alone {
+	if r.Stream == workloads.StreamCommit || !c.exclusive {
 		c.ledger.Submit(r)
 	}
 }
@@ -176,7 +176,7 @@ func (c *cutter) Group(r *devices.Request, records []devices.Record) { c.ledger.
 
 // Op feeds the ledger; see workloads.Observer.
 func (c *cutter) Op(r *devices.Request) {
-	if r.Stream == workloads.StreamCommit || !c.alone {
+	if r.Stream == workloads.StreamCommit || !c.exclusive {
 		c.ledger.Op(r)
 	}
 }
@@ -246,7 +246,7 @@ func (c *cutter) judge() results.Cut {
 // promised is the range in which anything can be promised at the wire: what
 // commits write, as long as nobody has flushed what others wrote.
 func (c *cutter) promised() (from, to uint64) {
-	if c.alone && !c.wire.Flushed() {
+	if c.exclusive && !c.wire.Flushed() {
 		return c.off, c.end
 	}
 	return 0, c.w.model.Info().Size

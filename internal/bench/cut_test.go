@@ -25,7 +25,7 @@ func newLongWay(t *testing.T, p *Plan, c *Cell) *longWay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.cutter.alone = false
+	w.cutter.exclusive = false
 	return &longWay{w, wire}
 }
 
@@ -63,7 +63,7 @@ const cutRegions = "queue_depth: 4\nregions:\n  - {name: log, offset: 0, size: 2
 // A cutter looks only at what a cut exposes, at one sector of each page where
 // that is enough, and only where commits write while nobody else is promised
 // anything. What it says must be what the long way says, at any moment.
-func TestACutterSaysWhatTheLongWaySays(t *testing.T) {
+func TestACutterFindsWhatTheLongWayFinds(t *testing.T) {
 	small := filepath.Join(t.TempDir(), "small.yaml") // it destages all the time
 	if err := os.WriteFile(small, []byte("extends: nvme-990pro\nname: small\ncache: {capacity: 64KiB, high_water: 16KiB, low_water: 8KiB}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestADriveThatLiesAboutFlushAndFUABreaksItsPromises(t *testing.T) {
 }
 
 // Each lie is one of its own: a drive may be honest about FUA alone.
-func TestADriveThatLiesAboutFlushAloneKeepsFUA(t *testing.T) {
+func TestADriveThatLiesOnlyAboutFlushKeepsFUA(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "half.yaml")
 	if err := os.WriteFile(path, []byte("extends: lying\nname: half\nlies: {fua: false}\n"), 0o600); err != nil {
 		t.Fatal(err)

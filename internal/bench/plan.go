@@ -54,7 +54,7 @@ type Plan struct {
 	Duration time.Duration `yaml:"duration" json:"duration_ns,omitempty"`
 	Warmup   Warmup        `yaml:"warmup" json:"warmup"`
 	Runs     int           `yaml:"runs" json:"runs"`
-	// MoreRuns allows further runs, in real time alone, up to maxBlocks, where the
+	// MoreRuns allows further runs, only in real time, up to maxBlocks, where the
 	// metric that decides is not yet known well enough.
 	MoreRuns bool   `yaml:"-" json:"more_runs,omitempty"`
 	Seed     uint64 `yaml:"seed" json:"seed"`
@@ -89,7 +89,7 @@ type Plan struct {
 }
 
 // PlanLoad is a workload of a plan under the load that it was run with. Of a
-// workload of several streams it has the name alone: their loads are in its profile.
+// workload of several streams it has only the name: their loads are in its profile.
 type PlanLoad struct {
 	Name       string            `json:"name"`
 	QueueDepth uint32            `json:"queue_depth"`

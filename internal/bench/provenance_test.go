@@ -10,7 +10,7 @@ import (
 	"nbdbench/workloads"
 )
 
-func TestARunAgainstATargetSaysWhatTheTargetWas(t *testing.T) {
+func TestARunAgainstATargetRecordsTheTarget(t *testing.T) {
 	p := plan("hdd-7200-wt", "sync-4k", "pass")
 	cells, err := p.Cells()
 	if err != nil {

@@ -154,7 +154,7 @@ func (q *queue) measure(t testing.TB, load float64, commits uint64, runs int) (m
 // Runs start with an empty queue; what that changes in 10^5 commits is far below the
 // bounds. A run of 10^6 commits at a load of 0.8 scatters by 1.7% in the mean wait of
 // M/M/1, so that the average of 8 scatters by 0.6%.
-func TestTheOpenLoopOfAQueueTakesWhatTheorySays(t *testing.T) {
+func TestTheOpenLoopOfAQueueTakesWhatTheoryGives(t *testing.T) {
 	loads, commits, runs, bound := []float64{0.3, 0.6}, uint64(100_000), 3, 0.05
 	if *queueingCommits > 0 {
 		loads, commits, runs, bound = []float64{0.3, 0.4, 0.5, 0.6, 0.7, 0.8}, *queueingCommits, 8, 0.02

@@ -102,7 +102,7 @@ func planOf(doc *results.Run, at int) (*Plan, error) {
 	d := at / len(p.Strategies) / len(p.Loads)
 	ref := &p.Workloads[l]
 	if doc.Workloads == nil {
-		// An earlier document names its workloads alone: those of files are not known.
+		// An earlier document has only the names of its workloads: those of files are not known.
 		ref.Name, _, _ = strings.Cut(ref.Name, "@") // with what distinguishes it from the same workload under another load
 		if _, err := workloads.Get(ref.Name); err != nil {
 			return nil, conf.At("cell", "%s: the file that the workload %q is from is not known; expected one that comes with the program", doc.Cells[at].ID, ref.Name)

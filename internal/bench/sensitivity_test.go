@@ -100,7 +100,7 @@ func TestJointPointsHaveTheVerdictOfTheirValues(t *testing.T) {
 	}
 }
 
-func TestAVerdictThatDependsOnNoEstimateSaysSo(t *testing.T) {
+func TestAVerdictThatDependsOnNoEstimateIsReportedAsSuch(t *testing.T) {
 	doc := mustRun(t, varyPlan("testdata/measured-fua.yaml"))
 	want := "The verdict holds for each estimated parameter alone between half and double, and at 32 of 32 joint points."
 	if got := doc.Verdicts[0].Sentence; !strings.HasSuffix(got, want) {
@@ -113,7 +113,7 @@ func TestAVerdictThatDependsOnNoEstimateSaysSo(t *testing.T) {
 	}
 }
 
-func TestADeviceWithoutEstimatesSaysSo(t *testing.T) {
+func TestADeviceWithoutEstimatesIsReportedAsSuch(t *testing.T) {
 	doc := mustRun(t, varyPlan("ram"))
 	if doc.Sensitivity == nil || len(doc.Sensitivity) > 0 {
 		t.Errorf("rows %v", doc.Sensitivity)
@@ -173,7 +173,7 @@ func TestAShippedProfileOfAStoredRunHasItsOwnEstimates(t *testing.T) {
 	}
 }
 
-func TestAnInterruptionLeavesWhatThereIsAndSaysSo(t *testing.T) {
+func TestAnInterruptionLeavesWhatThereIsAndReportsIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	p := varyPlan("testdata/estimated-fua.yaml")

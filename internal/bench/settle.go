@@ -299,9 +299,9 @@ type seen struct {
 	quarter   sim.Duration
 }
 
-func view(values []float64, took sim.Duration) seen {
+func view(values []float64, elapsed sim.Duration) seen {
 	half := values[len(values)/2:]
-	v := seen{low: math.Inf(1), high: math.Inf(-1), quarter: took / 4}
+	v := seen{low: math.Inf(1), high: math.Inf(-1), quarter: elapsed / 4}
 	n := len(half) / 4
 	for i := range v.means {
 		for _, x := range half[i*n : (i+1)*n] {

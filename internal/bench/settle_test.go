@@ -171,7 +171,7 @@ func TestARunThatTakesNoTimeIsSettled(t *testing.T) {
 	}
 }
 
-func TestAStoppedPilotSaysSo(t *testing.T) {
+func TestAStoppedPilotIsReported(t *testing.T) {
 	p := plan("hdd-7200", "wal-noisy", "native")
 	cells, err := p.Cells()
 	if err != nil {

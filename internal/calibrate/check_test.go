@@ -90,7 +90,7 @@ func measure(t *testing.T, device string, r catalog.Row) float64 {
 	return x
 }
 
-func TestEveryOpAsksWhatItsNameSays(t *testing.T) {
+func TestEveryOpRequestsWhatItIsNamed(t *testing.T) {
 	// fua-disk, in us: write 460, FLUSH 2243, FUA 1921 more than a write, clean FLUSH 20.
 	const write, flush, fua = 460, 2243, 2381
 	want := map[string]float64{
@@ -220,7 +220,7 @@ func TestACommitThatFailsFailsTheCheck(t *testing.T) {
 	}
 }
 
-func TestATableOfACheckSaysWhatIsOut(t *testing.T) {
+func TestATableOfACheckNamesWhatIsOut(t *testing.T) {
 	c := mustCheck(t, "nvme-p4800x", "ram")
 	var text, page bytes.Buffer
 	if err := errors.Join(c.WriteText(&text, 120), c.Table().Markdown(&page)); err != nil {

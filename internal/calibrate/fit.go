@@ -62,7 +62,7 @@ type Point struct {
 	P10, P50, P90 sim.Duration // of a commit in all visits, by nearest rank
 	Low, High     float64      // the figures of all visits lie between
 
-	took []sim.Duration
+	times []sim.Duration
 }
 
 // Measurement is what is known of a target.
@@ -93,23 +93,23 @@ func fitRows(info devices.Info) []catalog.Row {
 			rows = append(rows, r)
 		}
 	}
-	depths("read", "random", fitDeepest)
-	depths("write", "", fitDeepest)
+	depths(catalog.OpRead, "random", fitDeepest)
+	depths(catalog.OpWrite, "", fitDeepest)
 	rows = append(rows, catalog.Row{ID: "write-1MiB", Op: catalog.OpWrite, Jobs: 1, Size: units.MiB, Unit: "us"})
 	if info.CanFlush {
 		rows = append(rows, catalog.Row{ID: "flush-clean", Op: catalog.OpFlushClean, Jobs: 1, Unit: "us"})
 		for _, dirty := range fitDirty {
 			if uint64(2*dirty) <= info.Size {
-				rows = append(rows, dirtyRow("flush_n", "flush", dirty))
+				rows = append(rows, dirtyRow(catalog.OpFlushN, "flush", dirty))
 			}
 		}
-		depths("write_flush", "", fitFlushers)
+		depths(catalog.OpWriteFlush, "", fitFlushers)
 	}
 	if info.FUA != devices.FUANone {
-		depths("sync_4k", "", fitDeepest)
+		depths(catalog.OpSync4k, "", fitDeepest)
 	}
 	if most := fitDirty[len(fitDirty)-1]; info.FUA != devices.FUANone && info.CanFlush && uint64(2*most) <= info.Size {
-		rows = append(rows, dirtyRow("sync_n", "sync", most))
+		rows = append(rows, dirtyRow(catalog.OpSyncN, "sync", most))
 	}
 	return rows
 }
@@ -176,11 +176,11 @@ func middle(visits []Point) Point {
 	p.Low, p.High = visits[0].Value, visits[len(visits)-1].Value
 	var all []sim.Duration
 	for i := range visits {
-		all = append(all, visits[i].took...)
+		all = append(all, visits[i].times...)
 	}
 	slices.Sort(all)
 	at := func(q int) sim.Duration { return all[(len(all)*q+99)/100-1] }
-	p.P10, p.P50, p.P90, p.took = at(10), at(50), at(90), nil
+	p.P10, p.P50, p.P90, p.times = at(10), at(50), at(90), nil
 	return p
 }
 
@@ -279,7 +279,7 @@ type fitMeter struct {
 	each   time.Duration
 	enough int
 	runner *workloads.Runner
-	took   []sim.Duration
+	times  []sim.Duration
 }
 
 // Commit counts one.
@@ -288,15 +288,15 @@ func (m *fitMeter) Commit(c *devices.Commit) {
 	if m.seen <= m.skip {
 		return
 	}
-	m.took = append(m.took, c.Acked.Sub(c.Intended))
-	if m.each > 0 && len(m.took) >= m.enough && c.Acked.Sub(m.first) >= m.each {
+	m.times = append(m.times, c.Acked.Sub(c.Intended))
+	if m.each > 0 && len(m.times) >= m.enough && c.Acked.Sub(m.first) >= m.each {
 		m.runner.Stop()
 	}
 }
 
 // point is what was measured, rounded to what a profile prints.
 func (m *fitMeter) point(r *catalog.Row) Point {
-	p := Point{Row: *r, Count: len(m.took), took: m.took}
+	p := Point{Row: *r, Count: len(m.times), times: m.times}
 	if p.Count > 0 {
 		p.Value = digits(m.figure(r.Unit), 5)
 	}

@@ -152,7 +152,7 @@ func (d *file) worker(buf []byte) {
 		r.Finish(devices.ErrnoOf(err))
 		d.real.Leave()
 	}
-	_ = unix.Munmap(buf) // ours alone, and whole
+	_ = unix.Munmap(buf) // only ours, and whole
 }
 
 // do is one request: all of its bytes, or an error.

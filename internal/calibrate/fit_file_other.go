@@ -8,7 +8,7 @@ import (
 	"nbdbench/sim"
 )
 
-// file is for Linux alone: elsewhere there is neither O_DIRECT nor a write with
+// file is for Linux only: elsewhere there is neither O_DIRECT nor a write with
 // RWF_DSYNC.
 type file struct{ devices.Device }
 

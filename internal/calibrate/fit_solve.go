@@ -172,7 +172,7 @@ func (f *solver) fuaIsSlow() bool { return f.slower(f.points["sync_4k-1"], f.poi
 func (f *solver) flushed() (rising []*Point, beyond *Point) {
 	steepest := 0.0 // in us for each byte
 	for _, dirty := range fitDirty {
-		p := f.points[dirtyRow("flush_n", "flush", dirty).ID]
+		p := f.points[dirtyRow(catalog.OpFlushN, "flush", dirty).ID]
 		if p == nil {
 			return rising, nil
 		}
@@ -194,17 +194,17 @@ func (f *solver) flushed() (rising []*Point, beyond *Point) {
 // dirty is how much was dirty.
 func (p *Point) dirty() units.Size { return units.Size(max(p.Jobs, 1)) * p.Size }
 
-// flushIsDear reports whether FLUSH takes longer if there is something dirty.
-func (f *solver) flushIsDear() bool {
+// flushIsExpensive reports whether FLUSH takes longer if there is something dirty.
+func (f *solver) flushIsExpensive() bool {
 	rising, _ := f.flushed()
 	return slices.ContainsFunc(rising, func(p *Point) bool { return f.slower(p, f.points["flush-clean"]) })
 }
 
 // isVolatile reports whether there is a cache that something must be written
 // from.
-func (f *solver) isVolatile() bool { return f.flushIsDear() || f.fuaIsSlow() }
+func (f *solver) isVolatile() bool { return f.flushIsExpensive() || f.fuaIsSlow() }
 
-// emulatesFUA reports whether FUA is a write and a FLUSH: as dear as both at each
+// emulatesFUA reports whether FUA is a write and a FLUSH: as expensive as both at each
 // depth, and slower if more is dirty, where FLUSH is.
 func (f *solver) emulatesFUA() bool {
 	if !f.fuaIsSlow() || f.points["write_flush-1"] == nil {
@@ -226,15 +226,15 @@ func (f *solver) emulatesFUA() bool {
 	return true
 }
 
-// scaling is how an operation gains from jobs: its time alone, the point with the
+// scaling is how an operation gains from jobs: its time at depth 1, the point with the
 // highest rate, and how many are served at once there; a highest of nil is
 // linear growth to the end.
-func (f *solver) scaling(op string) (alone float64, first, highest *Point, atOnce float64) {
+func (f *solver) scaling(op string) (single float64, first, highest *Point, atOnce float64) {
 	first = f.points[op+"-1"]
 	if first == nil {
 		return 0, nil, nil, 0
 	}
-	alone = first.Value * 1e3
+	single = first.Value * 1e3
 	last := 0
 	for _, d := range fitDepths[1:] {
 		p := f.points[fmt.Sprintf("%s-%d", op, d)]
@@ -247,32 +247,32 @@ func (f *solver) scaling(op string) (alone float64, first, highest *Point, atOnc
 		}
 	}
 	if highest == nil {
-		return alone, first, nil, 1
+		return single, first, nil, 1
 	}
-	atOnce = min(highest.Value*alone/1e9, float64(highest.Jobs)) // more is noise
+	atOnce = min(highest.Value*single/1e9, float64(highest.Jobs)) // more is noise
 	if highest.Jobs == last && atOnce > fitLinear*float64(last) {
-		return alone, first, nil, atOnce
+		return single, first, nil, atOnce
 	}
-	return alone, first, highest, atOnce
+	return single, first, highest, atOnce
 }
 
 // writes sets the two stages of a write that is acknowledged, by the law
 // min(n/(serial+parallel), 1/serial), and the bandwidth, which is part of the
 // serial stage: of 1 MiB beside 4 KiB, but no less than the highest rates have had.
 func (f *solver) writes() {
-	alone, first, highest, _ := f.scaling("write")
-	serial := alone
+	single, first, highest, _ := f.scaling(catalog.OpWrite)
+	serial := single
 	if highest != nil {
-		serial = min(1e9/highest.Value, alone)
+		serial = min(1e9/highest.Value, single)
 	}
-	transfer, by, how := f.perPage(alone), f.points["write-1MiB"], "less 4 KiB's"
+	transfer, by, how := f.perPage(single), f.points["write-1MiB"], "less 4 KiB's"
 	if highest != nil && serial < transfer {
 		transfer, by, how = serial, highest, "no less than the highest rate comes to"
 	}
-	if _, _, read, _ := f.scaling("read"); read != nil && 1e9/read.Value < transfer { // reads go the same way
+	if _, _, read, _ := f.scaling(catalog.OpRead); read != nil && 1e9/read.Value < transfer { // reads go the same way
 		transfer, by, how = 1e9/read.Value, read, "no less than the highest rate comes to"
 	}
-	if transfer = min(transfer, alone); transfer > 0 {
+	if transfer = min(transfer, single); transfer > 0 {
 		f.s.Bandwidth = units.Bandwidth(4096e9 / transfer)
 		f.set("ssd.bandwidth", by, how)
 	}
@@ -281,19 +281,19 @@ func (f *solver) writes() {
 	} else if f.s.Serial = time.Duration(serial - transfer); f.s.Serial > 0 {
 		f.set("ssd.serial", highest, "the highest rate, less the transfer")
 	}
-	if f.s.Parallel = time.Duration(max(alone-serial, 0)); f.s.Parallel > 0 {
+	if f.s.Parallel = time.Duration(max(single-serial, 0)); f.s.Parallel > 0 {
 		f.set("ssd.parallel", first, "less the serial stage")
 	}
 }
 
 // perPage is how much of the time of 4 KiB grows with length, from how much
 // longer 1 MiB takes, in nanoseconds; 0 where that is noise.
-func (f *solver) perPage(alone float64) float64 {
+func (f *solver) perPage(single float64) float64 {
 	long := f.points["write-1MiB"]
-	if long == nil || long.Value*1e3 < 1.05*alone {
+	if long == nil || long.Value*1e3 < 1.05*single {
 		return 0
 	}
-	return 4096 * (long.Value*1e3 - alone) / float64(units.MiB-4*units.KiB)
+	return 4096 * (long.Value*1e3 - single) / float64(units.MiB-4*units.KiB)
 }
 
 // acknowledged is the time of a plain write of the fitted model.
@@ -384,7 +384,7 @@ func (f *solver) flushLaw(points []*Point) {
 // of FUA beyond the write.
 func (f *solver) spread() {
 	p, part := f.points["flush-4KiB"], 1.0
-	if p == nil || !f.flushIsDear() {
+	if p == nil || !f.flushIsExpensive() {
 		if p = f.points["sync_4k-1"]; p == nil || f.s.FUABase == 0 {
 			return
 		}
@@ -404,9 +404,9 @@ func (f *solver) spread() {
 // where FUA is the device's own, or else as the model fits best.
 func (f *solver) servers() error {
 	if f.s.FUABase == 0 {
-		return f.choose("write_flush", "ssd.servers", []int{1, 2, 4, 8, 16, 32, 64}, func(n int) { f.s.Servers = n })
+		return f.choose(catalog.OpWriteFlush, "ssd.servers", []int{1, 2, 4, 8, 16, 32, 64}, func(n int) { f.s.Servers = n })
 	}
-	_, first, highest, atOnce := f.scaling("sync_4k")
+	_, first, highest, atOnce := f.scaling(catalog.OpSync4k)
 	switch {
 	case first == nil:
 		return nil
@@ -477,20 +477,20 @@ const readSteps = 10
 // are: for each number the time that gives the highest rate, and of these the one
 // that fits best.
 func (f *solver) reads() error {
-	alone, first, highest, _ := f.scaling("read")
-	alone = max(alone-f.transfer(), 0)
+	single, first, highest, _ := f.scaling(catalog.OpRead)
+	single = max(single-f.transfer(), 0)
 	if highest == nil {
-		f.s.ReadBase = time.Duration(alone)
+		f.s.ReadBase = time.Duration(single)
 		f.set("ssd.read_base", first, "no bound was met")
 		return nil
 	}
 	best, base, page, dies := math.Inf(1), f.s.ReadBase, f.s.ReadPage, 0
 	for n := 1; n <= 256; n *= 2 {
 		f.s.Dies = n
-		if err := f.pageFor(alone, highest); err != nil {
+		if err := f.pageFor(single, highest); err != nil {
 			return err
 		}
-		e, err := f.misfit("read")
+		e, err := f.misfit(catalog.OpRead)
 		if err != nil {
 			return err
 		}
@@ -508,11 +508,11 @@ func (f *solver) reads() error {
 }
 
 // pageFor sets the time on a die with which the model has the rate of p.
-func (f *solver) pageFor(alone float64, p *Point) error {
-	low, high := 0.0, alone
+func (f *solver) pageFor(single float64, p *Point) error {
+	low, high := 0.0, single
 	for range readSteps {
 		page := (low + high) / 2
-		f.s.ReadPage, f.s.ReadBase = time.Duration(page), time.Duration(alone-page)
+		f.s.ReadPage, f.s.ReadBase = time.Duration(page), time.Duration(single-page)
 		rate, err := measureRow(context.Background(), f.p, &p.Row)
 		if err != nil {
 			return fmt.Errorf("the model under %s: %w", p.ID, err)

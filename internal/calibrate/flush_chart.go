@@ -124,7 +124,7 @@ func meanOf(ctx context.Context, p *catalog.Profile, w workloads.Profile, n uint
 }
 
 // drawChart draws the rows. Bars are of the slower of the two, logarithmic from
-// the cheapest to the dearest.
+// the shortest to the longest.
 func drawChart(flush bool, rows []chartRow) string {
 	low, high := math.Inf(1), 0.0
 	for _, r := range rows {
@@ -140,7 +140,7 @@ func drawChart(flush bool, rows []chartRow) string {
 	}
 	line(&b, "", "in sequence", "4KiB random", "")
 	for _, r := range rows {
-		line(&b, r.label, took(r.sequential), took(r.random), bar(float64(max(r.sequential, r.random)), low, high))
+		line(&b, r.label, duration(r.sequential), duration(r.random), bar(float64(max(r.sequential, r.random)), low, high))
 	}
 	return b.String()
 }
@@ -150,8 +150,8 @@ func line(b *strings.Builder, label, sequential, random, bar string) {
 	b.WriteString(strings.TrimRight(text, " ") + "\n")
 }
 
-// took is d with three significant digits.
-func took(d sim.Duration) string {
+// duration is d with three significant digits.
+func duration(d sim.Duration) string {
 	if d < 0 {
 		return "-"
 	}

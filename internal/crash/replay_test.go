@@ -263,7 +263,7 @@ func TestWithoutThePowerCutTheFlushPromises(t *testing.T) {
 
 // The verdict on a history is about promises: it has no commits, of which none could
 // be lost, and where the strategy lets no FLUSH and no FUA pass nothing is promised.
-func TestTheVerdictOnAHistorySaysWhatIsJudged(t *testing.T) {
+func TestTheVerdictOnAHistoryNamesWhatIsJudged(t *testing.T) {
 	path, _ := recorded(t, "ext4-journal")
 	for strategy, want := range map[string]string{"native": "promises kept", "none-unsafe": "nothing promised"} {
 		c := one("nvme-990pro", "", strategy, 64)

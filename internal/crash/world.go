@@ -186,7 +186,7 @@ func (w *world) judged(served devices.Device) devices.Device {
 	if w.atWire == nil {
 		advertised := w.wired.Info()
 		w.wire = history.NewJudge(advertised)
-		advertised.Cache = devices.CacheVolatile // the wire promises by FLUSH and FUA alone
+		advertised.Cache = devices.CacheVolatile // the wire promises only by FLUSH and FUA
 		w.expected = history.NewLegal(advertised)
 		w.atWire = history.NewTap(&w.wired, w.loop, w.wire, w.expected, &w.log)
 	}

@@ -441,8 +441,8 @@ func (p *plan) total() (most uint64) {
 	return most
 }
 
-// alone reports whether the plan is one stream that needs no list of them.
-func (p *plan) alone() bool {
+// oneStream reports whether the plan is one stream that needs no list of them.
+func (p *plan) oneStream() bool {
 	return len(p.streams) == 1 && p.streams[0].count == 1 && p.streams[0].delay == 0 && p.phases != nil
 }
 
@@ -453,7 +453,7 @@ func (p *plan) text(file string) string {
 	b.WriteString("workloads:\n  - profile:\n")
 	name := strings.TrimSuffix(path.Base(file), path.Ext(file))
 	fmt.Fprintf(&b, "      name: %s\n      source: fio job\n", strconv.Quote((&plan{}).streamName(name)))
-	if p.alone() {
+	if p.oneStream() {
 		p.streams[0].transactions = 0
 		p.streams[0].write(&b, "      ", "")
 	} else {

@@ -41,7 +41,7 @@ func misread(s string) string {
 	if end <= 0 {
 		return ""
 	}
-	return ", of which fio reads " + s[:end] + " alone"
+	return ", of which fio reads only " + s[:end] + ""
 }
 
 func split(s string, units map[string]uint64) (n, scale uint64, ok bool) {

@@ -18,5 +18,5 @@ func WriteDurable(f *os.File, b []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// PunchHole is for Linux alone.
+// PunchHole is for Linux only.
 func PunchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock locks f for this process alone, or fails at once if another has it.
+// Lock locks f for only this process, or fails at once if another has it.
 func Lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
 // LockShared locks f together with others that do, or fails at once if another has it

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Lock locks f for this process alone, or fails at once if another has it.
+// Lock locks f for only this process, or fails at once if another has it.
 func Lock(f *os.File) error { return lock(f, windows.LOCKFILE_EXCLUSIVE_LOCK) }
 
 // LockShared locks f together with others that do, or fails at once if another has it

@@ -50,7 +50,7 @@ func TestAFileIsReadUpToItsBound(t *testing.T) {
 }
 
 // The size of a file of /proc is 0, whatever it has.
-func TestAFileThatIsLongerThanItSaysIsReadUpToItsBound(t *testing.T) {
+func TestAFileLongerThanItsSizeIsReadUpToItsBound(t *testing.T) {
 	if _, err := Read("/proc/self/status", 100); err == nil || !strings.Contains(err.Error(), "101 bytes: expected at most 100") {
 		t.Errorf("got %v", err)
 	}

@@ -30,7 +30,7 @@ func TestNbdClientListsExports(t *testing.T) {
 	s := serve(t, "ram", "--listen", "nbd://127.0.0.1:0/disk")
 	out := must(t, "", "nbd-client", "-l", "127.0.0.1", s.port())
 	if !strings.HasSuffix(out, "\ndisk: ram, pass\n") {
-		t.Errorf("expected a list of disk alone with its description, got %q", out)
+		t.Errorf("expected a list of only disk with its description, got %q", out)
 	}
 }
 

@@ -131,7 +131,7 @@ func startedHost(t *testing.T, document string) (server, canFUA, uri string, who
 	return d.Host.Target.Server, d.Host.Target.CanFUA, d.Host.Target.URI, who
 }
 
-func TestTheDocumentSaysWhichNbdkitItWasAndWhoMadeWritesDurable(t *testing.T) {
+func TestTheDocumentNamesTheNbdkitAndWhoMadeWritesDurable(t *testing.T) {
 	needHost(t, "nbdkit")
 	dir := filepath.Join(t.TempDir(), "run")
 	args := append([]string{"nbdbench", "run", "--output", dir, "--format", "json", "--nbdkit", "memory 64M", "--strategy", "native,emulate,none,force,discard,pass"}, startRun...)
@@ -171,9 +171,9 @@ func TestAPlanFileStartsNbdkit(t *testing.T) {
 	}
 }
 
-// TestAnNbdkitThatFailsSaysWhy: before it is ready, as it refuses a connection, and
+// TestAnNbdkitThatFailsReportsWhy: before it is ready, as it refuses a connection, and
 // in the middle of a run.
-func TestAnNbdkitThatFailsSaysWhy(t *testing.T) {
+func TestAnNbdkitThatFailsReportsWhy(t *testing.T) {
 	needHost(t, "nbdkit")
 	for _, c := range []struct {
 		plugin, says string

@@ -334,7 +334,7 @@ func TestATargetsFUAIsItsOwn(t *testing.T) {
 		d := benchRun(t, append([]string{"--target", uri, "--strategy", strategies}, shortRuns...)...)
 		for _, c := range d.Cells {
 			if want := c.Strategy != "none"; (c.Status == "unsupported") != want || want && !strings.Contains(c.Reason, reason) {
-				t.Errorf("%s: %s (%s), expected none alone to be supported, because %q", c.ID, c.Status, c.Reason, reason)
+				t.Errorf("%s: %s (%s), expected only none to be supported, because %q", c.ID, c.Status, c.Reason, reason)
 			}
 		}
 	}

@@ -297,7 +297,7 @@ func TestTheLogsHaveAPromiseBeforeTheClientHasTheReply(t *testing.T) {
 
 // What is said to the control socket: with a seed a clone is one of the images
 // that the contract leaves, otherwise a cut is what this drive leaves.
-func TestWhichImageACutCommandAsksFor(t *testing.T) {
+func TestWhichImageACutCommandRequests(t *testing.T) {
 	b := newDeviceRig(t, "ram")
 	for _, c := range []struct {
 		words []string

@@ -126,15 +126,15 @@ func (s *loggedSession) either(at uint64, value byte) bool {
 		if !o.Op.Modifies() || at < o.Offset || at >= o.End() || o.value != value {
 			continue
 		}
-		last, alone := true, true
+		last, apart := true, true
 		for _, w := range s.ops {
 			if w == o || !w.Op.Modifies() || at < w.Offset || at >= w.End() {
 				continue
 			}
 			last = last && w.begun < o.over
-			alone = alone && (w.begun > o.over || w.over < o.begun)
+			apart = apart && (w.begun > o.over || w.over < o.begun)
 		}
-		if last && !alone {
+		if last && !apart {
 			return true
 		}
 	}

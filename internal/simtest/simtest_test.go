@@ -15,7 +15,7 @@ import (
 
 var (
 	runs     = flag.Int("simtest.runs", 0, "how many worlds the swarm runs; 0 is as many as fit a test")
-	one      = flag.Int64("simtest.seed", -1, "run the world of this seed alone")
+	one      = flag.Int64("simtest.seed", -1, "run only the world of this seed")
 	strategy = flag.String("simtest.strategy", "", "the strategy in place of the one that is drawn")
 	device   = flag.String("simtest.device", "", "the device in place of the one that is drawn")
 	direct   = flag.Bool("simtest.direct", false, "leave NBD out")
@@ -238,7 +238,7 @@ func TestNBDOverALinkThatTakesNoTimeChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAFailureSaysHowToRunItAgain(t *testing.T) {
+func TestAFailurePrintsHowToRunItAgain(t *testing.T) {
 	for seed := range 100 {
 		_, err := Run(sim.Seed(seed), Options{Device: "ssd", Strategy: "pass", Around: around(dropFlush)})
 		if err == nil {

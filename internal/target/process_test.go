@@ -42,7 +42,7 @@ func within(t *testing.T) (left func() []string) {
 	}
 }
 
-func TestAServerThatEndsBeforeItIsReadySaysWhy(t *testing.T) {
+func TestAServerThatEndsBeforeItIsReadyReportsWhy(t *testing.T) {
 	left := within(t)
 	p, err := Start(t.Context(), shell(t, `printf 'one\n\033[31mtwo\n' >&2; exit 7`))
 	const want = `the target command ended before it was ready (the target command: exit status 7); it wrote: one; \x1b[31mtwo`

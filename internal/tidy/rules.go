@@ -36,7 +36,7 @@ func (c *checker) checkImports(f *file) {
 		}
 		other, exists := c.rules.Ranks[dir]
 		if only := c.rules.Reserved[dir]; only != "" && f.dir != only {
-			c.at(spec.Pos(), "imports", "%s is imported by %s alone", dir, only)
+			c.at(spec.Pos(), "imports", "%s is imported only by %s", dir, only)
 		} else if known && exists && other >= rank {
 			c.at(spec.Pos(), "imports", "%s is not below %s", dir, f.dir)
 		}

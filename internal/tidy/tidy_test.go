@@ -88,7 +88,7 @@ func TestEachRuleFindsItsBreach(t *testing.T) {
 		{"syntax", "results/b.go", "package", "results/b.go: syntax: "},
 		{"an import from above", "devices/b.go", "package devices\nimport _ \"m/nbd\"\n", "devices/b.go:2:8: imports: nbd is not below devices"},
 		{"a sibling", "results/b.go", body + "import n \"m/nbd\"\nvar _ = n.X\n", "results/b.go:2:8: imports: nbd is not below results"},
-		{"a model", "nbd/b.go", "package nbd\nimport _ \"m/ssd\"\n", "nbd/b.go:2:8: imports: ssd is imported by catalog alone"},
+		{"a model", "nbd/b.go", "package nbd\nimport _ \"m/ssd\"\n", "nbd/b.go:2:8: imports: ssd is imported only by catalog"},
 		{"a socket in an engine", "devices/b.go", "package devices\nimport _ \"net\"\n", "devices/b.go:2:8: imports: devices does without net"},
 		{"an unknown package", "only/b.go", "// Package only is.\npackage only\n", "only: imports: expected a package that has a rank"},
 		{"no package comment", "devices/doc.go", "package devices\n", "devices: doc: expected a package comment"},

@@ -38,7 +38,7 @@ func (c *cursor) field() ([]byte, int) {
 	return out, from
 }
 
-// decimal reads digits alone; an empty word is none.
+// decimal reads only digits; an empty word is none.
 func decimal(b []byte) (n uint64, ok bool) {
 	for _, c := range b {
 		if c < '0' || c > '9' || n > (math.MaxUint64-9)/10 {

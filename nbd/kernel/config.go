@@ -25,7 +25,7 @@ type Config struct {
 	// up to seconds; 0 is DefaultTimeout. There is no way to wait forever.
 	Timeout time.Duration
 	// DeadTimeout is how long requests wait for a connection that is lost to be
-	// replaced, rounded up to seconds; 0 is not at all. Netlink alone has it.
+	// replaced, rounded up to seconds; 0 is not at all. only Netlink has it.
 	DeadTimeout time.Duration
 	// Ioctl uses the ioctls even where there is netlink.
 	Ioctl bool

@@ -26,7 +26,7 @@ func (m *Missing) Error() string {
 // Unwrap returns the kernel's word.
 func (m *Missing) Unwrap() error { return m.Err }
 
-// NeedsLinux says that what is asked for is on Linux alone. It is a *Missing.
+// NeedsLinux says that what is asked for is on Linux only. It is a *Missing.
 func NeedsLinux(what string) error {
 	return &Missing{What: fmt.Sprintf("%s needs Linux, this is %s", what, runtime.GOOS)}
 }

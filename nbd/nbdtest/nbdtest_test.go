@@ -27,7 +27,7 @@ func TestRAMKeepsWhatIsWritten(t *testing.T) {
 	d.Submit(r)
 	loop.Run(sim.Never)
 	if n != 1 {
-		t.Fatalf("%d requests completed, expected the write alone", n)
+		t.Fatalf("%d requests completed, expected only the write", n)
 	}
 	d.Complete(0)
 	if n != 2 || !bytes.Equal(r.Bytes, data) {
@@ -35,8 +35,8 @@ func TestRAMKeepsWhatIsWritten(t *testing.T) {
 	}
 }
 
-// TestHexIsWhatItSays.
-func TestHexIsWhatItSays(t *testing.T) {
+// TestHexRoundTrips.
+func TestHexRoundTrips(t *testing.T) {
 	if got := nbdtest.Unhex(t, nbdtest.HexString("ab")); string(got) != "\x00\x00\x00\x02ab" {
 		t.Errorf("got %q", got)
 	}

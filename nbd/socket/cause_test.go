@@ -89,7 +89,7 @@ func TestAConnectionKeepsItsCause(t *testing.T) {
 	}
 }
 
-func TestALostConnectionSaysHow(t *testing.T) {
+func TestALostConnectionReportsItsCause(t *testing.T) {
 	s := newSite(t, "unix")
 	for want, down := range map[string]func(int, io.Writer, io.Reader){
 		"the server closed it":                            func(_ int, to io.Writer, from io.Reader) { _, _ = io.CopyN(to, from, negotiated(t, s)) },

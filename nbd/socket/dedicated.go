@@ -31,8 +31,8 @@ const (
 )
 
 // UseDedicatedReader has the reader of the only active connection wait in poll(2),
-// in a thread, as a C program does, and not in Go's poller: a request that comes
-// alone costs one wait, where it is two and often the waking of another thread, and
+// in a thread, as a C program does, and not in Go's poller: a lone request
+// costs one wait, where it is two and often the waking of another thread, and
 // a client does not pay for telling epoll(7) what it sends and takes. That is 1.2
 // to 1.5 times the requests of 4 KiB at depth 1, at two thirds to nine tenths of the
 // processor time. With four connections it would be 0.6 times at one and a half

@@ -121,7 +121,7 @@ func TestSeveralAreBusy(t *testing.T) {
 	}
 }
 
-func TestAConnectionAloneAndIdleJoinsThePoller(t *testing.T) {
+func TestAnIdleDedicatedReaderJoinsThePoller(t *testing.T) {
 	s := dedicatedSite(t, "unix")
 	c := dialRaw(t, s.uri)
 	for range 3 {
@@ -147,8 +147,8 @@ func TestFewConnectionsLeaveThePoller(t *testing.T) {
 	s.expectDedicated(t, maxDedicated-1)
 }
 
-// TestAConnectionAloneEnds whoever ends it, while its reader sleeps.
-func TestAConnectionAloneEnds(t *testing.T) {
+// TestADedicatedReaderEnds whoever ends it, while its reader sleeps.
+func TestADedicatedReaderEnds(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *site, c *raw) error{
 		"the client":  func(_ *testing.T, _ *site, c *raw) error { return c.Close() },
 		"Close":       func(_ *testing.T, s *site, _ *raw) error { return s.Close() },
@@ -177,7 +177,7 @@ func TestAConnectionAloneEnds(t *testing.T) {
 
 // A request's data comes in pieces, with pauses in which the connection joins the
 // poller.
-func TestDataForAConnectionAloneComesInPieces(t *testing.T) {
+func TestDataForADedicatedReaderComesInPieces(t *testing.T) {
 	for _, size := range []int{4 << 10, 4 * longData} {
 		s := dedicatedSite(t, "unix")
 		c := dialRaw(t, s.uri)
@@ -201,7 +201,7 @@ func TestDataForAConnectionAloneComesInPieces(t *testing.T) {
 
 // A client that takes no replies for a while has them written by who blocks, and
 // holds up neither its own socket's change nor anybody else.
-func TestAConnectionAloneThatTakesNoReplies(t *testing.T) {
+func TestTheClientOfADedicatedReaderTakesNoReplies(t *testing.T) {
 	s := dedicatedSite(t, "unix")
 	c, other := dialRaw(t, s.uri), dialRaw(t, s.uri)
 	c.flushes(8)
@@ -225,7 +225,7 @@ func TestAConnectionAloneThatTakesNoReplies(t *testing.T) {
 
 // A client that goes on sending, which TCP takes after SHUT_RD too, holds up no
 // shutdown.
-func TestAConnectionAloneThatGoesOnIsShutDown(t *testing.T) {
+func TestADedicatedReaderThatGoesOnIsShutDown(t *testing.T) {
 	s := dedicatedSite(t, "tcp")
 	c := dialRaw(t, s.uri)
 	c.flushes(8)
@@ -246,9 +246,9 @@ func TestAConnectionAloneThatGoesOnIsShutDown(t *testing.T) {
 	<-ended
 }
 
-// TestAConnectionAloneKeepsTheLoop: replies come when they are due, whatever its
+// TestADedicatedReaderOwnsTheTimers: replies come when they are due, whatever its
 // reader does by then, and when it has ended.
-func TestAConnectionAloneKeepsTheLoop(t *testing.T) {
+func TestADedicatedReaderOwnsTheTimers(t *testing.T) {
 	for name, busy := range map[string]func(c *raw) (then func()){
 		"sleeps": func(*raw) func() { return func() {} },
 		"awaits a request": func(c *raw) func() {

@@ -44,9 +44,9 @@ func TestAnExportIsNotAddedTwice(t *testing.T) {
 	}
 }
 
-// TestRemovingAnExportDrainsItsConnectionsAlone: what is in flight is answered,
+// TestRemovingAnExportDrainsOnlyItsConnections: what is in flight is answered,
 // the connection closed, and another export's goes on.
-func TestRemovingAnExportDrainsItsConnectionsAlone(t *testing.T) {
+func TestRemovingAnExportDrainsOnlyItsConnections(t *testing.T) {
 	s := newSite(t, "unix")
 	other := nbdtest.NewRAM(s.real.Loop(), nbdtest.Size)
 	other.Service = 20 * time.Millisecond

@@ -17,7 +17,7 @@ import (
 
 // Notices are what a server reports to whoever runs it, and to no client. The
 // zero value is silent. They are called by a goroutine of the connection: one that
-// blocks holds up that client alone. A client is named by its address, or by its
+// blocks holds up only that client. A client is named by its address, or by its
 // process on a Unix socket.
 type Notices struct {
 	// Opened reports a client that has begun transmission; secure is with TLS.

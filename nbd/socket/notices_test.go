@@ -86,7 +86,7 @@ func TestWritesAsQEMUSendsThemUnderExtendedHeaders(t *testing.T) {
 	}
 	want := fmt.Sprintf("process %d writes to disk", os.Getpid())
 	if got := n.take(t); !slices.Equal(got, []string{want}) {
-		t.Errorf("reported %q, expected %q alone", got, want)
+		t.Errorf("reported %q, expected only %q", got, want)
 	}
 }
 

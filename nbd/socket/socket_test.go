@@ -516,8 +516,8 @@ func TestManyClientsInParallel(t *testing.T) {
 	wg.Wait()
 }
 
-// TestAnAddressOfIPv4IsListenedAtAlone: Go would take 0.0.0.0 for all of IPv6, too.
-func TestAnAddressOfIPv4IsListenedAtAlone(t *testing.T) {
+// TestAnAddressOfIPv4IsTheOnlyOneListenedAt: Go would take 0.0.0.0 for all of IPv6, too.
+func TestAnAddressOfIPv4IsTheOnlyOneListenedAt(t *testing.T) {
 	for address, want := range map[string]map[string]bool{
 		"0.0.0.0:0":   {"127.0.0.1": true, "::1": false},
 		"127.0.0.1:0": {"127.0.0.1": true, "::1": false},

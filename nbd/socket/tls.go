@@ -22,7 +22,7 @@ type TLSFiles struct {
 // Validate says which file is missing.
 func (f *TLSFiles) Validate() error {
 	if (f.Cert == "") != (f.Key == "") {
-		return errors.New("TLS: expected a certificate and its key, got one of them alone")
+		return errors.New("TLS: expected a certificate and its key, got only one of them")
 	}
 	return nil
 }

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestCollectedIsWhatTheSteadyStateSays compares what is valid in the victims with
+// TestCollectedEqualsTheSteadyState compares what is valid in the victims with
 // the theory of uniform random writes.
-func TestCollectedIsWhatTheSteadyStateSays(t *testing.T) {
+func TestCollectedEqualsTheSteadyState(t *testing.T) {
 	cfg := small(200_000, 0.25, Random)
 	f := New(cfg, &count{t: t})
 	if v, _ := f.Collected(); v != 0 {

@@ -54,7 +54,7 @@ func expect(t *testing.T, code int, args ...string) string {
 }
 
 // Before anything has loaded the module: this file's tests run first.
-func TestGuestAWithoutModuleOrPrivilegeTheExitCodeIs3AndTheMendIsTold(t *testing.T) {
+func TestGuestAWithoutModuleOrPrivilegeTheExitCodeIs3WithARemedy(t *testing.T) {
 	guestOnly(t)
 	nobody := func(args ...string) *exec.Cmd {
 		c := exec.Command(program, args...)
@@ -271,7 +271,7 @@ func TestGuestSeveralConnectionsNeedMultiConn(t *testing.T) {
 	expect(t, 0, "detach", path)
 }
 
-func TestGuestAMountedDeviceIsDetachedByForceAlone(t *testing.T) {
+func TestGuestAMountedDeviceIsDetachedOnlyByForce(t *testing.T) {
 	guestOnly(t)
 	p := start(t, "attach", testDrive, "--size", "64MiB")
 	sh(t, "mke2fs", "-q", "-t", "ext4", p.line)
@@ -467,7 +467,7 @@ func TestGuestDiskKeepsManyInFlightAndReadsWhatItWrote(t *testing.T) {
 	}
 }
 
-func TestGuestRunThroughTheKernelSaysWhatItSent(t *testing.T) {
+func TestGuestRunThroughTheKernelReportsWhatItSent(t *testing.T) {
 	guestOnly(t)
 	dir := filepath.Join(t.TempDir(), "run")
 	args := []string{

@@ -34,7 +34,7 @@ var (
 func guestOnly(t *testing.T) {
 	t.Helper()
 	if !*inGuest {
-		t.Skip("for the virtual machine alone")
+		t.Skip("only for the virtual machine")
 	}
 }
 

@@ -63,7 +63,7 @@ func main() {
 func run(name string, args []string) (int, error) {
 	parse, ok := parsers[name]
 	if !ok {
-		return 1, fmt.Errorf("stands in for nbdkit, nbd-server and qemu-nbd alone")
+		return 1, fmt.Errorf("stands in only for nbdkit, nbd-server and qemu-nbd")
 	}
 	dir, err := os.MkdirTemp("", "standin")
 	if err != nil {
