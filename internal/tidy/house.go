@@ -24,6 +24,7 @@ var House = Rules{
 		"internal/target":          1, // starts programs by internal/fork, and knows no protocol
 		"devices":                  1,
 		"devices/drive":            2,
+		"internal/aio":             2, // serves requests on a file, and knows no device
 		"devices/ssd/ftl":          2,
 		"devices/empirical":        3,
 		"devices/fault":            3,
@@ -86,6 +87,7 @@ var House = Rules{
 		"internal/serve/serve.go":              "serves a device in real time",
 		"internal/stack/watch.go":              "waits for runs in real time",
 		"internal/stack/dial.go":               "dials an external server",
+		"internal/aio/":                        "asynchronous I/O: its events are taken by a goroutine",
 		"internal/pool/":                       "independent work on many cores",
 		"internal/serve/control.go":            "the control socket of a served device",
 	},

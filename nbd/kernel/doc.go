@@ -26,10 +26,8 @@
 // (drivers/block/nbd.c, block/blk-flush.c): WRITE with FUA; WRITE and then
 // FLUSH; or, without SEND_FLUSH, only WRITE, whatever else is advertised.
 //
-// Disk uses asynchronous I/O because pwritev2 with RWF_DSYNC on a block device ends in
-// generic_write_sync, which sends a FLUSH after the write whether FUA was set or not.
-// An asynchronous write is REQ_FUA and nothing more. internal/interop/kernel tests both
-// on a real kernel.
+// internal/aio says why it is asynchronous. What is sent is tried on a real kernel in
+// internal/interop/kernel.
 //
 // # No hung devices
 //

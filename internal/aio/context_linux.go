@@ -1,4 +1,4 @@
-package kernel
+package aio
 
 import (
 	"os"
@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The commands of Linux's native asynchronous I/O (include/uapi/linux/aio_abi.h).
+// The commands of an iocb (include/uapi/linux/aio_abi.h).
 const (
-	aioRead      = 0
-	aioWrite     = 1
-	aioDataFsync = 3
+	opRead      = 0
+	opWrite     = 1
+	opDataFsync = 3
 )
 
 // iocb is struct iocb of a little-endian machine.
@@ -37,23 +37,23 @@ type ioEvent struct {
 	_      int64
 }
 
-// aio is an asynchronous I/O context.
-type aio struct{ context uintptr }
+// kernelContext is an asynchronous I/O context of the kernel.
+type kernelContext struct{ id uintptr }
 
-func newAIO(depth int) (*aio, error) {
-	a := new(aio)
-	_, _, e := unix.Syscall(unix.SYS_IO_SETUP, uintptr(depth), uintptr(unsafe.Pointer(&a.context)), 0)
+func newContext(depth int) (*kernelContext, error) {
+	k := new(kernelContext)
+	_, _, e := unix.Syscall(unix.SYS_IO_SETUP, uintptr(depth), uintptr(unsafe.Pointer(&k.id)), 0)
 	if e != 0 {
 		return nil, os.NewSyscallError("io_setup", e)
 	}
-	return a, nil
+	return k, nil
 }
 
 // submit hands over one request. The kernel has copied the iocb when it returns;
 // the buffer is its own until the event.
-func (a *aio) submit(cb *iocb) error {
+func (k *kernelContext) submit(cb *iocb) error {
 	list := [1]*iocb{cb}
-	_, _, e := unix.Syscall(unix.SYS_IO_SUBMIT, a.context, 1, uintptr(unsafe.Pointer(&list)))
+	_, _, e := unix.Syscall(unix.SYS_IO_SUBMIT, k.id, 1, uintptr(unsafe.Pointer(&list)))
 	if e != 0 {
 		return e
 	}
@@ -61,8 +61,8 @@ func (a *aio) submit(cb *iocb) error {
 }
 
 // wait blocks until there is at least one event.
-func (a *aio) wait(events []ioEvent) (int, error) {
-	n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, a.context, 1, uintptr(len(events)), uintptr(unsafe.Pointer(&events[0])), 0, 0)
+func (k *kernelContext) wait(events []ioEvent) (int, error) {
+	n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, k.id, 1, uintptr(len(events)), uintptr(unsafe.Pointer(&events[0])), 0, 0)
 	if e != 0 {
 		return 0, e
 	}
@@ -70,8 +70,8 @@ func (a *aio) wait(events []ioEvent) (int, error) {
 }
 
 // destroy waits for what is in flight and ends the context.
-func (a *aio) destroy() error {
-	_, _, e := unix.Syscall(unix.SYS_IO_DESTROY, a.context, 0, 0)
+func (k *kernelContext) destroy() error {
+	_, _, e := unix.Syscall(unix.SYS_IO_DESTROY, k.id, 0, 0)
 	if e != 0 {
 		return os.NewSyscallError("io_destroy", e)
 	}
