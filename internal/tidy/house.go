@@ -35,6 +35,7 @@ var House = Rules{
 		"devices/ssd":              3,
 		"devices/volume":           3,
 		"devices/image":            3,
+		"devices/host":             3, // on the engine of internal/aio
 		"devices/catalog":          4,
 		"devices/plugin":           4,
 		"devices/plugin/file":      5, // plugins, beside what serves them
@@ -87,6 +88,7 @@ var House = Rules{
 		"internal/serve/serve.go":              "serves a device in real time",
 		"internal/stack/watch.go":              "waits for runs in real time",
 		"internal/stack/dial.go":               "dials an external server",
+		"devices/host/":                        "blocking system calls on worker threads, and a file's fill",
 		"internal/aio/":                        "asynchronous I/O: its events are taken by a goroutine",
 		"internal/pool/":                       "independent work on many cores",
 		"internal/serve/control.go":            "the control socket of a served device",
