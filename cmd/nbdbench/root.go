@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"nbdbench/devices/catalog"
+	"nbdbench/devices/host"
 	"nbdbench/internal/bench"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/stack"
@@ -94,12 +95,13 @@ func codeOf(err error) int {
 	var field *conf.FieldError
 	var file *results.FileError
 	var missing *kernel.Missing
+	var noStorage *host.Missing
 	switch {
 	case errors.As(err, &e):
 		return e.code
 	case errors.As(err, &c), errors.As(err, &field), errors.As(err, &file), errors.Is(err, catalog.ErrUnknown):
 		return exitUsage
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &noStorage):
 		return exitCapability
 	case errors.Is(err, stack.ErrInvalid):
 		return exitInvalid

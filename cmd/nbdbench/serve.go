@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"nbdbench/devices/fault"
+	"nbdbench/devices/host"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/serve"
 	"nbdbench/internal/units"
@@ -20,7 +21,7 @@ import (
 	"nbdbench/sim"
 )
 
-const serveHelp = `Serve one simulated device, or a plugin, in real time, to any NBD client.
+const serveHelp = `Serve a simulated device, a plugin, a file or a block device to any NBD client.
 
 When it listens, it prints its URI as the first line of stdout; everything else
 goes to stderr:
@@ -33,12 +34,21 @@ goes to stderr:
 
   nbdbench serve go:memory?size=1GiB                a Go plugin (docs/PLUGINS.md)
   nbdbench serve sh:./plugin.sh key=value           a script, as nbdkit's sh plugin runs it
+  nbdbench serve ./disk.img                         a file (docs/HOST.md)
+  nbdbench serve /dev/sdX --direct                  a block device, past the page cache
 
 A plugin defines its own size and durability. Plugins do not support --image,
 --image-sync, --size, --fault, --log, --log-writes and --stop power-cut; SIGUSR1 and
 cut affect simulated devices only. --plugin-timeout limits each call of a plugin: a
 call that takes longer fails with EIO and keeps one of the 16 workers of its
 connection. With no worker free, requests fail with EIO.
+
+A path of a block device, a file or a directory, in which a scratch file is made, is
+storage of the host; one that ends in .yaml or .yml is a profile. FUA is RWF_DSYNC,
+FLUSH is fdatasync. It is served through the page cache, or with --direct past it.
+Storage that is mounted, swap, below another device, or locked or opened for writing
+by another program is refused, but for --read-only. What does not go with it: --image,
+--image-sync, --fault, --log, --log-writes, --stop power-cut; --size uses a part of it.
 
 --fuamode does what nbdkit's fua filter does, for plugins and simulated devices: none,
 emulate, native (which a device that emulates FUA still emulates), force, pass,
@@ -97,7 +107,7 @@ stderr reports how much. With --stop power-cut the power is cut instead.`
 
 func newServe() *cobra.Command {
 	var listen, strategy, advertise, size, memory string
-	var readOnly bool
+	var readOnly, direct bool
 	var delay, drain time.Duration
 	var seed uint64
 	var depth int
@@ -111,10 +121,10 @@ func newServe() *cobra.Command {
 	var pluginTimeout time.Duration
 	var events eventFlags
 	c := &cobra.Command{
-		Use: "serve DEVICE [KEY=VALUE...]", Short: "Serve one simulated device, or a plugin, to any NBD client", Long: serveHelp, Args: serveArgs,
+		Use: "serve DEVICE [KEY=VALUE...]", Short: "Serve a simulated device, a plugin, a file or a block device to any NBD client", Long: serveHelp, Args: serveArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			config := serve.Config{
-				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly,
+				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly, Direct: direct,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
 				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
 				LogFormat: events.format, Verbose: events.verbose,
@@ -150,6 +160,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&advertise, "advertise", "", "flush,fua or a subset, instead of what the strategy advertises")
 	f.StringVar(&size, "size", "", "size of each device, in whole blocks (default: the profile's)")
 	f.StringVar(&memory, "memory", "", "memory that all clients together may hold, at least 128MiB (default: a quarter of the memory of the machine or cgroup)")
+	f.BoolVar(&direct, "direct", false, "block devices and files past the page cache")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")
 	durationVar(f, &delay, "delay", 0, "delay added to every command")
 	durationVar(f, &drain, "drain", 30*time.Second, "how long to wait for requests in flight at shutdown")
@@ -286,7 +297,7 @@ func exportFlags(config *serve.Config, exports []string, secure string) error {
 
 // serveError makes what the user chose wrongly usage errors.
 func serveError(err error) error {
-	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, serve.ErrImage) || errors.Is(err, serve.ErrPlugin) {
+	if errors.Is(err, layer.ErrUnsupported) || errors.Is(err, serve.ErrImage) || errors.Is(err, serve.ErrPlugin) || isStorageError(err) {
 		return &exitError{exitUsage, err}
 	}
 	return err
@@ -301,4 +312,10 @@ type eventFlags struct {
 func (e *eventFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "also report each connection that opens and closes")
 	f.StringVar(&e.format, "log-format", "", "write events to stderr as records: text or json (default: plain lines)")
+}
+
+// isStorageError reports whether storage was chosen that is of no use.
+func isStorageError(err error) bool {
+	var inUse *host.InUse
+	return errors.As(err, &inUse) || errors.Is(err, host.ErrUnfit)
 }

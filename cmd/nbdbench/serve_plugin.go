@@ -35,6 +35,15 @@ func pluginFlags(c *cobra.Command, config *serve.Config, mode string) error {
 		config.FUAMode = m
 	}
 	for _, device := range config.DeviceNames() {
+		if stack.IsStorage(device) {
+			if err := storageFlags(c, config, device); err != nil {
+				return err
+			}
+			continue
+		}
+		if config.Direct {
+			return usage("--direct: expected a block device, a file or a directory, got %s", device)
+		}
 		if !stack.IsPlugin(device) {
 			continue
 		}
@@ -49,6 +58,22 @@ func pluginFlags(c *cobra.Command, config *serve.Config, mode string) error {
 		if _, err := stack.CheckPlugin(device); err != nil {
 			return usage("%w", err)
 		}
+	}
+	return nil
+}
+
+// notForStorage are the flags of serve that storage of the host does not go with.
+var notForStorage = []string{"image", "image-sync", "fault", "log", "log-writes"}
+
+// storageFlags refuses the flags that do not go with storage of the host.
+func storageFlags(c *cobra.Command, config *serve.Config, device string) error {
+	for _, flag := range notForStorage {
+		if c.Flags().Changed(flag) {
+			return usage("--%s: expected simulated devices alone, got %s", flag, device)
+		}
+	}
+	if config.PowerCut {
+		return usage("--stop: expected flush with %s, got %s", device, stopPowerCut)
 	}
 	return nil
 }

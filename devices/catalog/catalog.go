@@ -130,7 +130,7 @@ func over(parent, child map[string]string, keep func(path string) bool) map[stri
 
 // IsPath reports whether a device's name means a file.
 func IsPath(name string) bool {
-	return strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml")
+	return strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
 }
 
 func read(name, dir string) (file string, data []byte, err error) {

@@ -40,6 +40,9 @@ func (s *Storage) Disk() Disk { return Disk{} }
 // Fill returns a Missing.
 func (s *Storage) Fill() (Extents, error) { return Extents{}, missing() }
 
+// Sync does nothing.
+func (s *Storage) Sync() error { return nil }
+
 // Close does nothing.
 func (s *Storage) Close() error { return nil }
 

@@ -263,3 +263,11 @@ func sameFile(a, b string) bool {
 	y, err := os.Stat(filepath.Clean(b))
 	return err == nil && os.SameFile(x, y)
 }
+
+// Sync makes durable what was written.
+func (s *Storage) Sync() error {
+	if s.config.ReadOnly {
+		return nil
+	}
+	return unix.Fsync(int(s.file.Fd()))
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -179,7 +180,13 @@ type killed struct {
 func kill(t *testing.T, device, strategy string, seed uint64) killed {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
-	p, err := Serve(built, t.TempDir(), 0, device, "--size", "64MiB", "--strategy", strategy, "--image", image)
+	return killOver(t, image, strategy, seed, device, "--size", "64MiB", "--strategy", strategy, "--image", image)
+}
+
+// killOver does so with what args serve, which is in the file image then.
+func killOver(t *testing.T, image, name string, seed uint64, args ...string) killed {
+	t.Helper()
+	p, err := Serve(built, t.TempDir(), 0, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +206,7 @@ func kill(t *testing.T, device, strategy string, seed uint64) killed {
 		wg.Go(func() { h.send(rand.New(rand.NewPCG(seed, uint64(i)+1))) })
 		wg.Go(func() {
 			if err := h.receive(); err != nil {
-				t.Errorf("%s, %s, seed %d: %v", device, strategy, seed, err)
+				t.Errorf("%s, seed %d: %v", name, seed, err)
 			}
 		})
 	}
@@ -235,6 +242,35 @@ func (w *witness) compare(image string, open *int) error {
 		}
 	}
 	return nil
+}
+
+var fileKills = flag.Int("attack.filekills", 12, "of a server of a file")
+
+// TestKillOfAServedFileLosesNothingPromised does so with a file of the host, through
+// the page cache and past it.
+func TestKillOfAServedFileLosesNothingPromised(t *testing.T) {
+	promised, open := 0, 0
+	for i := range *fileKills {
+		image := filepath.Join(t.TempDir(), "file.img")
+		if err := os.WriteFile(image, make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{image, "--strategy", []string{"native", "emulate", "none"}[i/2%3]}
+		if i%2 == 1 {
+			args = append(args, "--direct")
+		}
+		k := killOver(t, image, strings.Join(args, " "), uint64(i), args...)
+		if k.violation != nil {
+			t.Errorf("%v, seed %d: %v", args, i, k.violation)
+		}
+		if open += k.open; k.promise {
+			promised++
+		}
+	}
+	t.Logf("%d kills, in %d of them something had been promised; %d sectors had more than one legal version", *fileKills, promised, open)
+	if promised < *fileKills/2 || open == 0 {
+		t.Error("the kills show nothing")
+	}
 }
 
 // TestKillLosesNothingPromised kills servers in the middle of overlapping writes,

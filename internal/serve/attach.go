@@ -15,7 +15,7 @@ import (
 )
 
 // AttachConfig is an export to be given to the kernel: that of a server, or a
-// simulated device that we serve ourselves.
+// device that we serve ourselves.
 type AttachConfig struct {
 	URI    socket.URI
 	Serve  *Config // in place of URI
@@ -30,7 +30,7 @@ func Attach(ctx context.Context, c AttachConfig, ready, talk io.Writer) error {
 	if err := c.Kernel.Validate(); err != nil {
 		return err
 	}
-	if c.Serve != nil {
+	if c.Serve != nil && isModel(c.Serve.Device) {
 		if _, err := catalog.Load(c.Serve.Device); err != nil {
 			return err
 		}

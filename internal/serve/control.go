@@ -32,8 +32,9 @@ type console struct {
 	served []*device  // and then the clones
 	own    int        // how many are no clones
 	// plugins are served too; nobody cuts their power here.
-	plugins []plugged
-	ended   bool // the devices have no power any more
+	plugins  []plugged
+	storages []stored // likewise
+	ended    bool     // the devices have no power any more
 }
 
 // errEnded is for commands that come after the devices have ended.
@@ -41,10 +42,11 @@ var errEnded = errors.New("the server is about to end")
 
 // controlStats is the reply to stats.
 type controlStats struct {
-	Exports []exportStats `json:"exports"`
-	Plugins []pluginStats `json:"plugins,omitempty"`
-	Wire    nbd.Counts    `json:"wire"`
-	Process processStats  `json:"process"`
+	Exports []exportStats  `json:"exports"`
+	Plugins []pluginStats  `json:"plugins,omitempty"`
+	Storage []storageStats `json:"storage,omitempty"`
+	Wire    nbd.Counts     `json:"wire"`
+	Process processStats   `json:"process"`
 }
 
 // processStats are those of the program.
@@ -233,12 +235,17 @@ func (q *cutCommand) of(l *device) (seed sim.Seed, image string) {
 
 // named is the export of a name; without one, the only one that is no clone.
 func (c *console) named(name *string) (*device, error) {
-	if name == nil && c.own == 1 && len(c.plugins) == 0 {
+	if name == nil && c.own == 1 && len(c.plugins)+len(c.storages) == 0 {
 		return c.served[0], nil
 	}
 	for _, p := range c.plugins {
 		if name == nil && c.own == 0 || name != nil && p.name == *name {
 			return nil, p.uncut()
+		}
+	}
+	for _, s := range c.storages {
+		if name == nil && c.own == 0 || name != nil && s.name == *name {
+			return nil, s.uncut()
 		}
 	}
 	names := make([]string, len(c.served))
@@ -328,6 +335,9 @@ func (c *console) stats() (s controlStats) {
 		for _, l := range c.served {
 			s.Exports = append(s.Exports, exportStats{l.name, l.cuts, l.model.Cut(0).ExposedBytes(), l.model.Stats()})
 		}
+		for _, x := range c.storages {
+			s.Storage = append(s.Storage, x.stats())
+		}
 	})
 	for _, p := range c.plugins {
 		s.Plugins = append(s.Plugins, p.stats())
@@ -349,6 +359,9 @@ func (c *console) watch(signals <-chan os.Signal) {
 		}
 		for _, p := range c.plugins {
 			err = errors.Join(err, p.uncut())
+		}
+		for _, s := range c.storages {
+			err = errors.Join(err, s.uncut())
 		}
 		c.mu.Unlock()
 		if err != nil {

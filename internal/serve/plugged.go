@@ -60,12 +60,16 @@ func unloadAll(plugins []plugged) error {
 }
 
 // exports are those of all devices, in the order in which they were named.
-func (c *Config) exports(loop *sim.Loop, first string, served []*device, plugins []plugged) (out []*nbd.Export) {
+func (c *Config) exports(loop *sim.Loop, first string, served []*device, plugins []plugged, storages []stored) (out []*nbd.Export) {
 	for _, m := range c.named(first) {
-		if stack.IsPlugin(m.Device) {
+		switch {
+		case stack.IsPlugin(m.Device):
 			out = append(out, c.plug(loop, plugins[0]))
 			plugins = plugins[1:]
-		} else {
+		case len(storages) > 0 && storages[0].name == m.Name:
+			out = append(out, storages[0].export(c))
+			storages = storages[1:]
+		default:
 			out = append(out, served[0].export())
 			served = served[1:]
 		}

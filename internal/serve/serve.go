@@ -19,22 +19,22 @@ import (
 	"nbdbench/devices/fua"
 	"nbdbench/devices/history"
 	"nbdbench/devices/layer"
-	"nbdbench/internal/stack"
 	"nbdbench/internal/text"
 	"nbdbench/nbd"
 	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
 
-// Config is one simulated device served to any NBD client.
+// Config is one device served to any NBD client.
 type Config struct {
-	Device    string // a profile's name or path
+	Device    string // a profile's name or path, a plugin, or storage of the host
 	Strategy  string // its server half goes around the device
 	Listen    string // an NBD URI; empty is a Unix socket of its own
 	Advertise *layer.Advertised
 	Size      uint64 // bytes; 0 is the profile's own
 	Seed      sim.Seed
 	ReadOnly  bool
+	Direct    bool          // storage of the host past the page cache
 	Delay     time.Duration // added to every command
 	// More are exports besides the first, each a device of its own under the same
 	// strategy.
@@ -133,21 +133,26 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, closeAll(at.sockets), real.Close())
 	}
-	server := socket.NewServer(real, c.exports(loop, at.uris[0].Export, served, plugins)...)
+	storages, err := c.storages(at.uris[0].Export, real)
+	if err != nil {
+		return errors.Join(err, closeStorages(storages), closeAll(at.sockets), real.Close())
+	}
+	defer func() { err = errors.Join(err, closeStorages(storages), real.Close()) }()
+	server := socket.NewServer(real, c.exports(loop, at.uris[0].Export, served, plugins, storages)...)
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)
 	}
-	scheduleServer(len(plugins) > 0 || slices.ContainsFunc(served, (*device).takesTime), server.OnContention)
+	scheduleServer(len(plugins)+len(storages) > 0 || slices.ContainsFunc(served, (*device).takesTime), server.OnContention)
 	server.UseDedicatedReader()
 	server.Notify(events.notices())
 	server.LimitMemory(cmp.Or(c.Memory, DefaultMemory()))
 	if err := c.secure(server); err != nil {
-		return errors.Join(err, closeAll(at.sockets), real.Close())
+		return errors.Join(err, closeAll(at.sockets))
 	}
-	con := &console{real: real, server: server, log: events, served: served, own: len(served), plugins: plugins}
+	con := &console{real: real, server: server, log: events, served: served, own: len(served), plugins: plugins, storages: storages}
 	closeControl, err := c.control(con)
 	if err != nil {
-		return errors.Join(err, closeAll(at.sockets), real.Close())
+		return errors.Join(err, closeAll(at.sockets))
 	}
 	defer closeControl()
 	ended := make(chan error, len(at.sockets))
@@ -157,25 +162,33 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	c.warnOfPlaintext(at.sockets, events)
 	for _, uri := range at.uris {
 		if _, err := fmt.Fprintln(ready, uri); err != nil {
-			return errors.Join(err, server.Close(), real.Close())
+			return errors.Join(err, server.Close())
 		}
 	}
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
-		defer cancel()
-		if err = server.Shutdown(drain); errors.As(err, new(*socket.DrainError)) {
-			err = fmt.Errorf("after --drain %v: %w", c.Drain, err)
-		}
-	}
+	err = c.serveUntil(ctx, server, ended)
 	err = errors.Join(err, closePlugins(ctx, plugins, c.Drain, events))
 	con.end(c.PowerCut)
 	summarize(server, events)
 	if errors.Is(err, socket.ErrServerClosed) {
 		err = nil
 	}
-	return errors.Join(err, server.Close(), real.Close())
+	return errors.Join(err, server.Close())
+}
+
+// serveUntil waits for ctx, and drains the server; or for a socket that fails.
+func (c *Config) serveUntil(ctx context.Context, server *socket.Server, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
+	defer cancel()
+	err := server.Shutdown(drain)
+	if errors.As(err, new(*socket.DrainError)) {
+		err = fmt.Errorf("after --drain %v: %w", c.Drain, err)
+	}
+	return err
 }
 
 // closePlugins waits until the plugins have closed all connections.
@@ -229,7 +242,7 @@ func closeAll(ls []net.Listener) error {
 // its own files.
 func (c *Config) drives(loop *sim.Loop, first string, events *eventLog) (out []*device, err error) {
 	for i, m := range c.named(first) {
-		if stack.IsPlugin(m.Device) {
+		if !isModel(m.Device) {
 			continue
 		}
 		one := *c
