@@ -199,6 +199,8 @@ type CellConfig struct {
 	// compared as operations, and nothing is said of durability.
 	NoCommits  bool
 	Advertised *Advertised
+	// Storage says that the device is the host's storage, whose power is not cut.
+	Storage bool
 	// Parallelism is the parameter that says how many requests the device serves at
 	// once, where it is an estimate that is not varied.
 	Parallelism string
@@ -254,6 +256,10 @@ type Cell struct {
 	// Streams are those of a workload that has several, in its order.
 	Streams  []*CellStream `json:"streams,omitempty"`
 	Warnings []string      `json:"warnings"`
+	// Storage is true where the device is the host's storage. Sent is what the kernel
+	// sent to its disk in a pass of its own; null where that is not known.
+	Storage bool  `json:"storage,omitempty"`
+	Sent    *Sent `json:"sent,omitempty"`
 
 	planned    int
 	commits    uint64 // planned for each run; 0 is no such bound
@@ -277,7 +283,7 @@ func NewCell(c CellConfig) *Cell {
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
 		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
 		PerRun: []PerRun{}, Warnings: []string{}, Outliers: []int{},
-		planned: c.Runs, commits: c.Commits, notSettled: c.NotSettled, parallel: c.Parallelism,
+		Storage: c.Storage, planned: c.Runs, commits: c.Commits, notSettled: c.NotSettled, parallel: c.Parallelism,
 	}
 }
 

@@ -73,6 +73,20 @@ type Target struct {
 	CanFUA string `json:"can_fua,omitempty"`
 }
 
+// Storage is the host's storage as the run found it.
+type Storage struct {
+	Path       string `json:"path"`
+	Kind       string `json:"kind"` // file, block device or scratch file
+	Size       uint64 `json:"size_bytes"`
+	Disk       string `json:"disk,omitempty"`        // the kernel's name of the disk under it
+	Model      string `json:"model,omitempty"`       // the disk's
+	FileSystem string `json:"file_system,omitempty"` // of a file
+	// WriteCache and FUA are the queue's: without a volatile cache the kernel sends no
+	// FLUSH, without FUA a write and a FLUSH.
+	WriteCache bool `json:"write_cache"`
+	FUA        bool `json:"fua"`
+}
+
 // ReadDocument reads the document of a run directory, or of a file, without the
 // histograms. An error names the file and the place in it.
 func ReadDocument(path string) (*Run, error) {

@@ -39,6 +39,9 @@ type Host struct {
 	LoadBefore *LoadAverage `json:"load_before"`
 	LoadAfter  *LoadAverage `json:"load_after"`
 	Target     *Target      `json:"target"` // null where the run has its own server
+	// Storage is the host's storage that stands for devices, by its name in the cells'
+	// ids.
+	Storage map[string]*Storage `json:"storage,omitempty"`
 }
 
 // Run is the document of one benchmark: what run.json holds. Make it with

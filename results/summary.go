@@ -54,14 +54,26 @@ var summaryColumns = []summaryColumn{
 // /dev/nbd: its Wire is what the kernel made of them.
 const LinkKernel = "kernel"
 
-// throughKernel reports whether any cell's requests went through the kernel.
+// throughKernel reports whether it is known of any cell what the kernel sent.
 func (r *Run) throughKernel() bool {
-	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.Link == LinkKernel })
+	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.Link == LinkKernel || c.Sent != nil })
 }
 
-// sent is what crossed the wire for each commit, of what makes one durable, by
-// the server's count.
+// Sent is what the kernel sent to a disk for commits of one at a time.
+type Sent struct {
+	Commits  int64 `json:"commits"`
+	Write    int64 `json:"write"`
+	WriteFUA int64 `json:"write_fua"`
+	Flush    int64 `json:"flush"`
+	Other    int64 `json:"other"` // writes to other sectors, as of a file system's journal
+}
+
+// sent is what makes a commit durable, for each commit: what the kernel sent to the
+// disk of the host's storage, or what crossed the wire by the server's count.
 func (c *Cell) sent() table.Value {
+	if s := c.Sent; s != nil && s.Commits > 0 {
+		return eachOf(s.Commits, counted{"WRITE", s.Write}, counted{"WRITE+FUA", s.WriteFUA}, counted{"FLUSH", s.Flush}, counted{"other", s.Other})
+	}
 	if c.Link != LinkKernel || !c.usable() || c.Wire == nil {
 		return none
 	}
@@ -85,11 +97,13 @@ type counted struct {
 }
 
 // each says how often there was what for each commit.
-func (c *Cell) each(all ...counted) table.Value {
+func (c *Cell) each(all ...counted) table.Value { return eachOf(c.Commit.Count, all...) }
+
+func eachOf(commits int64, all ...counted) table.Value {
 	var words []string
 	for _, w := range all {
 		if w.n > 0 {
-			words = append(words, significant(float64(w.n)/float64(c.Commit.Count))+" "+w.name)
+			words = append(words, significant(float64(w.n)/float64(commits))+" "+w.name)
 		}
 	}
 	s := strings.Join(words, ", ")

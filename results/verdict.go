@@ -147,7 +147,7 @@ func (j *judgement) figureOf(c *Cell) string {
 	case c.Durability.Measured():
 		return "lost nothing in " + plural(c.Durability.Cuts, "power cut")
 	}
-	return "is durable by definition"
+	return "is " + c.durable()
 }
 
 // exceptions says who took no part, and why.
@@ -350,7 +350,16 @@ func (j *judgement) kept(c *Cell, verb string) string {
 	if c.Durability.Measured() {
 		return "lost nothing in " + plural(c.Durability.Cuts, "power cut")
 	}
-	return verb + " durable by definition"
+	return verb + " " + c.durable()
+}
+
+// durable says how it is known that the cell's commits are durable where no power was
+// cut.
+func (c *Cell) durable() string {
+	if c.Storage {
+		return "durable if the drive keeps its word"
+	}
+	return "durable by definition"
 }
 
 // definition says once that nothing was cut.
@@ -359,6 +368,9 @@ func (j *judgement) definition() string {
 		if c.usable() && (c.Durability.Measured() || c.NoCommits) {
 			return ""
 		}
+	}
+	if len(j.cells) > 0 && j.cells[0].Storage {
+		return "No power was cut: loss is not observed on the host's storage"
 	}
 	return "No power was cut: who is durable is by definition, not measured"
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"context"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -55,6 +56,10 @@ $fuamode. Each run starts its own server and stops it at the end.
 --device go:NAME?key=value is a Go plugin, in virtual time unless it uses something
 outside of the process. --device sh:PATH?key=value is a script by nbdkit's sh protocol.
 Scripts and such plugins run in real time and need --destroy.
+--device ./disk.img or /dev/sdX measures the host's storage in real time with direct
+I/O, a directory a scratch file in it of --size; --destroy allows overwriting what is
+there (docs/HOST.md). With a profile beside it, --device ./mine.yaml,/dev/sdX runs both
+through the same kind of socket, interleaved.
 --via kernel uses Linux's own client, as /dev/nbdN: the table shows what the kernel
 sent for each commit, as counted by the server.
 
@@ -91,7 +96,8 @@ type runFlags struct {
 	seed                           uint64
 	thresholds                     []string
 	output, format                 string
-	noSave, destroy                bool
+	noSave, destroy, yes           bool
+	size                           string
 	tls                            socket.TLSFiles
 }
 
@@ -104,7 +110,7 @@ func newRun() *cobra.Command {
 	}
 	d := bench.Default()
 	fl := c.Flags()
-	fl.StringSliceVar(&f.devices, "device", d.Devices, "profiles, by name or path")
+	fl.StringSliceVar(&f.devices, "device", d.Devices, "profiles, by name or path; or block devices, files or directories of the host")
 	fl.StringSliceVar(&f.workloads, "workload", []string{"sync-4k", "wal-noisy"}, "profiles, by name or path")
 	fl.StringSliceVar(&f.strategies, "strategy", d.Strategies, "where writes are made durable")
 	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
@@ -135,7 +141,9 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.output, "output", "", "run directory (default runs/<utc>-<name>-<hash6>)")
 	fl.BoolVar(&f.noSave, "no-save", false, "write no run directory")
 	fl.StringVar(&f.format, "format", "table", "output format: table, md, csv or json")
-	fl.BoolVar(&f.destroy, "destroy", false, "allow writing to a target that nbdbench did not create")
+	fl.StringVar(&f.size, "size", "", "how much of a block device or file is used, or of a directory's scratch file (default: all; 1GiB)")
+	fl.BoolVar(&f.destroy, "destroy", false, "allow writing to a target, block device or file that nbdbench did not create")
+	fl.BoolVar(&f.yes, "yes", false, "with --destroy, do not ask before a block device is overwritten")
 	return c
 }
 
@@ -147,7 +155,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err := checkFormat(f.format); err != nil {
 		return err
 	}
-	if err := f.check(c.Context(), &p); err != nil {
+	if err := f.check(c, &p); err != nil {
 		return err
 	}
 	pending, err := f.reserve(c, &p, name)
@@ -242,6 +250,10 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 		}
 		return nil
 	})
+	if given("clock") { // also where storage needs real time
+		p.Clock = f.clock
+	}
+	set("size", func() error { return sizeFlag(&p.Size, f.size) })
 	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })
 	set("link", func() (e error) { p.Link, e = bench.ParseLink(f.link); return e })
@@ -330,14 +342,54 @@ func refs(names []string) (out []workloads.Ref) {
 }
 
 // check refuses what must not or cannot be run, before anything is.
-func (f *runFlags) check(ctx context.Context, p *bench.Plan) error {
+func (f *runFlags) check(c *cobra.Command, p *bench.Plan) error {
 	if _, err := p.Cells(); err != nil {
 		return &exitError{exitUsage, err}
 	}
-	if what := p.WouldOverwrite(ctx); what != "" && !f.destroy {
+	if what := p.WouldOverwrite(c.Context()); what != "" && !f.destroy {
 		return usage("%s", what)
 	}
+	over, err := p.Overwrites()
+	switch {
+	case isStorageError(err):
+		return usage("--device: %w", err)
+	case err != nil:
+		return err
+	case len(over.What) == 0:
+		return nil
+	case !f.destroy:
+		return usage("--device: this would overwrite %s; give --destroy to allow it", strings.Join(over.What, " and "))
+	}
+	in, ok := c.InOrStdin().(*os.File)
+	if over.Block && !f.yes && ok && isTerminal(in) && !isNull(in) && !agreed(in, c.ErrOrStderr(), over.What) {
+		return usage("--device: not overwritten: expected yes")
+	}
 	return nil
+}
+
+// isNull reports whether f is /dev/null, which is a character device as a terminal is.
+func isNull(f *os.File) bool {
+	null, err := os.Stat(os.DevNull)
+	if err != nil {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && os.SameFile(null, info)
+}
+
+// agreed asks whether storage may be overwritten.
+func agreed(in io.Reader, out io.Writer, what []string) bool {
+	fmt.Fprintf(out, "This overwrites %s.\nType yes to go on: ", strings.Join(what, " and "))
+	line, _ := bufio.NewReader(io.LimitReader(in, 64)).ReadString('\n') // without an answer it is no
+	return strings.TrimSpace(line) == "yes"
+}
+
+// sizeFlag reads --size.
+func sizeFlag(size *units.Size, text string) (err error) {
+	if *size, err = units.ParseSize(text); err == nil && *size == 0 {
+		return errors.New("expected more than 0")
+	}
+	return err
 }
 
 // maxSame is how many runs of one plan may begin in one second.

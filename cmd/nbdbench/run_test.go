@@ -335,7 +335,8 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	}
 	for f := range reflect.TypeFor[bench.Plan]().Fields() {
 		key := f.Tag.Get("yaml")
-		instead := key == "target" || key == "nbdkit" || key == "target_command" // of devices
+		instead := key == "target" || key == "nbdkit" || key == "target_command" || // of devices
+			key == "size" // of the host's storage alone
 		if key != "-" && !instead && !bytes.Contains(text, []byte("\n"+key+": ")) {
 			t.Errorf("testdata/plan.yaml lacks %s", key)
 		}

@@ -33,7 +33,9 @@ const (
 
 // Plan is a benchmark. Its zero value is not one: see Default.
 type Plan struct {
-	Devices    []string        `yaml:"devices" json:"devices,omitempty"`
+	Devices []string `yaml:"devices" json:"devices,omitempty"`
+	// Size bounds how much of the host's storage is used, in bytes; 0 is all.
+	Size       units.Size      `yaml:"size" json:"size_bytes,omitempty"`
 	Workloads  []workloads.Ref `yaml:"workloads" json:"-"`
 	Strategies []string        `yaml:"strategies" json:"strategies"`
 	Clock      string          `yaml:"clock" json:"clock"` // virtual or real
@@ -139,7 +141,7 @@ func Load(file string) (Plan, error) {
 	if said.external() {
 		p.useExternal()
 	}
-	if !said.external() && said.externalPlugin() != "" {
+	if !said.external() && (said.externalPlugin() != "" || slices.ContainsFunc(said.Devices, stack.IsStorage)) {
 		p.UseClock("real")
 	}
 	if doc.Has("via") {
@@ -205,7 +207,7 @@ func (p *Plan) Validate() error {
 	case !slices.Contains(results.DecideNames(), p.Decide):
 		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}
-	for _, check := range []func() error{p.validateTarget, p.validateBounds, p.validateNames, p.validatePlugins} {
+	for _, check := range []func() error{p.validateTarget, p.validateStorage, p.validateBounds, p.validateNames, p.validatePlugins} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -264,8 +266,9 @@ func (p *Plan) validateNames() error {
 type Cell struct {
 	ID       string
 	Device   string           // name in the tables
-	Profile  *catalog.Profile // nil for a target; of a plugin it has no more than a name
+	Profile  *catalog.Profile // nil for a target and for storage; of a plugin it has no more than a name
 	Plugin   string           // its device name; empty for another device
+	Storage  string           // the path of the host's storage; empty for others
 	Workload workloads.Profile
 	Name     string // the workload's name in the tables
 	Strategy layer.Strategy
@@ -308,9 +311,8 @@ func (p *Plan) Cells() ([]Cell, error) {
 	}
 	var cells []Cell
 	for d, prof := range profiles {
-		device, name := p.targetID(), ""
+		device, name, storage := p.idOf(d, prof), "", p.storageOf(d)
 		if prof != nil {
-			device = prof.Name
 			if stack.IsPlugin(p.Devices[d]) {
 				name = p.Devices[d]
 			}
@@ -319,7 +321,7 @@ func (p *Plan) Cells() ([]Cell, error) {
 			for _, s := range p.Strategies {
 				strategy, _ := layer.Lookup(s)
 				id := device + "/" + names[i] + "/" + s
-				cells = append(cells, Cell{ID: id, Device: labels[d], Profile: prof, Plugin: name, Workload: w, Name: loadLabels[i], Strategy: strategy})
+				cells = append(cells, Cell{ID: id, Device: labels[d], Profile: prof, Plugin: name, Storage: storage, Workload: w, Name: loadLabels[i], Strategy: strategy})
 			}
 		}
 	}
@@ -344,10 +346,11 @@ func (p *Plan) profiles() ([]*catalog.Profile, error) {
 		if err != nil {
 			return nil, err
 		}
-		if seen[prof.Name] {
-			return nil, fmt.Errorf("devices: two are called %q: expected different names", prof.Name)
+		name := p.idOf(i, prof)
+		if seen[name] {
+			return nil, fmt.Errorf("devices: two are called %q: expected different names", name)
 		}
-		seen[prof.Name] = true
+		seen[name] = true
 		out = append(out, prof)
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -30,7 +31,8 @@ type provenance struct {
 	// devices and workloads are all that the plan's cells are made with.
 	devices, workloads map[string]*results.Stored
 
-	target *results.Target // as it was met; one run at a time writes it
+	storages map[string]*opened // the host's storage, by path, while the plan is run
+	target   *results.Target    // as it was met; one run at a time writes it
 	// promises are what nbdkit's plugin says of itself, and server is its version.
 	promises *target.Promises
 	server   string
@@ -38,6 +40,9 @@ type provenance struct {
 
 // openDevice opens device i of the plan.
 func (p *Plan) openDevice(i int) (*catalog.Profile, error) {
+	if p.storageOf(i) != "" {
+		return nil, nil
+	}
 	if stack.IsPlugin(p.Devices[i]) {
 		return pluginProfile(p.Devices[i]), nil
 	}
@@ -95,7 +100,7 @@ func (p *Plan) withStreams(w workloads.Profile) (workloads.Profile, error) {
 func (p *Plan) remember(profiles []*catalog.Profile, names []string) (devices, loads []string, err error) {
 	p.kept.devices, p.kept.workloads = map[string]*results.Stored{}, map[string]*results.Stored{}
 	for i, prof := range profiles {
-		label := p.targetLabel()
+		label := cmp.Or(p.storageOf(i), p.targetLabel())
 		switch {
 		case prof == nil:
 		case stack.IsPlugin(p.Devices[i]):
@@ -204,6 +209,7 @@ func (p *Plan) ended(doc *results.Run) {
 	doc.Devices, doc.Workloads = p.kept.devices, p.kept.workloads
 	if doc.Host != nil {
 		doc.Host.LoadAfter, doc.Host.Target = loadAverage(), p.kept.target
+		doc.Host.Storage = p.storageDocument()
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/drive"
 	"nbdbench/devices/fua"
+	"nbdbench/devices/host"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/stack"
 	"nbdbench/nbd"
@@ -26,8 +27,8 @@ import (
 	"nbdbench/workloads"
 )
 
-// host describes this machine.
-func host() *results.Host {
+// thisHost describes this machine.
+func thisHost() *results.Host {
 	h := &results.Host{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Started: time.Now().UTC().Format(time.RFC3339)}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		h.Kernel = strings.TrimSpace(string(b))
@@ -46,7 +47,7 @@ func host() *results.Host {
 // measuredHost describes this machine and, where the run uses a socket of its
 // own, that socket's round trip.
 func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
-	h := begun(host())
+	h := begun(thisHost())
 	if p.external() {
 		return h, nil
 	}
@@ -62,12 +63,19 @@ func measuredHost(ctx context.Context, p *Plan) (*results.Host, error) {
 // socket, on a loop of its own.
 type cellServer struct {
 	real   *sim.Real
-	model  catalog.Device // nil for a plugin
-	plugin *plugged       // nil for a model
+	model  countedDevice // nil for a plugin
+	over   *host.Device  // the model, if that is over the host's storage
+	plugin *plugged      // nil for a model
 	server *socket.Server
 	dir    string
 	uri    socket.URI
 	served chan error
+}
+
+// countedDevice is a device that counts what it does.
+type countedDevice interface {
+	devices.Device
+	Stats() devices.Stats
 }
 
 // listen opens the cell's device, puts the strategy's server half around it
@@ -80,7 +88,7 @@ func listen(ctx context.Context, p *Plan, c *Cell, seed sim.Seed) (*cellServer, 
 	}
 	export, err := s.open(ctx, p, c, seed)
 	if err != nil {
-		return nil, errors.Join(err, s.real.Close())
+		return nil, errors.Join(err, s.closeOver(), s.real.Close())
 	}
 	s.server = socket.NewServer(s.real, export)
 	if s.dir, err = os.MkdirTemp("", "nbdbench"); err != nil {
@@ -106,10 +114,18 @@ func (s *cellServer) open(ctx context.Context, p *Plan, c *Cell, seed sim.Seed) 
 		}
 		return s.plugin.export(c, s.real.Loop()), nil
 	}
+	if c.Storage != "" {
+		if s.over, err = p.kept.storages[c.Storage].storage.Device(s.real); err != nil {
+			return nil, err
+		}
+		s.model = s.over
+	}
 	s.real.Do(func() {
 		loop := s.real.Loop()
-		if s.model, err = c.Profile.Open(loop, catalog.Options{Mode: drive.RealBytes, Seed: seed}); err != nil {
-			return
+		if s.over == nil {
+			if s.model, err = c.Profile.Open(loop, catalog.Options{Mode: drive.RealBytes, Seed: seed}); err != nil {
+				return
+			}
 		}
 		e = &nbd.Export{}
 		e.Device, err = c.Strategy.Server(s.model, layer.Options{Loop: loop})
@@ -125,8 +141,16 @@ func (s *cellServer) stats() (d devices.Stats) {
 	return d
 }
 
+// closeOver closes the device over the host's storage, if there is one.
+func (s *cellServer) closeOver() error {
+	if s.over == nil {
+		return nil
+	}
+	return s.over.Close()
+}
+
 func (s *cellServer) close(ctx context.Context) error {
-	err := s.server.Close()
+	err := errors.Join(s.server.Close(), s.closeOver())
 	if s.plugin != nil {
 		err = errors.Join(err, s.plugin.close(ctx))
 	}
@@ -137,7 +161,7 @@ func (s *cellServer) close(ctx context.Context) error {
 func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 	o := outcome{task: t}
 	seed := p.seedOf(t.run)
-	if c.Profile == nil {
+	if c.Profile == nil && c.Storage == "" {
 		o.driveTarget(ctx, p, c, seed)
 		return o
 	}

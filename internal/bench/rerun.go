@@ -12,6 +12,7 @@ import (
 
 	"nbdbench/devices/catalog"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/stack"
 	"nbdbench/results"
 	"nbdbench/workloads"
 )
@@ -24,7 +25,7 @@ func Rerun(doc *results.Run) (Plan, error) {
 	if err != nil {
 		return p, err
 	}
-	if !p.external() && doc.Devices == nil || doc.Workloads == nil {
+	if p.hasModels() && doc.Devices == nil || doc.Workloads == nil {
 		return p, located.Errorf("", "expected the profiles beside it, as devices and workloads; a document without them was made by an earlier version, and its plan is run again from a file or flags")
 	}
 	if _, err := p.Cells(); err != nil {
@@ -74,6 +75,9 @@ func locatePlan(located *conf.Doc, err error) error {
 // UseDevices takes devices by name or path, in place of the plan's.
 func (p *Plan) UseDevices(names []string) {
 	p.Devices = names
+	if slices.ContainsFunc(names, stack.IsStorage) && p.Clock != "real" {
+		p.UseClock("real")
+	}
 	p.forget(func(doc *results.Run) { doc.Devices = nil })
 }
 

@@ -40,7 +40,7 @@ type outcome struct {
 // Run runs the plan and returns its document. When ctx ends, runs in progress
 // end early, and what there is comes back as partial, without an error. The
 // document does not depend on Jobs or on the order in which runs end.
-func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) {
+func Run(ctx context.Context, p *Plan, progress Progress) (doc *results.Run, err error) {
 	cells, err := p.Cells()
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	doc := results.NewRun(Tool(), plan, sim.Seed(p.Seed))
+	doc = results.NewRun(Tool(), plan, sim.Seed(p.Seed))
 	if p.Via == ViaKernel {
 		if err := kernel.Load(); err != nil {
 			return nil, err
@@ -60,6 +60,10 @@ func Run(ctx context.Context, p *Plan, progress Progress) (*results.Run, error) 
 			return nil, err
 		}
 	}
+	if err := p.openStorages(); err != nil {
+		return nil, errors.Join(err, p.closeStorages())
+	}
+	defer func() { err = errors.Join(err, p.closeStorages()) }()
 	if err := p.askNbdkit(ctx); err != nil {
 		return nil, err
 	}
@@ -94,6 +98,7 @@ func measureCells(ctx context.Context, p *Plan, cells []Cell, doc *results.Run, 
 			c.kept[i] = append(c.kept[i], outcome{err: stack.ErrNotRun})
 		}
 		giveRuns(cell, c.kept[i])
+		p.describeStorage(&cells[i], cell)
 		doc.Add(cell)
 	}
 	if p.Clock == "real" {
@@ -138,6 +143,8 @@ var release = regexp.MustCompile(`^v\d+\.\d+\.\d+(-(alpha|beta|rc)\.\d+)?$`)
 func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 	who := c.Strategy.WhoDurable
 	switch {
+	case c.Storage != "":
+		who = cmp.Or(p.storageWho(c), who)
 	case c.Profile == nil:
 		who = cmp.Or(p.whoDurable(c.Strategy.Name), who)
 	case c.Plugin != "":
@@ -148,7 +155,7 @@ func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 		Clock: p.Clock, Link: linkName(p), QueueDepth: int(c.Workload.Depth()), Connections: int(p.Connections),
 		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: who, NoCommits: !c.Workload.HasCommits(),
 		Arrival: string(c.Workload.Arrivals()), Settled: c.Settled, NotSettled: c.NotSettled, Warmup: c.Warmup,
-		Parallelism: p.doubtful(c),
+		Parallelism: p.doubtful(c), Storage: c.Storage != "",
 	}
 }
 
