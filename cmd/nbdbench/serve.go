@@ -107,7 +107,7 @@ stderr reports how much. With --stop power-cut the power is cut instead.`
 
 func newServe() *cobra.Command {
 	var listen, strategy, advertise, size, memory string
-	var readOnly, direct bool
+	var readOnly, direct, imageSync bool
 	var delay, drain time.Duration
 	var seed uint64
 	var depth int
@@ -116,7 +116,6 @@ func newServe() *cobra.Command {
 	var files socket.TLSFiles
 	var faults, control, stop string
 	var paths filePaths
-	var imageSync bool
 	var mode string
 	var pluginTimeout time.Duration
 	var events eventFlags
