@@ -31,6 +31,7 @@ var atStep = func(string) {}
 type Pending struct {
 	dir    string
 	marker *os.File // locked for as long as this process lives
+	labels *Labels  // nil is none
 }
 
 // Reserve makes the run directory dir, which must not exist, and marks it.
@@ -64,6 +65,9 @@ func (p *Pending) path(name string) string { return filepath.Join(p.dir, name) }
 // Dir is the run directory.
 func (p *Pending) Dir() string { return p.dir }
 
+// Label has the run stored with labels.
+func (p *Pending) Label(l *Labels) { p.labels = l }
+
 // Discard removes the directory of a run that came to nothing.
 func (p *Pending) Discard() error {
 	err := os.Remove(p.path(DirCharts))
@@ -93,6 +97,9 @@ func (e *SaveError) Unwrap() error { return e.Err }
 // others, and takes the mark away if all are there. The error is a *SaveError.
 func (p *Pending) Save(r *Run) error {
 	stored, err := r.saveFiles(p.dir)
+	if err == nil && p.labels != nil {
+		err = p.labels.Save(p.dir)
+	}
 	if err != nil {
 		e := &SaveError{Dir: p.dir, Stored: stored, Err: err}
 		if len(stored) == 0 {

@@ -18,6 +18,9 @@ const compareHelp = `Compare stored runs: what changed from the first to each of
   nbdbench compare runs/OLD runs/NEW --format md > comment.md
   nbdbench compare runs/OLD runs/NEW --max-regress commit.p99=5%
   nbdbench compare runs/NVME runs/SATA --match device
+  nbdbench compare --baseline release-1 latest
+
+A run is a directory, the name that run --name gave it, or latest: the newest in runs/.
 
 Cells are matched by their id. --match device ignores the device, for runs of one
 device each. In virtual time, runs with the same seed are compared pairwise, so that
@@ -58,12 +61,18 @@ func heading(w io.Writer, d *results.Diff, bullet, old, now string) error {
 }
 
 func newCompare() *cobra.Command {
-	var format, match string
+	var format, match, baseline string
 	var limits []string
 	c := &cobra.Command{
 		Use: "compare RUN RUN...", Short: "Compare stored runs", Long: compareHelp,
-		Args: cobra.MinimumNArgs(2),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if baseline != "" {
+				args = append([]string{baseline}, args...)
+			}
+			if len(args) < 2 {
+				return usage("expected two runs or more, or one with --baseline, got %s", args[0])
+			}
 			if !slices.Contains([]string{"table", "md", "csv", "json"}, format) {
 				return usage("--format: expected table, md, csv or json, got %q", format)
 			}
@@ -79,7 +88,7 @@ func newCompare() *cobra.Command {
 			}
 			diffs, err := compareRuns(args, match == "device")
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return asUsage(err)
 			}
 			for i, d := range diffs {
 				if i > 0 {
@@ -94,6 +103,7 @@ func newCompare() *cobra.Command {
 	}
 	c.Flags().StringVar(&format, "format", "table", "table, md, csv or json")
 	c.Flags().StringVar(&match, "match", "id", "match cells by id, or by id without the device (device)")
+	c.Flags().StringVar(&baseline, "baseline", "", "the run, by path or name, that the others are compared with")
 	c.Flags().StringArrayVar(&limits, "max-regress", nil, "exit with 99 if a metric increased by more, as commit.p99=5%; may be repeated")
 	return c
 }
@@ -107,12 +117,12 @@ func writeDiff(w io.Writer, d *results.Diff, format, old, now string) error {
 
 // compareRuns compares each run but the first with the first.
 func compareRuns(dirs []string, devices bool) (out []*results.Diff, err error) {
-	first, err := results.Load(dirs[0])
+	first, err := loadRun(dirs[0])
 	if err != nil {
 		return nil, err
 	}
 	for _, dir := range dirs[1:] {
-		doc, err := results.Load(dir)
+		doc, err := loadRun(dir)
 		if err != nil {
 			return nil, err
 		}

@@ -67,7 +67,7 @@ func TestCompareRefusesWhatItCannotCompare(t *testing.T) {
 	fast, slow := twoRuns(t)
 	for args, want := range map[string]string{
 		fast + " " + slow:                   "have no cell in common: the first has nvme-990pro/sync-4k/native, nvme-990pro/sync-4k/none-unsafe",
-		fast:                                "requires at least 2 arg(s)",
+		fast:                                "expected two runs or more",
 		fast + " /nowhere":                  "/nowhere",
 		fast + " " + fast + " --format xml": "--format: expected table, md, csv or json",
 		fast + " " + fast + " " + fast + " --format csv":     "--format csv: expected two runs, got 3",

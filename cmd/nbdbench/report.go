@@ -40,6 +40,7 @@ func newReport() *cobra.Command {
 		Long: `Print a stored run: everything is computed from only the run directory.
 
   nbdbench report runs/20260101T120000-default-a1b2c3
+  nbdbench report latest
   nbdbench report RUN --format html > report.html
   nbdbench report RUN --charts DIR --chart-format png`,
 		Args: cobra.ExactArgs(1),
@@ -47,9 +48,9 @@ func newReport() *cobra.Command {
 			if err := checkFormat(format); err != nil {
 				return err
 			}
-			doc, err := results.Load(args[0])
+			doc, err := loadRun(args[0])
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return err
 			}
 			if charts != "" {
 				return saveCharts(c.ErrOrStderr(), doc, charts, kind)
@@ -61,6 +62,19 @@ func newReport() *cobra.Command {
 	c.Flags().StringVar(&charts, "charts", "", "write the charts into this directory, and no table")
 	c.Flags().StringVar(&kind, "chart-format", "svg", "format of the charts: svg, png or pdf")
 	return c
+}
+
+// loadRun reads a stored run, see findRun.
+func loadRun(name string) (*results.Run, error) {
+	dir, err := findRun(name)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := results.Load(dir)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return doc, nil
 }
 
 func saveCharts(stderr io.Writer, doc *results.Run, dir, kind string) error {

@@ -99,6 +99,7 @@ type runFlags struct {
 	noSave, destroy, yes           bool
 	size                           string
 	tls                            socket.TLSFiles
+	about                          labelFlags
 }
 
 func newRun() *cobra.Command {
@@ -143,6 +144,9 @@ func newRun() *cobra.Command {
 	fl.StringVar(&f.format, "format", "table", "output format: table, md, csv or json")
 	fl.StringVar(&f.size, "size", "", "how much of a block device or file is used, or of a directory's scratch file (default: all; 1GiB)")
 	fl.BoolVar(&f.destroy, "destroy", false, "allow writing to a target, block device or file that nbdbench did not create")
+	fl.StringVar(&f.about.name, "name", "", "name of the stored run, by which report and compare find it; in labels.json, as are note and labels")
+	fl.StringVar(&f.about.note, "note", "", "one line about the run")
+	fl.StringArrayVar(&f.about.labels, "label", nil, "KEY=VALUE; may be repeated")
 	fl.BoolVar(&f.yes, "yes", false, "with --destroy, do not ask before a block device is overwritten")
 	return c
 }
@@ -158,9 +162,19 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err := f.check(c, &p); err != nil {
 		return err
 	}
+	labels, err := f.about.parse()
+	switch {
+	case err != nil:
+		return err
+	case labels != nil && f.noSave:
+		return usage("--name, --note and --label: expected a run that is stored, got --no-save, too")
+	}
 	pending, err := f.reserve(c, &p, name)
 	if err != nil {
 		return err
+	}
+	if pending != nil {
+		pending.Label(labels)
 	}
 	debug.SetGCPercent(gcPercent)
 	progress := newProgress(c.ErrOrStderr())
@@ -417,7 +431,7 @@ func (f *runFlags) reserve(c *cobra.Command, p *bench.Plan, name string) (*resul
 		return nil, err
 	}
 	h := sha256.Sum256(append(plan, bench.Version()...))
-	dir := filepath.Join("runs", fmt.Sprintf("%s-%s-%s", time.Now().UTC().Format("20060102T150405"), name, hex.EncodeToString(h[:3])))
+	dir := filepath.Join(runsDir, fmt.Sprintf("%s-%s-%s", time.Now().UTC().Format("20060102T150405"), name, hex.EncodeToString(h[:3])))
 	pending, err := results.Reserve(dir)
 	for n := 2; errors.Is(err, fs.ErrExist) && n < maxSame; n++ {
 		pending, err = results.Reserve(fmt.Sprintf("%s-%d", dir, n))
