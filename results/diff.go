@@ -174,9 +174,9 @@ func (d *Diff) Table() *table.Table {
 	t := &table.Table{Columns: []table.Column{
 		{Key: "metric", Title: "metric", Place: table.InPage | table.InData},
 		{Key: "cell", Title: "cell", Place: everywhere},
-		{Key: "old_ns", Title: "old", Right: true, Place: everywhere},
-		{Key: "new_ns", Title: "new", Right: true, Place: everywhere},
-		{Key: "ratio", Title: "new/old", Right: true, Place: everywhere},
+		{Key: "old_ns", Title: "old", Right: true, Drop: 1, Place: everywhere},
+		{Key: "new_ns", Title: "new", Right: true, Drop: 2, Place: everywhere},
+		{Key: "ratio", Title: "new/old", Right: true, Shorten: 3, Cut: "[", Place: everywhere},
 		{Key: "ratio_low", Place: table.InData},
 		{Key: "ratio_high", Place: table.InData},
 		{Key: "p_adjusted", Place: table.InData},

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -62,10 +63,7 @@ func TestTablesAreTheGoldenOnes(t *testing.T) {
 func TestTextIsNeverWiderThanAsked(t *testing.T) {
 	summary := fakeDocument(t).Summary()
 	for _, width := range []int{60, 72, 80, 100, 120, 200, 0} {
-		limit := width
-		if width == 0 || width > table.Width {
-			limit = table.Width
-		}
+		limit := cmp.Or(width, table.Width)
 		var b bytes.Buffer
 		if err := summary.Text(&b, width); err != nil {
 			t.Fatal(err)
@@ -73,6 +71,25 @@ func TestTextIsNeverWiderThanAsked(t *testing.T) {
 		for _, l := range strings.Split(b.String(), "\n") {
 			if utf8.RuneCountInString(l) > limit {
 				t.Errorf("width %d: line of %d: %s", width, utf8.RuneCountInString(l), l)
+			}
+			if strings.HasSuffix(l, "…") {
+				t.Errorf("width %d: cut off: %s", width, l)
+			}
+		}
+	}
+}
+
+// TestRatioAndVerdictOutlastOtherColumns, whatever the width.
+func TestRatioAndVerdictOutlastOtherColumns(t *testing.T) {
+	summary := fakeDocument(t).Summary()
+	for _, width := range []int{60, 80, 100, 120, 200} {
+		var b bytes.Buffer
+		if err := summary.Text(&b, width); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"p99/", "verdict", "not durable", "0.658"} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("width %d: %q is missing in\n%s", width, want, b.String())
 			}
 		}
 	}

@@ -68,7 +68,7 @@ func TestRemoveDeletesOnlyARun(t *testing.T) {
 		"another document": func(dir string) error { return os.WriteFile(filepath.Join(dir, FileRun), []byte("{}"), 0o644) },
 	} {
 		dir := filepath.Join(t.TempDir(), "run")
-		storedRun(t, dir, "x", time.Now())
+		storedRun(t, dir, "x", time.Unix(0, 0))
 		if err := spoil(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestRemoveDeletesOnlyARun(t *testing.T) {
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "run")
-	storedRun(t, dir, "x", time.Now())
+	storedRun(t, dir, "x", time.Unix(0, 0))
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)

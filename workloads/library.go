@@ -8,6 +8,7 @@ import (
 
 	"nbdbench/internal/conf"
 	"nbdbench/internal/input"
+	"nbdbench/internal/text"
 )
 
 //go:embed profiles/*.yaml
@@ -31,7 +32,7 @@ func Get(name string) (Profile, error) {
 	file := path.Join("profiles", name+".yaml")
 	data, err := shipped.ReadFile(file)
 	if err != nil || strings.ContainsAny(name, "/\\") {
-		return Profile{}, fmt.Errorf("workload %q: expected one of %s, or the path of a YAML file", name, strings.Join(List(), ", "))
+		return Profile{}, fmt.Errorf("workload %q%s: expected one of %s, or the path of a YAML file", name, text.DidYouMean(name, List()), strings.Join(List(), ", "))
 	}
 	return Parse(file, data)
 }

@@ -38,7 +38,7 @@ var compareFormats = map[string]func(w io.Writer, d *results.Diff, old, now stri
 		if err := heading(w, d, "", old, now); err != nil {
 			return err
 		}
-		return d.Table().Text(w, tableWidth)
+		return d.Table().Text(w, widthOf(w))
 	},
 	"md": func(w io.Writer, d *results.Diff, old, now string) error {
 		if err := heading(w, d, "* ", "`"+old+"`", "`"+now+"`"); err != nil {

@@ -54,7 +54,7 @@ type crashFlags struct {
 
 // crashFormats write a document as text.
 var crashFormats = map[string]func(w io.Writer, d *crash.Document) error{
-	"table": func(w io.Writer, d *crash.Document) error { return d.WriteText(w) },
+	"table": func(w io.Writer, d *crash.Document) error { return d.WriteText(w, widthOf(w)) },
 	"md":    func(w io.Writer, d *crash.Document) error { return d.Table().Markdown(w) },
 	"json":  func(w io.Writer, d *crash.Document) error { return d.WriteJSON(w) },
 }

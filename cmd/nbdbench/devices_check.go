@@ -27,7 +27,7 @@ The exit code is 4 if a row is out of tolerance.`
 
 // checkFormats write a check as text.
 var checkFormats = map[string]func(w io.Writer, c *calibrate.Check) error{
-	"table": func(w io.Writer, c *calibrate.Check) error { return c.WriteText(w, tableWidth) },
+	"table": func(w io.Writer, c *calibrate.Check) error { return c.WriteText(w, widthOf(w)) },
 	"md":    func(w io.Writer, c *calibrate.Check) error { return c.Table().Markdown(w) },
 	"json":  func(w io.Writer, c *calibrate.Check) error { return c.WriteJSON(w) },
 }

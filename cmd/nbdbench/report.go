@@ -12,12 +12,9 @@ import (
 	"nbdbench/results"
 )
 
-// tableWidth is how wide a table is where it is not on a terminal.
-const tableWidth = 120
-
 // formats write a document as text.
 var formats = map[string]func(w io.Writer, r *results.Run) error{
-	"table": func(w io.Writer, r *results.Run) error { return r.Summary().Text(w, tableWidth) },
+	"table": func(w io.Writer, r *results.Run) error { return r.Summary().Text(w, widthOf(w)) },
 	"md":    func(w io.Writer, r *results.Run) error { return r.WriteMarkdown(w) },
 	"csv":   func(w io.Writer, r *results.Run) error { return r.Summary().CSV(w) },
 	"json":  func(w io.Writer, r *results.Run) error { return r.WriteJSON(w) },

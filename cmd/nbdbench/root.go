@@ -137,7 +137,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage("%w (see %s --help)", err, c.CommandPath())
+		return usage("%w%s (see %s --help)", err, didYouMean(c, err), c.CommandPath())
 	})
 	root.AddCommand(newRun(), newServe(), newAttach(), newDetach(), newCrash(), newCompare(), newReport(), newRuns(), newImport(), newExport(), newDevices(), newWorkloads(), newResolve(), newDoctor(), newVersion())
 	root.InitDefaultCompletionCmd()
@@ -145,6 +145,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // and refuse unknown shells
 	}
 	wrapArgs(root)
+	completeValues(root)
 	return root
 }
 
@@ -154,7 +155,7 @@ func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usage("%w (see %s --help)", err, c.CommandPath())
+				return usage("%w%s (see %s --help)", err, subcommand(c, args), c.CommandPath())
 			}
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -254,7 +255,7 @@ func asUsage(err error) error {
 // findRun is the directory of a stored run: of a path, of the word latest, or of a run
 // in runsDir by the name that it was given.
 func findRun(name string) (string, error) {
-	if _, err := os.Stat(name); err == nil {
+	if _, err := os.Stat(name); err == nil || strings.ContainsRune(name, filepath.Separator) {
 		return name, nil
 	}
 	runs, err := results.StoredRuns(runsDir)

@@ -18,6 +18,7 @@ import (
 	"nbdbench/devices/volume"
 	"nbdbench/internal/conf"
 	"nbdbench/internal/input"
+	"nbdbench/internal/text"
 	"nbdbench/sim"
 )
 
@@ -146,7 +147,7 @@ func read(name, dir string) (file string, data []byte, err error) {
 	}
 	data, err = profiles.ReadFile("profiles/" + name + ".yaml")
 	if err != nil {
-		return name, nil, fmt.Errorf("%w %q: expected %s, or the path of a profile", ErrUnknown, name, strings.Join(List(), ", "))
+		return name, nil, fmt.Errorf("%w %q%s: expected %s, or the path of a profile", ErrUnknown, name, text.DidYouMean(name, List()), strings.Join(List(), ", "))
 	}
 	return name + ".yaml", data, nil
 }

@@ -13,6 +13,7 @@ import (
 	"nbdbench/internal/conf"
 	"nbdbench/internal/input"
 	"nbdbench/internal/stack"
+	"nbdbench/internal/text"
 	"nbdbench/internal/units"
 	"nbdbench/nbd/kernel"
 	"nbdbench/nbd/socket"
@@ -242,7 +243,7 @@ func isURI(s string) bool {
 func (p *Plan) validateNames() error {
 	for i, s := range p.Strategies {
 		if _, ok := layer.Lookup(s); !ok {
-			return conf.At(fmt.Sprintf("strategies[%d]", i), "expected one of %s, got %q", strings.Join(layer.Names(), ", "), s)
+			return conf.At(fmt.Sprintf("strategies[%d]", i), "expected one of %s, got %q%s", strings.Join(layer.Names(), ", "), s, text.DidYouMean(s, layer.Names()))
 		}
 	}
 	for path, names := range map[string][]string{"devices": p.Devices, "strategies": p.Strategies} {

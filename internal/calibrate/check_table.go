@@ -24,9 +24,9 @@ var checkColumns = []table.Column{
 	{Key: "ratio", Title: "ratio", Right: true, Place: everywhere},
 	{Key: "tolerance", Title: "within", Right: true, Place: everywhere},
 	{Key: "ok", Title: "ok", Place: everywhere},
-	{Key: "kind", Title: "kind", Place: everywhere},
-	{Key: "sets", Title: "sets", Place: everywhere},
-	{Key: "confidence", Title: "confidence", Place: everywhere},
+	{Key: "kind", Title: "kind", Drop: 3, Place: everywhere},
+	{Key: "sets", Title: "sets", Drop: 1, Place: everywhere},
+	{Key: "confidence", Title: "confidence", Drop: 2, Place: everywhere},
 	{Key: "source", Title: "source", Place: table.InPage | table.InData},
 }
 

@@ -151,10 +151,10 @@ func (d *Document) WriteJSON(w io.Writer) error {
 	return e.Encode(d)
 }
 
-// WriteText writes a table of the cells, and below it the violations with their
-// timelines.
-func (d *Document) WriteText(w io.Writer) error {
-	if err := d.Table().Text(w, table.Width); err != nil {
+// WriteText writes a table of the cells for a terminal of the given width, and below it
+// the violations with their timelines.
+func (d *Document) WriteText(w io.Writer, width int) error {
+	if err := d.Table().Text(w, width); err != nil {
 		return err
 	}
 	for _, v := range d.Violations {
@@ -172,10 +172,10 @@ func (d *Document) Table() *table.Table {
 		{Key: "workload", Title: "workload", Place: table.InText | table.InPage},
 		{Key: "strategy", Title: "strategy", Place: table.InText | table.InPage},
 		{Key: "cuts", Title: "cuts", Right: true, Place: table.InText | table.InPage},
-		{Key: "images", Title: "images built", Right: true, Place: table.InText | table.InPage},
-		{Key: "legal", Title: "of at most", Right: true, Place: table.InText | table.InPage},
-		{Key: "coverage", Title: "coverage", Place: table.InText | table.InPage},
-		{Key: "lost", Title: "lost", Right: true, Place: table.InText | table.InPage},
+		{Key: "images", Title: "images built", Right: true, Drop: 2, Place: table.InText | table.InPage},
+		{Key: "legal", Title: "of at most", Right: true, Drop: 1, Place: table.InText | table.InPage},
+		{Key: "coverage", Title: "coverage", Drop: 3, Place: table.InText | table.InPage},
+		{Key: "lost", Title: "lost", Right: true, Drop: 4, Place: table.InText | table.InPage},
 		{Key: "at_risk", Title: "at risk", Right: true, Place: table.InText | table.InPage},
 		{Key: "verdict", Title: "verdict", Place: table.InText | table.InPage},
 	}}

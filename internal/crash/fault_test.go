@@ -232,7 +232,7 @@ func TestAFaultThatADeviceCannotHaveIsUnsupported(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	var b strings.Builder
-	if err := d.WriteText(&b); err != nil || !strings.Contains(b.String(), "unsupported, 1 cell: ") {
+	if err := d.WriteText(&b, 0); err != nil || !strings.Contains(b.String(), "unsupported, 1 cell: ") {
 		t.Errorf("the table does not say why: %v\n%s", err, b.String())
 	}
 }

@@ -270,7 +270,7 @@ func TestTheVerdictOnAHistoryNamesWhatIsJudged(t *testing.T) {
 		c.History = path
 		d := check(t, c)
 		var b strings.Builder
-		if err := d.WriteText(&b); err != nil {
+		if err := d.WriteText(&b, 0); err != nil {
 			t.Fatal(err)
 		}
 		text := b.String()

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -15,8 +16,12 @@ import (
 	"nbdbench/internal/text"
 )
 
-// Width is how wide a text table may be.
-const Width = 120
+// Width is how wide a text table is where nobody says, and its notes at most.
+// MaxWidth bounds the grid of a wider one.
+const (
+	Width    = 120
+	MaxWidth = 240
+)
 
 // Place is where a column is shown.
 type Place uint8
@@ -30,13 +35,16 @@ const (
 
 // Column is one column of a table.
 type Column struct {
-	Key     string // in CSV and JSON
-	Title   string
-	Right   bool // numbers
-	Shorten bool // where room is short, cells end before their first colon or comma
-	Drop    int  // where room is still short, columns go in rising order; 0 stays
-	Heading bool // where groups have headings, on a page of HTML, they say it already
-	Place   Place
+	Key   string // in CSV and JSON
+	Title string
+	Right bool // numbers
+	// Where room is short, columns change one after the other, in rising order of
+	// Shorten and Drop; 0 is never. A shortened column's cells end before the first of
+	// the characters in Cut, and a dropped one is left out.
+	Shorten, Drop int
+	Cut           string
+	Heading       bool // where groups have headings, on a page of HTML, they say it already
+	Place         Place
 }
 
 // Value is one cell of a table: as people read it and as machines do.
@@ -74,7 +82,7 @@ type Table struct {
 type view struct {
 	*Table
 	columns []int
-	short   bool
+	step    int // of Column.Shorten and Drop, up to which room was made
 }
 
 func (t *Table) at(p Place) view {
@@ -104,9 +112,9 @@ func (t *Table) Remove(key string) {
 // text is what the view shows of a cell.
 func (v *view) text(row Row, column int) string {
 	s := text.Line(row.Values[column].Text)
-	if v.short && v.Columns[column].Shorten {
-		if i := strings.IndexAny(s, ":,"); i > 0 {
-			s = s[:i]
+	if c := &v.Columns[column]; c.Shorten > 0 && c.Shorten <= v.step {
+		if i := strings.IndexAny(s, c.Cut); i > 0 {
+			s = strings.TrimRight(s[:i], " ")
 		}
 	}
 	return s
@@ -131,31 +139,31 @@ func (v *view) total() int {
 	return sum
 }
 
-// fit makes the view narrower until it fits: first by shortening, then by
-// leaving out columns.
+// fit makes the view narrower, step by step, until it fits.
 func (v *view) fit(width int) {
-	if v.total() > width {
-		v.short = true
-	}
 	for v.total() > width {
-		next := -1
-		for i, c := range v.columns {
-			if d := v.Columns[c].Drop; d > 0 && (next < 0 || d < v.Columns[v.columns[next]].Drop) {
-				next = i
+		next := 0
+		for _, i := range v.columns {
+			c := &v.Columns[i]
+			for _, n := range [2]int{c.Shorten, c.Drop} {
+				if n > v.step && (next == 0 || n < next) {
+					next = n
+				}
 			}
 		}
-		if next < 0 {
+		if next == 0 {
 			return
 		}
-		v.columns = slices.Delete(v.columns, next, next+1)
+		v.step = next
+		v.columns = slices.DeleteFunc(v.columns, func(i int) bool { return v.Columns[i].Drop == next })
 	}
 }
 
-// Text writes the table for a terminal of the given width, at most Width.
+// Text writes the table for a terminal of the given width, at most MaxWidth; 0 is
+// Width.
 func (t *Table) Text(w io.Writer, width int) error {
-	if width <= 0 || width > Width {
-		width = Width
-	}
+	width = min(cmp.Or(max(width, 0), Width), MaxWidth)
+	prose := min(width, Width)
 	v := t.at(InText)
 	v.fit(width)
 	grid, err := v.grid()
@@ -164,14 +172,14 @@ func (t *Table) Text(w io.Writer, width int) error {
 	}
 	var out []string
 	for _, l := range t.Head {
-		out = append(out, wrap(text.Line(l), width, "  ")...)
+		out = append(out, wrap(text.Line(l), prose, "  ")...)
 	}
 	out = append(append(out, ""), v.grouped(grid)...)
 	if len(t.Notes) > 0 {
 		out = append(out, "")
 	}
 	for _, n := range t.Notes {
-		out = append(out, wrap(text.Line(n), width, "  ")...)
+		out = append(out, wrap(text.Line(n), prose, "  ")...)
 	}
 	for i, l := range out {
 		out[i] = truncate(strings.TrimRight(l, " "), width)
@@ -216,6 +224,7 @@ func (v *view) grid() ([]string, error) {
 	if len(lines) != len(v.Rows)+2 {
 		return nil, fmt.Errorf("table: %d lines for %d rows", len(lines), len(v.Rows))
 	}
+	lines[1] = strings.Repeat("─", v.total()) // the table's own has the last column's padding too
 	return lines, nil
 }
 

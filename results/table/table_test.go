@@ -39,9 +39,9 @@ func TestNarrowTablesShortenThenDropColumns(t *testing.T) {
 		return &Table{
 			Columns: []Column{
 				{Title: "strategy", Place: InText},
-				{Title: "by", Shorten: true, Place: InText},
-				{Title: "second", Drop: 2, Place: InText},
-				{Title: "first", Drop: 1, Place: InText},
+				{Title: "by", Shorten: 1, Cut: ":,", Place: InText},
+				{Title: "second", Drop: 3, Place: InText},
+				{Title: "first", Drop: 2, Place: InText},
 			},
 			Rows: []Row{{Values: []Value{{Text: "native"}, {Text: "device: that write"}, {Text: "2"}, {Text: "1"}}}},
 		}
