@@ -227,21 +227,19 @@ func (r *Recorder) commits(stream uint32) bool {
 	return s != nil && stream%2 == 0 && (s.Commits || r.all)
 }
 
-// counts reports whether what was due at t counts. What is not a commit's counts by
-// its time alone.
-func (r *Recorder) counts(t sim.Time, stream uint32, txn uint64) bool {
-	if t == r.end && r.last == math.MaxUint64 {
-		return false
-	}
-	return t >= r.start && t <= r.end && (txn <= r.last || !r.commits(stream))
+// within reports whether t is in the window. Its end is, once the last transaction
+// that counts is known.
+func (r *Recorder) within(t sim.Time) bool {
+	return t >= r.start && (t < r.end || t == r.end && r.last != math.MaxUint64)
 }
 
 // Op records one request that has completed at the client, as the wire saw it.
 // Its latency runs from Submitted to Completed. A request that failed counts
-// at the wire and as an error, and has no latency.
+// at the wire and as an error, and has no latency. What is not a commit's counts by
+// its time alone.
 func (r *Recorder) Op(q *devices.Request) {
 	c := classOf(q)
-	if c < 0 || !r.counts(q.Intended, q.Stream, q.Txn) {
+	if c < 0 || !r.within(q.Intended) || q.Txn > r.last && r.commits(q.Stream) {
 		return
 	}
 	r.wire[c]++
@@ -263,7 +261,7 @@ func (r *Recorder) Op(q *devices.Request) {
 // latency runs from when it was due until it was acknowledged. One that failed
 // counts as an error only.
 func (r *Recorder) Commit(c *devices.Commit) {
-	if !r.commits(c.Stream) || !r.counts(c.Intended, c.Stream, c.Txn) {
+	if !r.commits(c.Stream) || !r.within(c.Intended) || c.Txn > r.last {
 		return
 	}
 	if c.Errno != devices.OK {

@@ -10,21 +10,22 @@ import (
 
 // client is one copy of a stream: its slots, and what makes them begin.
 type client struct {
-	r        *Runner
-	number   uint32 // in Request.Stream, of its transactions; one more is what runs between
-	label    string // of its draws
-	load     Load
-	trace    *Requests // that it replays, or nil
-	delay    sim.Duration
-	counts   bool       // its transactions are those that the run counts
-	most     uint64     // transactions that it begins at most; 0 is no bound
-	programs [2]program // the transaction, and what runs between two
-	begun    [2]uint64  // the number of the next one of each
-	ended    uint64     // transactions
-	slots    []slot
-	pace     pace
-	timer    sim.Timer // of the start's delay
-	over     bool      // it begins nothing more
+	r           *Runner
+	number      uint32 // in Request.Stream, of its transactions; one more is what runs between
+	label       string // of its draws
+	load        Load
+	open        bool      // its load is an open loop
+	trace       *Requests // that it replays, or nil
+	delay       sim.Duration
+	counts      bool   // its transactions are those that the run counts
+	most        uint64 // transactions that it begins at most; the highest is no bound
+	ended       uint64 // transactions
+	over        bool   // it begins nothing more
+	pace        pace
+	transaction program
+	between     program // what runs between two transactions
+	slots       []slot
+	timer       sim.Timer // of the start's delay
 }
 
 // makeClients makes the clients of all phases.
@@ -43,15 +44,16 @@ func (r *Runner) makeClients(info devices.Info) {
 			s := &all[i]
 			for part := range s.copies() {
 				c := client{
-					number: 2 * uint32(i), label: s.label(part), load: s.Load, delay: s.StartDelay.Std(),
-					counts: s.Commits() || !some, most: s.Transactions, slots: make([]slot, s.depth()),
+					number: 2 * uint32(i), label: s.label(part), load: s.Load, open: s.Load.Open(), delay: s.StartDelay.Std(),
+					counts: s.Commits() || !some, most: cmp.Or(s.Transactions, math.MaxUint64), slots: make([]slot, s.depth()),
 				}
 				if c.trace = s.replays(); c.trace != nil {
-					c.most = min(cmp.Or(c.most, math.MaxUint64), uint64(len(c.trace.list)))
+					c.most = min(c.most, uint64(len(c.trace.list)))
 				}
-				c.programs[0] = compile(p, c.label+"/commit", s.Transaction, part, s.copies(), info, r.cfg.Seed)
-				c.programs[1] = compile(p, c.label+"/between", s.Between, part, s.copies(), info, r.cfg.Seed)
-				c.programs[0].commitTo(r.logs)
+				c.transaction = compile(p, c.label+"/commit", s.Transaction, part, s.copies(), info, r.cfg.Seed)
+				c.between = compile(p, c.label+"/between", s.Between, part, s.copies(), info, r.cfg.Seed)
+				c.transaction.stream, c.between.stream = c.number, c.number+1
+				c.transaction.commitTo(r.logs)
 				clients = append(clients, c)
 			}
 		}
@@ -88,7 +90,7 @@ func (c *client) prepare(now sim.Time) {
 		c.r.open = true
 		return
 	}
-	c.pace = &closedPace{c: c, loop: ClosedLoop{c.load.Think.Std()}}
+	c.pace = &closedPace{c: c, loop: ClosedLoop{c.load.Think.Std()}, rounds: len(c.r.cfg.Profile.Streams) == 0}
 }
 
 // start begins the client's transactions, after its delay.
@@ -120,11 +122,16 @@ func (r *Runner) onlyCounting() (only *client) {
 // is measured, or measured ones are still in progress and the load is kept up.
 func (c *client) more(due sim.Time) bool {
 	r := c.r
-	if r.stopped || c.over || c.exhausted() || r.left == 0 && !r.cfg.Sustain {
+	if c.over || c.exhausted() {
 		return false
 	}
-	if c.counts && r.left == 0 && due < r.end {
-		r.endAt(due)
+	if r.left == 0 {
+		if !r.cfg.Sustain {
+			return false
+		}
+		if c.counts && due < r.end {
+			r.endAt(due)
+		}
 	}
 	return due < r.end || r.cfg.Sustain && r.pending > 0
 }
@@ -150,7 +157,7 @@ func (c *client) halt() {
 }
 
 // exhausted reports whether the client has begun as many as it does at most.
-func (c *client) exhausted() bool { return c.most > 0 && c.begun[0] >= c.most }
+func (c *client) exhausted() bool { return c.transaction.begun >= c.most }
 
 // end is the client's end: it begins nothing more by itself. The phase ends with
 // its last client. Its window ends, unless it has by then, with the last client
@@ -176,7 +183,7 @@ func (c *client) end() {
 		if now := r.loop.Now(); now < r.end {
 			r.endAt(max(now, r.from))
 		}
-		r.closeIfDone()
+		r.closeIfDone(r.loop.Now())
 	}
 	if !others {
 		r.stop()

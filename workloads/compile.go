@@ -15,21 +15,27 @@ type op struct {
 	step    uint32 // which request of the transaction
 	longest uint64
 	place   place
-	replay  *Requests // has the request in place of all of this
-	start   uint64    // of the region that it is replayed in
-	mix     *mixture  // draws the command in place of the one above
-	reads   bool      // it may draw READ
+	varies  variation // of the request with its transaction, or nil
+	reads   bool      // it may vary to READ
 	to      string    // the log that it commits to
 	log     *groupLog
 	record  uint64 // bytes, or a journal's blocks
+}
+
+// variation changes more of a request than its place with the number of its
+// transaction. The request has its step, command, flags and place by then.
+type variation interface {
+	vary(q *devices.Request, n uint64)
 }
 
 // program is a transaction made ready for a device: stages one after another,
 // each a group of requests that are in flight together.
 type program struct {
 	stages [][]op
-	width  int         // of the widest stage
 	logs   []*groupLog // that it commits to, each once
+	stream uint32      // in Request.Stream
+	begun  uint64      // the number of the next one
+	width  int         // of the widest stage
 }
 
 // commitTo finds the logs of a program's steps.
@@ -94,11 +100,11 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 		o.to, o.record = s.Log, uint64(s.Record)+uint64(s.Blocks)
 	}
 	if s.Op == ActionReplay {
-		o.command, o.reads, o.replay = devices.OpWrite, true, s.Requests
-		o.start = c.profile.spanOf(s.Region, c.size).start
+		start := c.profile.spanOf(s.Region, c.size).start
+		o.command, o.reads, o.varies = devices.OpWrite, true, &replayer{s.Requests, start}
 	}
 	if s.Op == ActionMix {
-		o.command, o.mix = devices.OpWrite, newMixture(s.Mix, c.draws)
+		o.command, o.varies = devices.OpWrite, newMixture(s.Mix, c.draws)
 		if !s.has(ActionWrite) {
 			o.command = devices.OpRead
 		}

@@ -31,6 +31,14 @@ func newMixture(m *Mix, draws sim.Stream) *mixture {
 	return out
 }
 
+// vary draws the command. One that modifies nothing has no flags.
+func (m *mixture) vary(q *devices.Request, n uint64) {
+	q.Op = m.draw(n, q.Step)
+	if !q.Op.Modifies() {
+		q.Flags = 0
+	}
+}
+
 func (m *mixture) draw(n uint64, step uint32) devices.Op {
 	u := m.draws.Float64(n, drawMix+uint64(step))
 	for i, p := range m.upTo {

@@ -26,8 +26,8 @@ func drawsOf(t *testing.T, step string, n uint64) (ops []devices.Op, places [][2
 			for j := range stage {
 				o := &stage[j]
 				op := o.command
-				if o.mix != nil {
-					op = o.mix.draw(i, o.step)
+				if m, ok := o.varies.(*mixture); ok {
+					op = m.draw(i, o.step)
 				}
 				offset, length := o.place.at(i, o.step)
 				if offset < 1<<20 || offset+length > 5<<20 || length == 0 || length > o.longest {

@@ -19,7 +19,8 @@ type pace interface {
 type closedPace struct {
 	c       *client
 	loop    ClosedLoop
-	retired int // slots that will not begin again
+	rounds  bool // whole rounds are counted
+	retired int  // slots that will not begin again
 }
 
 func (p *closedPace) start() {
@@ -35,10 +36,13 @@ func (p *closedPace) start() {
 }
 
 func (p *closedPace) freed(s *slot) {
-	r := p.c.r
+	r := s.r
 	now := r.loop.Now()
 	due := p.loop.Due(now)
-	r.iterated(s, due)
+	if s.measured && p.rounds {
+		r.stats.Iterations++
+		r.stats.IterationTime += due.Sub(s.due)
+	}
 	switch {
 	case !p.c.more(due):
 		p.retire()
@@ -71,6 +75,7 @@ func (p *closedPace) count(moment, sim.Time) {}
 // due and waits is not stored: the next one's instant stands for all.
 type openPace struct {
 	c        *client
+	mean     float64  // rate at which transactions become due
 	next     sequence // the next transaction to begin
 	free     []*slot  // a ring, so that slots and their connections take turns
 	head     int
@@ -103,7 +108,7 @@ func (a *sequence) until(t sim.Time) {
 }
 
 func newOpenPace(c *client, open OpenLoop, now sim.Time) *openPace {
-	o := &openPace{c: c, next: newSequence(open, now), free: make([]*slot, len(c.slots)), idle: len(c.slots)}
+	o := &openPace{c: c, mean: c.mean(), next: newSequence(open, now), free: make([]*slot, len(c.slots)), idle: len(c.slots)}
 	for i := range c.slots {
 		o.free[i] = &c.slots[i]
 	}
@@ -173,7 +178,7 @@ func (c *client) mean() float64 {
 // is the time since the next transaction was due, times the rate; but no more
 // than will still be begun.
 func (o *openPace) checkBacklog(now sim.Time) {
-	waiting := now.Sub(o.next.due).Seconds() * o.c.mean()
+	waiting := now.Sub(o.next.due).Seconds() * o.mean
 	if o.c.counts {
 		waiting = min(waiting, float64(o.c.r.left))
 	}

@@ -118,10 +118,16 @@ func (t *Requests) mean() float64 {
 	return float64(len(t.list)) / max(last.Seconds(), 1e-9)
 }
 
-// request fills q with request n.
-func (t *Requests) request(q *devices.Request, n uint64, start uint64) {
-	x := &t.list[n]
-	q.Op, q.Flags, q.Offset, q.Length = x.op, 0, start+x.offset, uint64(x.length)
+// replayer has the requests of a trace in a region that begins at start.
+type replayer struct {
+	requests *Requests
+	start    uint64
+}
+
+// vary makes q request n of the trace.
+func (r *replayer) vary(q *devices.Request, n uint64) {
+	x := &r.requests.list[n]
+	q.Op, q.Flags, q.Offset, q.Length = x.op, 0, r.start+x.offset, uint64(x.length)
 	switch {
 	case x.fua:
 		q.Flags = devices.FUA

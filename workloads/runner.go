@@ -92,17 +92,18 @@ type Runner struct {
 	phases   [][]client
 	phase    int      // the present one
 	clients  []client // of the present phase
-	open     bool     // one of them is an open loop
 	next     sim.Timer
 	closes   sim.Timer
 
 	txn      uint64
 	stamp    devices.Stamp
 	left     uint64 // measured transactions still to begin
+	half     uint64 // what is left in the middle of a window that ends with its commits; else the highest
 	from     sim.Time
 	end      sim.Time // of the window; Never until it is known
 	late     bool     // the end is known only once the last commit has begun
 	last     uint64   // number of the last measured transaction; the highest until it is known
+	open     bool     // a client of the present phase is an open loop
 	pending  int      // measured commits in progress
 	busy     int      // slots with a transaction in progress
 	failures int
@@ -159,12 +160,13 @@ func (r *Runner) startPhase() {
 		r.clients[i].prepare(now)
 	}
 	if only := r.onlyCounting(); only != nil && r.cfg.Commits > 0 {
-		if o, ok := only.pace.(*openPace); ok && only.most == 0 {
+		if o, ok := only.pace.(*openPace); ok && only.most == math.MaxUint64 {
 			r.end = min(r.end, o.afterCommits(r.cfg.Commits))
 		}
 	}
-	r.late = r.end == sim.Never
+	r.late, r.half = r.end == sim.Never, r.cfg.Commits/2
 	if !r.late {
+		r.half = math.MaxUint64
 		r.endAt(r.end)
 	}
 	for i := range r.clients {
@@ -258,12 +260,12 @@ func (r *Runner) endAt(at sim.Time) {
 type windowCloses struct{ r *Runner }
 
 // Fire looks whether it was.
-func (w windowCloses) Fire(*sim.Timer) { w.r.closeIfDone() }
+func (w windowCloses) Fire(*sim.Timer) { w.r.closeIfDone(w.r.loop.Now()) }
 
 // closeIfDone ends a phase of several streams when nothing measured is left: a
 // stream's next transaction may be due much later.
-func (r *Runner) closeIfDone() {
-	if len(r.clients) > 1 && r.left == 0 && r.pending == 0 && r.loop.Now() >= r.end {
+func (r *Runner) closeIfDone(now sim.Time) {
+	if r.left == 0 && r.pending == 0 && now >= r.end && len(r.clients) > 1 {
 		r.stop()
 	}
 }
@@ -287,20 +289,22 @@ func (r *Runner) begin(s *slot, due sim.Time) {
 	lag := r.loop.Now().Sub(due)
 	r.stats.MaxLag = max(r.stats.MaxLag, lag)
 	r.stats.SumLag += lag
-	s.due, s.measured = due, due >= r.from && due < r.end
-	if !s.c.counts {
-		s.begin(0, due)
+	c := s.c
+	s.due, s.measured = due, c.counts && r.left > 0 && due >= r.from && due < r.end
+	if !c.counts {
+		s.begin(&c.transaction, due)
 		return
 	}
-	s.measured = s.measured && r.left > 0
 	if s.measured {
 		r.left--
 		r.pending++
-		r.halfWay()
+		if r.left == r.half {
+			r.halfWay()
+		}
 	} else if due >= r.from && r.last == math.MaxUint64 {
 		r.lastIs(r.txn)
 	}
-	s.begin(0, due)
+	s.begin(&c.transaction, due)
 	if r.left == 0 && r.last == math.MaxUint64 {
 		r.lastIs(r.txn)
 	}
@@ -311,10 +315,8 @@ func (r *Runner) begin(s *slot, due sim.Time) {
 
 // halfWay counts backlogs in the middle of a window that ends with its commits.
 func (r *Runner) halfWay() {
-	if r.late && r.left == r.cfg.Commits/2 {
-		for i := range r.clients {
-			r.clients[i].pace.count(middle, r.loop.Now())
-		}
+	for i := range r.clients {
+		r.clients[i].pace.count(middle, r.loop.Now())
 	}
 }
 
@@ -324,25 +326,28 @@ func (r *Runner) ended(s *slot) {
 	if e := s.commit.Errno; e != devices.OK {
 		r.stats.fail(e)
 	}
-	if s.program == &s.c.programs[0] {
-		s.c.ended++
+	c := s.c
+	if s.program == &c.transaction {
+		c.ended++
 		for _, l := range s.program.logs {
 			l.leave(s)
 		}
 		r.account(s, now)
-		if s.measured && s.c.counts {
+		if s.measured {
 			r.pending--
-			r.closeIfDone()
+			r.closeIfDone(now)
 		}
-		if len(s.c.programs[1].stages) > 0 && s.c.goesOn(now) {
+		if len(c.between.stages) > 0 && c.goesOn(now) {
 			r.stats.Between++
-			s.begin(1, now)
+			s.begin(&c.between, now)
 			return
 		}
 	}
 	r.busy--
-	s.c.pace.freed(s)
-	r.goOn()
+	c.pace.freed(s)
+	if r.stopped {
+		r.goOn()
+	}
 }
 
 // account counts a transaction, reports it, and ends a run that only fails.
@@ -352,7 +357,7 @@ func (r *Runner) account(s *slot, now sim.Time) {
 		r.stats.Commits++
 		r.failures = 0
 		if now >= r.from && now < r.end {
-			if !r.open || s.c.load.Open() {
+			if !r.open || s.c.open {
 				r.stats.Done++
 			}
 			if s.c.counts {
@@ -388,13 +393,4 @@ func (r *Runner) overrun() {
 		r.endAt(max(now, r.from))
 	}
 	r.Stop()
-}
-
-// iterated counts the round that a slot of a closed loop has completed when its
-// next transaction is due.
-func (r *Runner) iterated(s *slot, due sim.Time) {
-	if s.measured && len(r.cfg.Profile.Streams) == 0 {
-		r.stats.Iterations++
-		r.stats.IterationTime += due.Sub(s.due)
-	}
 }

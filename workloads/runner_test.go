@@ -629,13 +629,29 @@ between: [{op: write, size: 4k, count: 4, parallel: true, pattern: random}]
 	return r
 }
 
+// BenchmarkRunner is the cost of a transaction in the runner alone: the device is one
+// event.
 func BenchmarkRunner(b *testing.B) {
-	for _, content := range []Content{Stamps, Bytes} {
-		b.Run([]string{"stamps", "bytes"}[content], func(b *testing.B) {
+	for _, c := range []struct {
+		name, profile string
+		content       Content
+	}{
+		{"stamps", "queue_depth: 8\n" + oneWrite, Stamps},
+		{"bytes", "queue_depth: 8\n" + oneWrite, Bytes},
+		{"streams", `
+streams:
+  - {name: a, queue_depth: 2, transaction: [{op: write, durable: true, size: 4k}]}
+  - {name: b, count: 3, queue_depth: 2, transaction: [{op: write, durable: true, size: 4k}]}
+`, Stamps},
+		{"log", `
+regions: [{name: wal, size: 1m}]
+logs: {wal: {region: wal, finish: fua}}
+streams: [{name: a, count: 4, queue_depth: 2, transaction: [{op: commit, log: wal, record: 300}]}]
+`, Stamps},
+	} {
+		b.Run(c.name, func(b *testing.B) {
 			dev := newFake(sim.NewLoop(), us)
-			r, err := NewRunner(dev.loop, dev, Config{
-				Profile: profile(b, "queue_depth: 8\n"+oneWrite), Seed: 1, Commits: uint64(b.N), Content: content,
-			})
+			r, err := NewRunner(dev.loop, dev, Config{Profile: profile(b, c.profile), Seed: 1, Commits: uint64(b.N), Content: c.content})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -644,6 +660,7 @@ func BenchmarkRunner(b *testing.B) {
 			r.Start()
 			dev.loop.Run(sim.Never)
 			b.ReportMetric(float64(r.Stats().Commits)/b.Elapsed().Seconds(), "commits/s")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(r.Stats().Requests), "ns/request")
 		})
 	}
 }

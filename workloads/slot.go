@@ -18,7 +18,7 @@ type slot struct {
 
 	commit   devices.Commit // of the transaction in progress
 	due      sim.Time       // when the slot's last transaction of the stream was due
-	measured bool           // that was in the window
+	measured bool           // that was in the window, and of a stream that counts
 	program  *program       // what is in progress: the transaction, or what is between
 	n        uint64         // its number in its stream
 	stage    int
@@ -36,7 +36,7 @@ type slot struct {
 
 func (s *slot) init(c *client, index, conn uint32) {
 	s.r, s.c, s.index, s.conn = c.r, c, index, conn
-	width := max(c.programs[0].width, c.programs[1].width)
+	width := max(c.transaction.width, c.between.width)
 	s.requests = make([]devices.Request, width)
 	s.buffers = make([][]byte, width)
 	s.versions = make([][]devices.Stamp, width)
@@ -53,7 +53,7 @@ func (s *slot) init(c *client, index, conn uint32) {
 // longest is the longest payload that request i of any stage has, and the
 // longest READ.
 func (c *client) longest(i int) (payload, read uint64) {
-	for _, p := range c.programs {
+	for _, p := range []*program{&c.transaction, &c.between} {
 		for _, stage := range p.stages {
 			if i >= len(stage) {
 				continue
@@ -70,16 +70,15 @@ func (c *client) longest(i int) (payload, read uint64) {
 	return payload, read
 }
 
-// begin starts the next transaction of the stream, or of what is between two of
-// them, which was due at that instant.
-func (s *slot) begin(between uint32, due sim.Time) {
-	s.r.txn++
-	s.program = &s.c.programs[between]
-	s.n = s.c.begun[between]
-	s.c.begun[between]++
-	s.commit = devices.Commit{Stream: s.c.number + between, Txn: s.r.txn, Intended: due, Started: s.r.loop.Now()}
-	s.stage = 0
-	for _, l := range s.program.logs {
+// begin starts the next of a program, the stream's transaction or what is between
+// two of them, which was due at that instant.
+func (s *slot) begin(p *program, due sim.Time) {
+	r := s.r
+	r.txn++
+	s.program, s.stage, s.n = p, 0, p.begun
+	p.begun++
+	s.commit = devices.Commit{Stream: p.stream, Txn: r.txn, Intended: due, Started: r.loop.Now()}
+	for _, l := range p.logs {
 		l.enter(s)
 	}
 	s.submit(due)
@@ -87,17 +86,17 @@ func (s *slot) begin(between uint32, due sim.Time) {
 
 // submit puts all requests of the present stage in flight.
 func (s *slot) submit(due sim.Time) {
-	stage := s.program.stages[s.stage]
+	r, stage := s.r, s.program.stages[s.stage]
 	if o := &stage[0]; o.log != nil {
 		o.log.commit(s, o, due)
 		return
 	}
 	s.waiting = len(stage)
-	s.r.stats.Requests += uint64(len(stage))
+	r.stats.Requests += uint64(len(stage))
 	for i := range stage {
 		q := s.fill(i, &stage[i], due)
-		s.r.observer.Submit(q)
-		s.r.dev.Submit(q)
+		r.observer.Submit(q)
+		r.dev.Submit(q)
 	}
 }
 
@@ -106,15 +105,9 @@ func (s *slot) fill(i int, o *op, due sim.Time) *devices.Request {
 	q := &s.requests[i]
 	q.Reset()
 	q.Op, q.Flags, q.Step = o.command, o.flags, o.step
-	if o.mix != nil {
-		q.Op = o.mix.draw(s.n, o.step)
-		if !q.Op.Modifies() {
-			q.Flags = 0
-		}
-	}
 	q.Offset, q.Length = o.place.at(s.n, o.step)
-	if o.replay != nil {
-		o.replay.request(q, s.n, o.start)
+	if o.varies != nil {
+		o.varies.vary(q, s.n)
 	}
 	q.Conn, q.Stream, q.Txn = s.conn, s.commit.Stream, s.commit.Txn
 	q.Slot, q.Completer = s.index, s
