@@ -229,8 +229,11 @@ func (s *Sensitivity) change() string {
 		}
 	}
 	what := fmt.Sprintf("if `%s` is %s and not %s (an estimate)", s.Parameter, strings.Join(values, " or "), s.show(*s.Value))
-	if s.Parameter == "ssd.servers" {
+	switch s.Parameter {
+	case "ssd.servers":
 		what = fmt.Sprintf("if the drive serves %s at once (`%s` is an estimate)", strings.Join(values, " or "), s.Parameter)
+	case "ssd.fua_programs":
+		what = fmt.Sprintf("if the drive has %s programs of FUA writes in progress at once (`%s` is an estimate)", strings.Join(values, " or "), s.Parameter)
 	}
 	return what + ": " + strings.Join(slices.Compact(verdicts), " or ")
 }

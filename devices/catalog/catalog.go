@@ -103,8 +103,11 @@ func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 	if err != nil {
 		return Profile{}, fmt.Errorf("%w (extended by %w)", err, doc.Errorf("extends", "%s", parent))
 	}
-	p := *base
+	p := *base.clone()
 	p.Sources, p.Fitted, p.Published = nil, nil, nil
+	if p.SSD != nil && sharesServers(doc) {
+		p.SSD.FlushMode, p.SSD.FUAPrograms, p.SSD.FUABatch, p.SSD.FUAHoldOff = "", 0, 0, 0
+	}
 	if err := doc.Decode(&p); err != nil {
 		return Profile{}, err
 	}
@@ -115,6 +118,18 @@ func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 		p.Published = append(slices.Clone(base.Published), p.Published...)
 	}
 	return p, nil
+}
+
+// sharesServers reports whether a profile gives servers alone, which then serve FLUSH
+// and FUA as they did before FUA could have programs of its own: what it inherits of
+// these does not count.
+func sharesServers(doc *conf.Doc) bool {
+	for _, path := range []string{"ssd.flush_mode", "ssd.fua_programs", "ssd.fua_batch", "ssd.fua_hold_off"} {
+		if doc.Has(path) {
+			return false
+		}
+	}
+	return doc.Has("ssd.servers")
 }
 
 // over is what of the parent's is kept, under what is the child's.

@@ -122,10 +122,10 @@ func (p *Profile) flushText() string {
 	}
 	if f := p.SSD.Flash; f != nil {
 		return fmt.Sprintf("%s of all that was dirty when it started, the last one padded%s%v if nothing was dirty",
-			f.programs(), f.then(p.SSD.FlushBase), p.SSD.FlushClean)
+			f.programs(), f.then(p.SSD.FlushBase), p.SSD.FlushClean) + p.SSD.flushModeText()
 	}
 	return fmt.Sprintf("%v and %v for each %v beyond the first that was dirty when it started; %v if nothing was",
-		p.SSD.FlushBase, p.SSD.FlushPerStripe, p.SSD.Stripe, p.SSD.FlushClean)
+		p.SSD.FlushBase, p.SSD.FlushPerStripe, p.SSD.Stripe, p.SSD.FlushClean) + p.SSD.flushModeText()
 }
 
 func (p *Profile) fuaText() string {
@@ -142,9 +142,41 @@ func (p *Profile) fuaText() string {
 		return "seek, settle, wait for the sector, write; other dirty data stays in the cache"
 	}
 	if f := p.SSD.Flash; f != nil {
-		return fmt.Sprintf("%s of its own data, padded%sother dirty data stays in the cache", f.programs(), f.then(p.SSD.FUABase))
+		return fmt.Sprintf("%s of its own data, padded%sother dirty data stays in the cache", f.programs(), f.then(p.SSD.FUABase)) + p.SSD.batchText()
 	}
-	return fmt.Sprintf("%v on top of the write; other dirty data stays in the cache", p.SSD.FUABase)
+	return fmt.Sprintf("%v on top of the write; other dirty data stays in the cache", p.SSD.FUABase) + p.SSD.batchText()
+}
+
+// flushModeText says how FLUSHes that wait at the same time are served, where it is
+// not the default.
+func (s *SSD) flushModeText() string {
+	if s.FlushMode != flushSeparate {
+		return ""
+	}
+	return ";" + showIndent + fmt.Sprintf("each in its whole time, %s", atOnce(s.Servers))
+}
+
+// atOnce says how many are served at the same time.
+func atOnce(n int) string {
+	if n <= 1 {
+		return "one after another"
+	}
+	return fmt.Sprintf("%d at once", n)
+}
+
+// batchText says which FUA writes share a program, and how many programs there are
+// at once.
+func (s *SSD) batchText() string {
+	switch {
+	case s.FUAPrograms == 0:
+		return ""
+	case s.FUABatch <= 1:
+		return ";" + showIndent + atOnce(s.FUAPrograms)
+	case s.FUAHoldOff == 0:
+		return ";" + showIndent + fmt.Sprintf("a program takes the writes that wait, up to %d; programs at once: %d", s.FUABatch, s.FUAPrograms)
+	}
+	return ";" + showIndent + fmt.Sprintf("a program starts when %d wait, or %v after the first, and takes as many;", s.FUABatch, s.FUAHoldOff) +
+		showIndent + fmt.Sprintf("programs at once: %d", s.FUAPrograms)
 }
 
 func (p *Profile) powerText() string {

@@ -117,7 +117,10 @@ func (s *SSD) filled() *SSD {
 		return nil
 	}
 	q := *s
-	q.Servers = max(q.Servers, 1)
+	q.Servers, q.FlushMode = max(q.Servers, 1), cmp.Or(q.FlushMode, flushShared)
+	if q.FUAPrograms > 0 {
+		q.FUABatch = max(q.FUABatch, 1)
+	}
 	if q.Flash != nil {
 		q.Flash = q.Flash.filled()
 		return &q

@@ -199,7 +199,7 @@ func checkPlaced(t *testing.T, text, want string) {
 func TestAProfileThatIsNotTheShippedOneIsLabelled(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"extends: nvme-990pro\nname: nvme-990pro\n", "nvme-990pro"},
-		{"extends: nvme-990pro\nname: nvme-990pro\nssd: {servers: 1}\n", "nvme-990pro"},
+		{"extends: nvme-990pro\nname: nvme-990pro\nssd: {stripe: 1MiB}\n", "nvme-990pro"},
 		{"extends: nvme-990pro\nname: nvme-990pro\nssd: {fua_base: 1ms}\n", "nvme-990pro (modified)"},
 		{"extends: nvme-990pro\nname: nvme-990pro\nabout: mine\n", "nvme-990pro (modified)"},
 		{"extends: nvme-pm963\nname: nvme-990pro\n", "nvme-990pro (modified)"},

@@ -254,7 +254,7 @@ func copied[T any](p *T) *T {
 // parallelism are the parameters that say how many requests a drive of each kind
 // serves at once.
 var parallelism = []string{
-	"ssd.servers", "ssd.flash.channels", "ssd.flash.dies_per_channel",
+	"ssd.fua_programs", "ssd.servers", "ssd.flash.channels", "ssd.flash.dies_per_channel",
 	"hdd.queue_depth", "cloud.max_in_flight", "raid.queue_depth", "empirical.parallel",
 }
 

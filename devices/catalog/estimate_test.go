@@ -66,7 +66,7 @@ func TestAValueThatIsNotAllowedBecomesTheNearestThatIs(t *testing.T) {
 		asked, want  float64
 	}{
 		{"nvme-990pro", "ssd.fua_base", 1234567, 1234567},
-		{"nvme-990pro", "ssd.servers", 256, 64},
+		{"nvme-990pro", "ssd.servers", 4096, 1024},
 		{"nvme-990pro", "cache.high_water", 128 << 20, 64 << 20}, // the capacity
 		{"nvme-990pro", "cache.high_water", 1 << 20, 16 << 20},   // low_water
 		{"nvme-990pro", "cache.capacity", 1, 32 << 20},           // high_water
@@ -129,8 +129,12 @@ func TestAParameterThatIsNotThereIsAnError(t *testing.T) {
 
 func TestParallelismIsAnEstimateWithoutAnotherSource(t *testing.T) {
 	p := mustLoad(t, "nvme-990pro")
-	if got := p.EstimatedParallelism(); got != "ssd.servers" {
+	if got := p.EstimatedParallelism(); got != "ssd.fua_programs" {
 		t.Errorf("nvme-990pro: %q", got)
+	}
+	p.Sources["ssd.fua_programs"] = "measured"
+	if got := p.EstimatedParallelism(); got != "ssd.servers" {
+		t.Errorf("measured with FUA alone: %q", got)
 	}
 	delete(p.Sources, "ssd.servers")
 	p.SSD.Servers = 0 // 1 by default

@@ -51,7 +51,9 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"marks crossed", "low_water: 256KiB", "low_water: 1MiB", ":7:72: cache.low_water: "},
 		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid, empirical or ram"},
 		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
-		{"model", "servers: 2", "servers: 99", ":8:1: ssd: dies is 0 and servers 99"},
+		{"model", "servers: 2", "servers: 9999", ":8:1: ssd: servers is 9999, want 0 to 1024"},
+		{"FLUSH", "servers: 2", "flush_mode: serial", ":8:36: ssd.flush_mode: expected shared or separate"},
+		{"a batch without programs", "servers: 2", "fua_batch: 16", ":8:1: ssd: fua_batch or fua_hold_off is given without fua_programs"},
 		{"a lie without a cache", "cache: {mode: volatile", "lies: {flush: true}\ncache: {mode: protected", ":7:1: lies: expected none but of an ssd or hdd with a volatile cache"},
 		{"no capacitors to fail", "cache: {mode: volatile", "lies: {capacitor: true}\ncache: {mode: volatile", ":7:19: lies.capacitor: expected false but of an ssd or hdd with a protected cache"},
 		{"nothing for capacitors to save", "cache: {mode: volatile, capacity: 1MiB", "lies: {capacitor: true}\ncache: {mode: protected, capacity: 4KiB", ":8:36: cache.capacity: expected at least 64KiB that the capacitors do not save, got 4KiB"},
@@ -95,6 +97,29 @@ func TestAMissingFileIsAnErrorOfThatFile(t *testing.T) {
 	var e *conf.Error
 	if !errors.As(err, &e) || e.File != path {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestServersAloneMeansWhatItDidForProfilesThatExtendOneWithFUAPrograms: FLUSH and FUA
+// share them.
+func TestServersAloneMeansWhatItDidForProfilesThatExtendOneWithFUAPrograms(t *testing.T) {
+	for _, c := range []struct {
+		ssd      string
+		mode     string
+		programs int
+	}{
+		{"{fua_base: 1ms}", "separate", 3},
+		{"{servers: 2}", "", 0},
+		{"{servers: 2, fua_programs: 5}", "separate", 5},
+		{"{servers: 2, flush_mode: shared}", "shared", 3},
+	} {
+		p, err := catalog.Load(file(t, t.TempDir(), "a.yaml", "extends: nvme-990pro\nname: a\nssd: "+c.ssd+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.SSD.FlushMode != c.mode || p.SSD.FUAPrograms != c.programs {
+			t.Errorf("%s: flush_mode %q and fua_programs %d, want %q and %d", c.ssd, p.SSD.FlushMode, p.SSD.FUAPrograms, c.mode, c.programs)
+		}
 	}
 }
 
@@ -163,8 +188,8 @@ func TestDescribePrintsWhatADeviceDoesAndItsSources(t *testing.T) {
 		"nvme-990pro": {
 			"nvme-990pro: Samsung 990 Pro 2 TB, ", "advertises   FLUSH, FUA, TRIM, WRITE_ZEROES\n",
 			"write cache  volatile, 64MiB; destages from 32MiB down to 16MiB, and after 5ms without work\n",
-			"on FLUSH     1.6ms and 200µs for each 1MiB beyond the first that was dirty when it started; 20µs if nothing was\n",
-			"on FUA       3.98ms on top of the write; other dirty data stays in the cache\n",
+			"on FLUSH     1.6ms and 200µs for each 1MiB beyond the first that was dirty when it started; 20µs if nothing was;\n             each in its whole time, one after another\n",
+			"on FUA       3.98ms on top of the write; other dirty data stays in the cache;\n             a program takes the writes that wait, up to 16; programs at once: 3\n",
 			"power loss   what was acknowledged and neither flushed, destaged nor written with FUA is lost\n",
 			"blocks       logical 512, survives a power cut whole: 4KiB\n", "confidence   high\n",
 			"ssd.fua_base", "3.98ms", "pg_test_fsync",

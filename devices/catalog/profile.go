@@ -84,6 +84,10 @@ type SSD struct {
 	Stripe         units.Size      `yaml:"stripe"`
 	FUABase        time.Duration   `yaml:"fua_base"`
 	Servers        int             `yaml:"servers"`
+	FlushMode      string          `yaml:"flush_mode"` // shared or separate
+	FUAPrograms    int             `yaml:"fua_programs"`
+	FUABatch       int             `yaml:"fua_batch"`
+	FUAHoldOff     time.Duration   `yaml:"fua_hold_off"`
 	Contention     float64         `yaml:"contention"`
 	Sigma          float64         `yaml:"sigma"`
 	Flash          *Flash          `yaml:"flash"`
@@ -208,6 +212,9 @@ func (p *Profile) validateModel() error {
 		if err := p.SSD.Flash.validate(); err != nil {
 			return conf.Under("ssd.flash", err)
 		}
+		if err := p.SSD.validateFlushMode(); err != nil {
+			return conf.Under("ssd", err)
+		}
 		c := p.ssdConfig()
 		if err := c.Validate(uint64(p.Size)); err != nil {
 			return conf.At("ssd", "%v", err)
@@ -238,6 +245,21 @@ func (p *Profile) validateModel() error {
 	return conf.At("kind", "expected ssd, hdd, cloud, raid, empirical or ram, got %q", p.Kind)
 }
 
+// The ways in which a flash drive serves FLUSHes that wait at the same time, servers
+// of them at once.
+const (
+	flushShared   = "shared"   // one makes durable what all have to, the others then cost flush_clean
+	flushSeparate = "separate" // each in its whole time
+)
+
+// validateFlushMode checks the word.
+func (s *SSD) validateFlushMode() error {
+	if !slices.Contains([]string{"", flushShared, flushSeparate}, s.FlushMode) {
+		return conf.At("flush_mode", "expected shared or separate, got %q", s.FlushMode)
+	}
+	return nil
+}
+
 // Info is what the device can do.
 func (p *Profile) Info() devices.Info {
 	return devices.Info{
@@ -260,6 +282,8 @@ func (p *Profile) ssdConfig() ssd.Config {
 		ReadBase: s.ReadBase, ReadPage: s.ReadPage, Dies: s.Dies,
 		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),
 		FUABase: s.FUABase, Servers: s.Servers, Contention: s.Contention, Sigma: s.Sigma,
+		FlushWhole:  s.FlushMode == flushSeparate,
+		FUAPrograms: s.FUAPrograms, FUABatch: s.FUABatch, FUAHoldOff: s.FUAHoldOff,
 		Flash: s.Flash.config(),
 	}
 }

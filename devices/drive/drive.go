@@ -162,6 +162,9 @@ func (d *Drive) Submit(r *devices.Request) {
 	case devices.OpRead:
 		d.read(r)
 	case devices.OpFlush:
+		if d.cache != nil && !d.cfg.Lies.Flush && !d.cache.Clean(^uint64(0)) {
+			r.Seq = 1
+		}
 		d.flushes.Push(r)
 		d.mech.Kick()
 	case devices.OpWrite, devices.OpTrim, devices.OpWriteZeroes:
@@ -425,6 +428,7 @@ func (d *Drive) NextFlush() (r *devices.Request, bytes, own uint64) {
 	}
 	d.stats.Flushes++
 	if d.cache == nil || d.cfg.Lies.Flush {
+		r.Seq = 0
 		return r, 0, 0 // a lie covers snapshot 0: nothing
 	}
 	r.Seq = d.cache.Seq()
@@ -433,6 +437,10 @@ func (d *Drive) NextFlush() (r *devices.Request, bytes, own uint64) {
 	d.stats.CollateralBytes += bytes - own
 	return r, bytes, own
 }
+
+// FlushHadWork reports whether anything that the oldest waiting FLUSH covers was
+// dirty when it came. By now another FLUSH may have made it durable.
+func (d *Drive) FlushHadWork() bool { return d.flushes.Peek().Seq != 0 }
 
 // FlushFirst reports whether the oldest waiting FLUSH came before the oldest
 // waiting host request.

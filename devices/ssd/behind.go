@@ -54,14 +54,18 @@ func (f *flash) put(j *job, fl *drive.Flight) {
 
 // flush begins FLUSH r on unit u: everything that it covers goes to the dies, and
 // the row that is open is padded. What remains to be done then is the base cost.
-func (f *flash) flush(u *unit, r *devices.Request, bytes, own uint64, factor float64) {
+func (f *flash) flush(u *unit, r *devices.Request, bytes, own uint64, whole bool, factor float64) {
 	d := f.d
-	u.req, u.own, u.bytes, u.factor = r, own, bytes, factor
+	u.flush, u.own, u.bytes, u.factor = r, own, bytes, factor
 	if bytes == 0 {
 		if c := d.Cache(); c != nil && !c.Clean(r.Seq) {
 			f.n.pad()
 		}
-		service := d.contended(d.scaled(d.cfg.FlushClean, factor))
+		takes := d.cfg.FlushClean
+		if whole {
+			takes = d.cfg.FlushBase + d.cfg.Flash.Journal
+		}
+		service := u.pool.contended(d.scaled(takes, factor))
 		r.Charge(devices.MediaStage, d.loop.Now().Add(service))
 		d.startUnit(u, service)
 		return
@@ -79,17 +83,18 @@ func (f *flash) carry(u *unit, fl *drive.Flight) {
 	f.launch(j)
 }
 
-// through sends a write that goes past the cache to the dies.
-func (f *flash) through(u *unit, r *devices.Request) {
-	u.factor = f.d.spread(r)
+// through sends writes that go past the cache to the dies, as one job.
+func (f *flash) through(u *unit, factor float64) {
+	u.factor = factor
 	j := f.occupy(u)
-	f.n.write(j, r.Offset, r.End(), r.Op != devices.OpWrite)
+	for r := u.writes.Peek(); r != nil; r = r.Next {
+		f.n.write(j, r.Offset, r.End(), r.Op != devices.OpWrite)
+	}
 	f.launch(j)
 }
 
 func (f *flash) occupy(u *unit) *job {
-	f.d.idle--
-	u.busy = true
+	u.occupy()
 	j := f.newJob()
 	j.unit = u
 	return j
@@ -108,7 +113,7 @@ func (f *flash) launch(j *job) {
 func (f *flash) landed(j *job) {
 	d := f.d
 	switch {
-	case j.unit != nil && d.cfg.Flash.Journal > 0 && !j.journal && d.promises(j.unit.req):
+	case j.unit != nil && d.cfg.Flash.Journal > 0 && !j.journal && (j.unit.flush != nil || j.unit.promise):
 		j.journal = true
 		f.n.journalize(j)
 	case j.unit != nil:
@@ -128,24 +133,24 @@ func (f *flash) landed(j *job) {
 	}
 }
 
-// promises reports whether r says that data is durable. A write that was only
+// promises reports whether write r says that data is durable. One that was only
 // too long for the cache does not.
 func (d *Device) promises(r *devices.Request) bool {
-	return r.Op == devices.OpFlush || r.Flags&devices.FUA != 0 || d.Cache() == nil
+	return r.Flags&devices.FUA != 0 || d.Cache() == nil
 }
 
 // conclude does the part of a FLUSH or FUA that is not the dies': the firmware's.
 func (f *flash) conclude(u *unit) {
-	d, r, now := f.d, u.req, f.d.loop.Now()
-	others := len(d.units) - d.idle - 1
-	if r.Op != devices.OpFlush {
-		d.loop.After(&u.timer, d.beside(others, d.writeTime(r, u.factor)), u)
+	d, r, now := f.d, u.flush, f.d.loop.Now()
+	others := len(u.pool.units) - u.pool.idle - 1
+	if r == nil {
+		d.loop.After(&u.timer, max(u.pool.beside(others, d.writeTime(u, u.factor)), u.ready.Sub(now)), u)
 		return
 	}
 	since := r.Charged()
 	r.Charge(devices.MediaStage, since.Add(d.scaled(now.Sub(since), float64(u.own)/float64(max(u.bytes, 1)))))
 	r.Charge(devices.FlushOthers, now)
-	service := d.beside(others, d.scaled(d.cfg.FlushBase, u.factor))
+	service := u.pool.beside(others, d.scaled(d.cfg.FlushBase, u.factor))
 	if u.own > 0 {
 		r.Charge(devices.MediaStage, now.Add(service))
 	}

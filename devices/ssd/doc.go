@@ -18,10 +18,15 @@
 // FUABase: either may take longer. Sigma is the lognormal spread of both around their
 // means.
 //
+// With FUAPrograms, FUA has units of its own, and its writes share programs: one
+// starts when FUABatch writes wait or the oldest has waited for FUAHoldOff, takes
+// at most FUABatch, and costs FUABase once. With FlushWhole each FLUSH that found
+// dirty data costs FlushBase, though another may have written it meanwhile.
+//
 // # Formulas only
 //
 //	flush   = FlushBase + FlushPerStripe*(ceil(dirty/Stripe)-1)
-//	fua     = ack + FUABase
+//	fua     = [FUAHoldOff] + ack + FUABase, of all the writes of a program
 //	read    = host + ReadPage on the die that holds the address
 //	destage = FlushPerStripe for each stripe, on a free unit
 //

@@ -26,8 +26,20 @@ type Config struct {
 	FlushPerStripe sim.Duration
 	Stripe         uint64 // bytes; 0 is 1 MiB
 	FUABase        sim.Duration
-	Servers        int // 0 is 1
+	Servers        int // of FLUSH, and of FUA without FUAPrograms; 0 is 1
 	Contention     float64
+
+	// FlushWhole: a FLUSH whose data another one has made durable while it waited
+	// takes its whole time all the same. Otherwise it costs FlushClean.
+	FlushWhole bool
+
+	// FUAPrograms is how many programs of FUA writes are in progress at once,
+	// beside the FLUSHes; 0 is that FLUSH and FUA share the Servers, each write a
+	// program of its own. With it a program starts when FUABatch writes wait, which
+	// are the most that it takes (0 is 1), or FUAHoldOff after the oldest came.
+	FUAPrograms int
+	FUABatch    int
+	FUAHoldOff  sim.Duration
 
 	// Sigma is the lognormal spread of FLUSH and FUA around their means.
 	Sigma float64
@@ -37,6 +49,9 @@ type Config struct {
 	// without meaning. nil is a drive that is described only by its laws.
 	Flash *Flash
 }
+
+// MaxServers bounds Servers, FUAPrograms and FUABatch.
+const MaxServers = 1024
 
 // Validate says what is wrong with c for a drive of size bytes, all at once.
 func (c *Config) Validate(size uint64) error {
@@ -54,13 +69,25 @@ func (c *Config) Validate(size uint64) error {
 		{"flush_base", c.FlushBase},
 		{"flush_per_stripe", c.FlushPerStripe},
 		{"fua_base", c.FUABase},
+		{"fua_hold_off", c.FUAHoldOff},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %v, want at least 0", d.name, d.value))
 		}
 	}
-	if c.Dies < 0 || c.Dies > 1<<16 || c.Servers < 0 || c.Servers > 64 {
-		errs = append(errs, fmt.Errorf("dies is %d and servers %d, want at most 65536 and 64", c.Dies, c.Servers))
+	if c.Dies < 0 || c.Dies > 1<<16 {
+		errs = append(errs, fmt.Errorf("dies is %d, want at most 65536", c.Dies))
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"servers", c.Servers}, {"fua_programs", c.FUAPrograms}, {"fua_batch", c.FUABatch}} {
+		if n.value < 0 || n.value > MaxServers {
+			errs = append(errs, fmt.Errorf("%s is %d, want 0 to %d", n.name, n.value, MaxServers))
+		}
+	}
+	if c.FUAPrograms == 0 && (c.FUABatch > 1 || c.FUAHoldOff > 0) {
+		errs = append(errs, errors.New("fua_batch or fua_hold_off is given without fua_programs, the programs of FUA writes in progress at once"))
 	}
 	if c.Sigma < 0 || c.Sigma > 3 || c.Contention < 0 || c.Bandwidth < 0 {
 		errs = append(errs, fmt.Errorf("sigma is %g, contention %g, bandwidth %g: want at least 0, sigma at most 3", c.Sigma, c.Contention, c.Bandwidth))
@@ -85,12 +112,13 @@ type Device struct {
 	draw  sim.Stream
 	turn  uint64 // requests without a transaction that drew from it
 
-	serial  sim.Timeline
-	bus     sim.Timeline // towards the host
-	dies    []sim.Timeline
-	units   []unit
-	idle    int           // units without work
-	blocked devices.Queue // FLUSHes whose data another unit is still writing
+	serial   sim.Timeline
+	bus      sim.Timeline // towards the host
+	dies     []sim.Timeline
+	flushers *pool         // of FLUSH and destage
+	writers  *pool         // of writes through the cache: flushers, without FUAPrograms
+	batch    batch         // of the writes that wait for a program
+	blocked  devices.Queue // FLUSHes whose data another unit is still writing
 
 	flash *flash // nil without dies of its own
 }
@@ -99,9 +127,15 @@ type Device struct {
 type unit struct {
 	timer  sim.Timer
 	d      *Device
-	req    *devices.Request // the FLUSH or FUA it serves; nil for a destage
+	pool   *pool
+	flush  *devices.Request // the FLUSH that it serves, or nil
+	writes devices.Queue    // through the cache, in one program
 	flight *drive.Flight    // what a FLUSH or destage carries
 	busy   bool
+
+	ready   sim.Time     // when the controller has all that the unit writes
+	ack     sim.Duration // the controller's time for it
+	promise bool         // a write of it is to be durable
 
 	factor     float64 // of what is left to do once the dies have its data
 	own, bytes uint64  // of a FLUSH on flash: what its commit wrote, and all it covers
@@ -110,19 +144,22 @@ type unit struct {
 // New returns a flash drive on loop; seed feeds the spread of its times. cfg
 // must be valid.
 func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device {
-	cfg.Dies, cfg.Servers = max(cfg.Dies, 1), max(cfg.Servers, 1)
+	cfg.Dies, cfg.Servers, cfg.FUABatch = max(cfg.Dies, 1), max(cfg.Servers, 1), max(cfg.FUABatch, 1)
 	if cfg.Stripe == 0 {
 		cfg.Stripe = 1 << 20
 	}
 	d := &Device{
 		cfg: cfg, loop: loop, draw: seed.Stream("ssd.persist"),
-		dies: make([]sim.Timeline, cfg.Dies), units: make([]unit, cfg.Servers), idle: cfg.Servers,
+		dies: make([]sim.Timeline, cfg.Dies),
 	}
+	d.flushers = newPool(d, cfg.Servers)
+	d.writers = d.flushers
+	if cfg.FUAPrograms > 0 {
+		d.writers = newPool(d, cfg.FUAPrograms)
+	}
+	d.batch.d = d
 	// The spread multiplies a mean of 1 s, so that one distribution serves all.
 	d.noise = sim.LognormalDist(1e9, cfg.Sigma)
-	for i := range d.units {
-		d.units[i].d = d
-	}
 	if cfg.Flash != nil {
 		d.flash = newFlash(d, &common, seed)
 	}
@@ -156,23 +193,24 @@ func (d *Device) transfer(n uint64) sim.Duration {
 // Kick starts reads at once and gives free units the oldest FLUSH or FUA, and
 // only then background work.
 func (d *Device) Kick() {
-	for d.startReads(); d.idle > 0; d.startReads() {
-		u := d.freeUnit()
-		switch {
-		case d.FlushFirst():
-			d.startFlush(u)
-		case d.Host().Len() > 0:
-			d.startWrite(u, d.NextHost())
-		case d.flash == nil && d.Background():
-			if !d.startDestage(u) {
-				return
-			}
-		default:
-			d.destageToFlash()
-			return
-		}
+	for d.startReads(); d.startUnits(); d.startReads() {
 	}
 	d.destageToFlash()
+}
+
+// startUnits gives one unit work. It reports whether there was any.
+func (d *Device) startUnits() bool {
+	switch {
+	case d.flushers.idle > 0 && d.FlushFirst():
+		d.startFlush(d.flushers.free())
+	case d.writers.idle > 0 && d.programDue():
+		d.startWrites(d.writers.free())
+	case d.flushers.idle > 0 && d.flash == nil && d.Background():
+		return d.startDestage(d.flushers.free())
+	default:
+		return false
+	}
+	return true
 }
 
 func (d *Device) destageToFlash() {
@@ -181,22 +219,18 @@ func (d *Device) destageToFlash() {
 	}
 }
 
-func (d *Device) freeUnit() *unit {
-	for i := range d.units {
-		if !d.units[i].busy {
-			return &d.units[i]
-		}
-	}
-	return nil
-}
-
 // startReads takes every read out of the host queue: dies, not units, serve them.
+// Where programs of writes have units of their own, writes wait in the batch.
 func (d *Device) startReads() {
 	for r := d.Host().Peek(); r != nil; {
 		next := r.Next
-		if !drive.ForWrite(r) {
+		switch {
+		case !drive.ForWrite(r):
 			d.Host().Remove(r)
 			d.startRead(r)
+		case d.writers != d.flushers:
+			d.Host().Remove(r)
+			d.batch.waiting.Push(r)
 		}
 		r = next
 	}
@@ -242,68 +276,27 @@ func (d *Device) spread(r *devices.Request) float64 {
 // anonymous is no step of a transaction.
 const anonymous = 1 << 63
 
-// startWrite serves a write that goes through the cache.
-func (d *Device) startWrite(u *unit, r *devices.Request) {
-	d.Begin(r)
-	now := d.loop.Now()
-	r.Charge(devices.DeviceQueue, now)
-	r.Charge(devices.CacheStage, now.Add(d.serialTime(r)+d.cfg.Parallel))
-	u.req = r
-	if d.flash != nil {
-		d.flash.through(u, r)
-		return
-	}
-	d.startUnit(u, d.contended(d.writeTime(r, d.spread(r))))
-}
-
-// writeTime is how long a write through the cache takes, without the dies.
-func (d *Device) writeTime(r *devices.Request, factor float64) sim.Duration {
-	t := d.serialTime(r) + d.cfg.Parallel
-	if d.flash != nil && !d.promises(r) {
-		return t
-	}
-	return t + d.scaled(d.cfg.FUABase, factor)
-}
-
-func (d *Device) scaled(t sim.Duration, factor float64) sim.Duration {
-	return sim.Duration(float64(t) * factor)
-}
-
-// contended is how long service takes on a unit that starts now.
-func (d *Device) contended(service sim.Duration) sim.Duration {
-	return d.beside(len(d.units)-d.idle, service)
-}
-
-// beside is how long service takes while others units work.
-func (d *Device) beside(others int, service sim.Duration) sim.Duration {
-	if others > 0 {
-		return d.scaled(service, 1+d.cfg.Contention)
-	}
-	return service
-}
-
-func (d *Device) startUnit(u *unit, service sim.Duration) {
-	d.idle--
-	u.busy = true
-	d.loop.After(&u.timer, service, u)
-}
-
 // startFlush fixes the coverage of the oldest FLUSH and what it costs. The
 // part of the cost that would be due without other commits' data is its own.
 func (d *Device) startFlush(u *unit) {
+	whole := d.cfg.FlushWhole && d.FlushHadWork()
 	r, bytes, own := d.NextFlush()
 	now := d.loop.Now()
 	r.Charge(devices.DeviceQueue, now)
 	factor := d.spread(r)
 	if d.flash != nil {
-		d.flash.flush(u, r, bytes, own, factor)
+		d.flash.flush(u, r, bytes, own, whole, factor)
 		return
 	}
-	service := d.contended(d.scaled(d.flushTime(bytes), factor))
-	ofOwn := d.contended(d.scaled(d.flushTime(own), factor))
+	takes, ofOwn := d.flushTime(bytes), d.flushTime(own)
+	if whole && bytes == 0 {
+		takes, ofOwn = d.cfg.FlushBase, d.cfg.FlushBase
+	}
+	service := u.pool.contended(d.scaled(takes, factor))
+	ofOwn = u.pool.contended(d.scaled(ofOwn, factor))
 	r.Charge(devices.MediaStage, now.Add(min(ofOwn, service)))
 	r.Charge(devices.FlushOthers, now.Add(service))
-	u.req = r
+	u.flush = r
 	if bytes > 0 {
 		u.flight = d.Cache().Depart()
 		d.Cache().TakeUpTo(u.flight, r.Seq, ^uint64(0))
@@ -327,25 +320,24 @@ func (d *Device) startDestage(u *unit) bool {
 		return false
 	}
 	u.flight = f
-	d.startUnit(u, d.contended(d.cfg.FlushPerStripe))
+	d.startUnit(u, u.pool.contended(d.cfg.FlushPerStripe))
 	return true
 }
 
 // Fire ends the unit's work.
 func (u *unit) Fire(*sim.Timer) {
-	d, r, f := u.d, u.req, u.flight
-	u.req, u.flight, u.busy = nil, nil, false
-	d.idle++
+	d, r, writes, f := u.d, u.flush, u.writes, u.flight
+	u.flush, u.writes, u.flight, u.busy, u.promise = nil, devices.Queue{}, nil, false, false
+	u.pool.idle++
 	if f != nil {
 		d.Land(f)
 	}
-	switch {
-	case r == nil:
-	case r.Op == devices.OpFlush:
+	if r != nil {
 		d.endFlush(r)
-	default:
-		r.Charge(devices.MediaStage, d.loop.Now())
-		d.HostDone(r)
+	}
+	for w := writes.Pop(); w != nil; w = writes.Pop() {
+		w.Charge(devices.MediaStage, d.loop.Now())
+		d.HostDone(w)
 	}
 	d.recheck()
 	d.Kick()
@@ -365,7 +357,7 @@ func (d *Device) endFlush(r *devices.Request) {
 // dirty under another unit's flight has to be written now.
 func (d *Device) recheck() {
 	for n := d.blocked.Len(); n > 0; n-- {
-		if r := d.blocked.Pop(); d.idle == 0 || !d.startRest(r) {
+		if r := d.blocked.Pop(); d.flushers.idle == 0 || !d.startRest(r) {
 			d.endFlush(r)
 		}
 	}
@@ -384,13 +376,13 @@ func (d *Device) startRest(r *devices.Request) bool {
 		d.Land(f)
 		return false
 	}
-	u := d.freeUnit()
+	u := d.flushers.free()
 	if d.flash != nil {
-		u.req, u.own, u.bytes, u.factor = r, 0, f.Bytes(), 1
+		u.flush, u.own, u.bytes, u.factor = r, 0, f.Bytes(), 1
 		d.flash.carry(u, f)
 		return true
 	}
-	u.req, u.flight = r, f
-	d.startUnit(u, d.contended(d.flushTime(f.Bytes())))
+	u.flush, u.flight = r, f
+	d.startUnit(u, u.pool.contended(d.flushTime(f.Bytes())))
 	return true
 }

@@ -210,7 +210,7 @@ func TestAnInterruptionLeavesWhatThereIsAndReportsIt(t *testing.T) {
 }
 
 func TestAVerdictAtDepthNamesAnEstimatedParallelism(t *testing.T) {
-	const doubt = "The parallelism (`ssd.servers`) is an estimate; see --sensitivity."
+	const doubt = "The parallelism (`ssd.fua_programs`) is an estimate; see --sensitivity."
 	for _, c := range []struct {
 		device string
 		depth  uint32

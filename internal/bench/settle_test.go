@@ -39,7 +39,7 @@ var settled = []struct {
 	{"nvme-990pro/sync-4k/emulate", 200 * time.Millisecond, 615.38},
 	{"nvme-990pro/sync-4k/none", 200 * time.Millisecond, 598.52},
 	{"nvme-990pro/sync-4k/none-unsafe", 400 * time.Millisecond, 27704.00},
-	{"nvme-990pro/wal-noisy/native", 1200 * time.Millisecond, 235.83},
+	{"nvme-990pro/wal-noisy/native", 1200 * time.Millisecond, 242.61},
 	{"nvme-990pro/wal-noisy/emulate", 200 * time.Millisecond, 568.28},
 	{"nvme-990pro/wal-noisy/none", 200 * time.Millisecond, 562.76},
 	{"nvme-990pro/wal-noisy/none-unsafe", 100 * time.Millisecond, 9410.00},

@@ -74,7 +74,7 @@ func Fit(m *Measurement, name, when string) (*catalog.Profile, error) {
 	} else {
 		f.protected()
 	}
-	if err := errors.Join(f.servers(), f.reads()); err != nil {
+	if err := errors.Join(f.servers(), f.flushes(), f.reads()); err != nil {
 		return nil, err
 	}
 	f.about()
@@ -421,6 +421,34 @@ func (f *solver) servers() error {
 		f.s.Contention = math.Round(c*1000) / 1000
 		f.set("ssd.contention", highest, "what is missing to whole servers")
 	}
+	return nil
+}
+
+// flushes has FLUSHes served one after another, each in its whole time and beside the
+// FUA writes, where that fits better than that they share what they write.
+func (f *solver) flushes() error {
+	shared, err := f.misfit("write_flush")
+	if err != nil {
+		return err
+	}
+	old := *f.s
+	f.s.FlushMode, f.s.Servers = "separate", 1
+	if f.s.FUABase > 0 {
+		f.s.FUAPrograms = old.Servers
+	}
+	separate, err := f.misfit("write_flush")
+	if err != nil || separate >= shared*0.98-1e-9 {
+		*f.s = old
+		return err
+	}
+	if f.s.FUAPrograms > 0 {
+		f.p.Sources["ssd.fua_programs"] = f.p.Sources["ssd.servers"]
+		if row, ok := f.p.Fitted["ssd.servers"]; ok {
+			f.p.Fitted["ssd.fua_programs"] = row
+		}
+	}
+	delete(f.p.Fitted, "ssd.servers")
+	f.p.Sources["ssd.servers"] = "chosen so that write_flush fits best: FLUSHes one after another"
 	return nil
 }
 

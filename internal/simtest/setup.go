@@ -228,7 +228,11 @@ func drawSSD(d *dice, c *catalog.SSD) {
 	c.FlushClean = pick(d, 0, 5*microsecond)
 	c.FlushBase = pick(d, 0, 100*microsecond, 1600*microsecond)
 	c.FUABase = pick(d, 0, 50*microsecond, 4*millisecond)
-	c.Servers = 1 + d.intN(3)
+	c.Servers, c.FlushMode = 1+d.intN(3), pick(d, "shared", "separate")
+	c.FUAPrograms, c.FUABatch, c.FUAHoldOff = pick(d, 0, 0, 1, 3), 0, 0
+	if c.FUAPrograms > 0 {
+		c.FUABatch, c.FUAHoldOff = pick(d, 1, 2, 16), pick(d, 0, 20*microsecond, 2*millisecond)
+	}
 	c.Contention = pick(d, 0, 0.5)
 	c.Sigma = pick(d, 0, 0.15, 1)
 	if c.Flash != nil {
