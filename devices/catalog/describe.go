@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strings"
@@ -87,6 +88,10 @@ func (p *Profile) cacheText() string {
 	if p.Lies.Capacitor {
 		return fmt.Sprintf("protected, it says, but its capacitors hold no charge; up to %v, written back after %v without work",
 			p.Cache.Capacity, p.Cache.IdleDestage)
+	}
+	if p.Cache.Mode == "protected" && p.SSD != nil && p.SSD.Drain > 0 {
+		return fmt.Sprintf("protected, %v; full, it takes %v in sequence and %v at random",
+			p.Cache.Capacity, p.SSD.Drain, cmp.Or(p.SSD.DrainRandom, p.SSD.Drain))
 	}
 	if p.Cache.Mode != "volatile" {
 		return p.Cache.Mode

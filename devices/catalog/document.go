@@ -125,7 +125,10 @@ func (s *SSD) filled() *SSD {
 		q.Flash = q.Flash.filled()
 		return &q
 	}
-	q.Dies, q.Stripe = max(q.Dies, 1), cmp.Or(q.Stripe, 1<<20)
+	q.Dies, q.Stripe, q.Page = max(q.Dies, 1), cmp.Or(q.Stripe, 1<<20), cmp.Or(q.Page, 4096)
+	if q.Program > 0 {
+		q.ProgramSize = cmp.Or(q.ProgramSize, q.Page)
+	}
 	return &q
 }
 

@@ -78,6 +78,12 @@ type SSD struct {
 	ReadBase       time.Duration   `yaml:"read_base"`
 	ReadPage       time.Duration   `yaml:"read_page"`
 	Dies           int             `yaml:"dies"`
+	Page           units.Size      `yaml:"page"`
+	Program        time.Duration   `yaml:"program"`
+	ProgramSize    units.Size      `yaml:"program_size"`
+	UnmapPerMiB    time.Duration   `yaml:"unmap_per_mib"`
+	Drain          units.Bandwidth `yaml:"drain"`
+	DrainRandom    units.Bandwidth `yaml:"drain_random"`
 	FlushClean     time.Duration   `yaml:"flush_clean"`
 	FlushBase      time.Duration   `yaml:"flush_base"`
 	FlushPerStripe time.Duration   `yaml:"flush_per_stripe"`
@@ -280,6 +286,8 @@ func (p *Profile) ssdConfig() ssd.Config {
 	return ssd.Config{
 		Serial: s.Serial, SerialPer4K: s.SerialPer4K, Parallel: s.Parallel, Bandwidth: float64(s.Bandwidth),
 		ReadBase: s.ReadBase, ReadPage: s.ReadPage, Dies: s.Dies,
+		Page: uint64(s.Page), Program: s.Program, ProgramSize: uint64(s.ProgramSize), UnmapPerMiB: s.UnmapPerMiB,
+		Drain: float64(s.Drain), DrainRandom: float64(s.DrainRandom),
 		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),
 		FUABase: s.FUABase, Servers: s.Servers, Contention: s.Contention, Sigma: s.Sigma,
 		FlushWhole:  s.FlushMode == flushSeparate,

@@ -13,7 +13,7 @@ func (p *Profile) values() map[string]string {
 	for _, path := range []string{"size", "logical_block", "atomic_unit"} {
 		collect(out, "", reflect.ValueOf(p).Elem(), path)
 	}
-	if p.Cache.Mode == "volatile" || p.Lies.Capacitor || p.SSD != nil && p.SSD.Flash != nil {
+	if p.Cache.Mode == "volatile" || p.Lies.Capacitor || p.SSD != nil && (p.SSD.Flash != nil || p.SSD.Drain > 0) {
 		collect(out, "cache.", reflect.ValueOf(&p.Cache).Elem(), "")
 	}
 	if p.SSD != nil {

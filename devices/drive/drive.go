@@ -86,6 +86,9 @@ type Drive struct {
 	inside    int  // requests submitted and not done
 	arrivals  uint64
 	stats     devices.Stats
+	// owes: since the last FLUSH, data has gone to the medium with no promise made of
+	// it, past the cache or destaged. The next FLUSH makes it, and pays for that.
+	owes bool
 }
 
 // The meanings of a request's timer while a Drive holds it.
@@ -217,7 +220,7 @@ func (d *Drive) ack(r *devices.Request) {
 // drive is idle.
 func (d *Drive) Fire(t *sim.Timer) {
 	if t.Tag == tagIdle {
-		d.destaging, d.resting = true, true
+		d.destaging, d.resting, d.owes = true, true, false
 		if d.unsaved != nil {
 			d.unsaved.destageOldest(^uint64(0))
 		}
@@ -414,6 +417,7 @@ func (d *Drive) HostDone(r *devices.Request) {
 	default:
 		d.stats.HostWrittenBytes += r.Length
 		d.Land(flightOf(r))
+		d.owes = d.owes || r.Flags&devices.FUA == 0
 	}
 	d.finish(r, devices.OK)
 }
@@ -427,6 +431,7 @@ func (d *Drive) NextFlush() (r *devices.Request, bytes, own uint64) {
 		return nil, 0, 0
 	}
 	d.stats.Flushes++
+	d.owes = false
 	if d.cache == nil || d.cfg.Lies.Flush {
 		r.Seq = 0
 		return r, 0, 0 // a lie covers snapshot 0: nothing
@@ -441,6 +446,11 @@ func (d *Drive) NextFlush() (r *devices.Request, bytes, own uint64) {
 // FlushHadWork reports whether anything that the oldest waiting FLUSH covers was
 // dirty when it came. By now another FLUSH may have made it durable.
 func (d *Drive) FlushHadWork() bool { return d.flushes.Peek().Seq != 0 }
+
+// FlushOwes reports whether data went to the medium since the last FLUSH of which
+// nothing was promised: past the cache, as it was too long for it, or destaged while
+// the drive was at work. A FLUSH that finds nothing dirty then is not free.
+func (d *Drive) FlushOwes() bool { return d.owes && d.cache != nil && !d.cfg.Lies.Flush }
 
 // FlushFirst reports whether the oldest waiting FLUSH came before the oldest
 // waiting host request.
@@ -459,13 +469,16 @@ func (d *Drive) Background() bool {
 		d.destaging = false
 		return false
 	}
-	if d.stalled.Len() > 0 {
-		return true
+	if d.stalled.Len() == 0 {
+		if d.destaging && d.inside > 0 && d.cache.Dirty() <= d.cfg.LowWater {
+			d.destaging = false
+		}
+		if !d.destaging {
+			return false
+		}
 	}
-	if d.destaging && d.inside > 0 && d.cache.Dirty() <= d.cfg.LowWater {
-		d.destaging = false
-	}
-	return d.destaging
+	d.owes = d.owes || !d.resting
+	return true
 }
 
 // Stalled counts the writes that wait for room in the cache.

@@ -227,7 +227,7 @@ func (d *Device) HasBackgroundWork() bool {
 func (d *Device) Admit(r *devices.Request) bool {
 	f := d.flash
 	if f == nil {
-		return true
+		return d.backlog.admit(r)
 	}
 	bytes := uint64(0)
 	if r.Op == devices.OpWrite {

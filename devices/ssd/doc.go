@@ -28,7 +28,14 @@
 //	flush   = FlushBase + FlushPerStripe*(ceil(dirty/Stripe)-1)
 //	fua     = [FUAHoldOff] + ack + FUABase, of all the writes of a program
 //	read    = host + ReadPage on the die that holds the address
+//	          (each die that holds a part: ReadPage for each Page of it, behind
+//	          the Program that it is busy with)
+//	destage = FlushPerStripe for each stripe, on a unit that is free
 //	destage = FlushPerStripe for each stripe, on a free unit
+//
+// A FLUSH that finds nothing dirty still takes FlushBase if data was destaged, or
+// written past the cache, since the last one. Of a protected drive the buffer fills
+// where more is written than Drain or, out of sequence, DrainRandom.
 //
 // # With dies
 //

@@ -3,6 +3,7 @@ package ssd
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"nbdbench/devices"
 	"nbdbench/devices/drive"
@@ -17,9 +18,18 @@ type Config struct {
 	Parallel    sim.Duration
 	Bandwidth   float64 // bytes per second; 0 is unlimited
 
+	// UnmapPerMiB is the controller's time for each MiB of a TRIM or WRITE_ZEROES
+	// beyond the first.
+	UnmapPerMiB sim.Duration
+
 	ReadBase sim.Duration
 	ReadPage sim.Duration
-	Dies     int // 0 is 1
+	Dies     int    // that read on their own; 0 is 1
+	Page     uint64 // bytes that a die reads at once; 0 is 4096
+	// Program is how long a die is busy with ProgramSize bytes of what is written,
+	// which a read of it then waits for; 0 is that reads never wait for writes.
+	Program     sim.Duration
+	ProgramSize uint64 // bytes; 0 is Page
 
 	FlushClean     sim.Duration
 	FlushBase      sim.Duration
@@ -40,6 +50,12 @@ type Config struct {
 	FUAPrograms int
 	FUABatch    int
 	FUAHoldOff  sim.Duration
+
+	// Drain is how fast the medium takes what is in a protected buffer, in bytes a
+	// second, and DrainRandom writes that do not go on where another ended: collection
+	// moves data for them. A buffer whose backlog takes longer than its capacity at
+	// Drain takes no more. 0 is without limit, and of DrainRandom, Drain.
+	Drain, DrainRandom float64
 
 	// Sigma is the lognormal spread of FLUSH and FUA around their means.
 	Sigma float64
@@ -65,6 +81,8 @@ func (c *Config) Validate(size uint64) error {
 		{"parallel", c.Parallel},
 		{"read_base", c.ReadBase},
 		{"read_page", c.ReadPage},
+		{"unmap_per_mib", c.UnmapPerMiB},
+		{"program", c.Program},
 		{"flush_clean", c.FlushClean},
 		{"flush_base", c.FlushBase},
 		{"flush_per_stripe", c.FlushPerStripe},
@@ -89,12 +107,18 @@ func (c *Config) Validate(size uint64) error {
 	if c.FUAPrograms == 0 && (c.FUABatch > 1 || c.FUAHoldOff > 0) {
 		errs = append(errs, errors.New("fua_batch or fua_hold_off is given without fua_programs, the programs of FUA writes in progress at once"))
 	}
+	if c.Drain < 0 || c.DrainRandom < 0 || c.DrainRandom > 0 && c.Drain == 0 {
+		errs = append(errs, fmt.Errorf("drain is %g and drain_random %g, want at least 0, and drain with drain_random", c.Drain, c.DrainRandom))
+	}
 	if c.Sigma < 0 || c.Sigma > 3 || c.Contention < 0 || c.Bandwidth < 0 {
 		errs = append(errs, fmt.Errorf("sigma is %g, contention %g, bandwidth %g: want at least 0, sigma at most 3", c.Sigma, c.Contention, c.Bandwidth))
 	}
+	if c.Page%512 != 0 || c.Page > 1<<20 || c.ProgramSize%512 != 0 || c.ProgramSize > 1<<30 {
+		errs = append(errs, fmt.Errorf("page is %d and program_size %d bytes, want multiples of 512, at most 1 MiB and 1 GiB", c.Page, c.ProgramSize))
+	}
 	if c.Flash != nil {
-		if c.ReadPage != 0 || c.Dies != 0 || c.FlushPerStripe != 0 || c.Stripe != 0 {
-			errs = append(errs, errors.New("read_page, dies, flush_per_stripe and stripe are given beside flash, which has them as they come"))
+		if c.ReadPage != 0 || c.Dies != 0 || c.FlushPerStripe != 0 || c.Stripe != 0 || c.Page != 0 || c.Program != 0 || c.ProgramSize != 0 {
+			errs = append(errs, errors.New("read_page, dies, page, program, program_size, flush_per_stripe and stripe are given beside flash, which has them as they come"))
 		}
 		if err := c.Flash.Validate(size); err != nil {
 			errs = append(errs, fmt.Errorf("flash: %w", err))
@@ -115,6 +139,8 @@ type Device struct {
 	serial   sim.Timeline
 	bus      sim.Timeline // towards the host
 	dies     []sim.Timeline
+	backlog  backlog       // of a protected buffer, without Flash
+	programs programs      // that dies are busy with, without Flash
 	flushers *pool         // of FLUSH and destage
 	writers  *pool         // of writes through the cache: flushers, without FUAPrograms
 	batch    batch         // of the writes that wait for a program
@@ -135,6 +161,7 @@ type unit struct {
 
 	ready   sim.Time     // when the controller has all that the unit writes
 	ack     sim.Duration // the controller's time for it
+	written uint64       // bytes of it
 	promise bool         // a write of it is to be durable
 
 	factor     float64 // of what is left to do once the dies have its data
@@ -148,6 +175,12 @@ func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device
 	if cfg.Stripe == 0 {
 		cfg.Stripe = 1 << 20
 	}
+	if cfg.Page == 0 {
+		cfg.Page = 4096
+	}
+	if cfg.ProgramSize == 0 {
+		cfg.ProgramSize = cfg.Page
+	}
 	d := &Device{
 		cfg: cfg, loop: loop, draw: seed.Stream("ssd.persist"),
 		dies: make([]sim.Timeline, cfg.Dies),
@@ -158,17 +191,24 @@ func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device
 		d.writers = newPool(d, cfg.FUAPrograms)
 	}
 	d.batch.d = d
+	if cfg.Program > 0 && cfg.Flash == nil {
+		d.programs.busy = make([]sim.Time, cfg.Dies)
+	}
 	// The spread multiplies a mean of 1 s, so that one distribution serves all.
 	d.noise = sim.LognormalDist(1e9, cfg.Sigma)
 	if cfg.Flash != nil {
 		d.flash = newFlash(d, &common, seed)
 	}
+	d.backlog = newBacklog(d, common.Capacity)
 	d.Drive = drive.New(loop, common, d)
 	return d
 }
 
 // Ack is the controller's time: the serial stage, then the parallel one.
 func (d *Device) Ack(now sim.Time, r *devices.Request) sim.Time {
+	if r.Op == devices.OpWrite && d.Cache() == nil {
+		d.program(r.Length)
+	}
 	start, done := d.serial.Reserve(now, d.serialTime(r))
 	r.Charge(devices.DeviceQueue, start)
 	done = done.Add(d.cfg.Parallel)
@@ -177,10 +217,14 @@ func (d *Device) Ack(now sim.Time, r *devices.Request) sim.Time {
 }
 
 func (d *Device) serialTime(r *devices.Request) sim.Duration {
-	if r.Op != devices.OpWrite && r.Op != devices.OpRead {
+	switch r.Op {
+	case devices.OpWrite, devices.OpRead:
+		return d.cfg.Serial + d.cfg.SerialPer4K*sim.Duration((r.Length+4095)/4096) + d.transfer(r.Length)
+	case devices.OpTrim, devices.OpWriteZeroes:
+		return d.cfg.Serial + d.cfg.SerialPer4K + sim.Duration(float64(d.cfg.UnmapPerMiB)*float64(max(r.Length, 1<<20)-1<<20)/(1<<20))
+	default:
 		return d.cfg.Serial + d.cfg.SerialPer4K
 	}
-	return d.cfg.Serial + d.cfg.SerialPer4K*sim.Duration((r.Length+4095)/4096) + d.transfer(r.Length)
 }
 
 func (d *Device) transfer(n uint64) sim.Duration {
@@ -242,12 +286,28 @@ func (d *Device) startRead(r *devices.Request) {
 		d.flash.read(r)
 		return
 	}
-	die := &d.dies[r.Offset/4096%uint64(len(d.dies))]
-	start, done := die.Reserve(d.loop.Now(), d.cfg.ReadPage)
+	start, done := d.readDies(r)
 	r.Charge(devices.DeviceQueue, start)
 	done = d.toHost(r, done)
 	r.Charge(devices.MediaStage, done)
 	d.loop.At(&r.Timer, done, d)
+}
+
+// readDies has each die read what it holds of r's range, one page after another. It
+// returns when the first of them begins and the last one ends.
+func (d *Device) readDies(r *devices.Request) (first, last sim.Time) {
+	now := d.loop.Now()
+	first = sim.Time(math.MaxInt64)
+	page, dies := r.Offset/d.cfg.Page, uint64(len(d.dies))
+	pages := max(r.End(), r.Offset+1)
+	pages = (pages-1)/d.cfg.Page - page + 1
+	for i := range min(pages, dies) {
+		n := (pages - i + dies - 1) / dies
+		at := (page + i) % dies
+		start, done := d.dies[at].Reserve(max(now, d.programs.until(at)), sim.Duration(n)*d.cfg.ReadPage)
+		first, last = min(first, start), max(last, done)
+	}
+	return first, last
 }
 
 // toHost is when the data of read r, in the controller at ready, is at the host:
@@ -279,7 +339,7 @@ const anonymous = 1 << 63
 // startFlush fixes the coverage of the oldest FLUSH and what it costs. The
 // part of the cost that would be due without other commits' data is its own.
 func (d *Device) startFlush(u *unit) {
-	whole := d.cfg.FlushWhole && d.FlushHadWork()
+	whole := d.FlushOwes() || d.cfg.FlushWhole && d.FlushHadWork()
 	r, bytes, own := d.NextFlush()
 	now := d.loop.Now()
 	r.Charge(devices.DeviceQueue, now)
@@ -288,6 +348,7 @@ func (d *Device) startFlush(u *unit) {
 		d.flash.flush(u, r, bytes, own, whole, factor)
 		return
 	}
+	d.program(bytes)
 	takes, ofOwn := d.flushTime(bytes), d.flushTime(own)
 	if whole && bytes == 0 {
 		takes, ofOwn = d.cfg.FlushBase, d.cfg.FlushBase
@@ -320,6 +381,7 @@ func (d *Device) startDestage(u *unit) bool {
 		return false
 	}
 	u.flight = f
+	d.program(f.Bytes())
 	d.startUnit(u, u.pool.contended(d.cfg.FlushPerStripe))
 	return true
 }

@@ -108,7 +108,7 @@ func (d *Device) startWrites(u *unit) {
 		d.flash.through(u, factor)
 		return
 	}
-	u.promise = true // without dies a write past the cache is programmed as one with FUA
+	d.program(u.written)
 	d.startUnit(u, max(u.pool.contended(d.writeTime(u, factor)), u.ready.Sub(d.loop.Now())))
 }
 
@@ -117,22 +117,62 @@ func (d *Device) startWrites(u *unit) {
 func (d *Device) take(u *unit, r *devices.Request) {
 	d.Begin(r)
 	now, takes := d.loop.Now(), d.serialTime(r)
-	_, taken := d.serial.Reserve(now, takes)
+	_, u.ready = d.serial.Reserve(now, takes)
 	if u.writes.Len() == 0 {
-		u.ack = d.cfg.Parallel
+		u.ack, u.written = d.cfg.Parallel, 0
 	}
 	u.ack += takes
-	u.ready = taken
+	if r.Op == devices.OpWrite {
+		u.written += r.Length
+	}
 	u.promise = u.promise || d.promises(r)
 	r.Charge(devices.DeviceQueue, now)
 	r.Charge(devices.CacheStage, now.Add(u.ack))
 	u.writes.Push(r)
 }
 
-// writeTime is how long the unit's writes take, without the dies.
+// writeTime is how long the unit's writes take, without the dies. One that is only too
+// long for the cache is written without a promise, which the next FLUSH makes.
 func (d *Device) writeTime(u *unit, factor float64) sim.Duration {
-	if !u.promise {
-		return u.ack
+	t := u.ack
+	if d.flash == nil {
+		t += d.cfg.FlushPerStripe * sim.Duration((max(u.written, 1)-1)/d.cfg.Stripe)
 	}
-	return u.ack + d.scaled(d.cfg.FUABase, factor)
+	if u.promise {
+		t += d.scaled(d.cfg.FUABase, factor)
+	}
+	return t
+}
+
+// programs is what the dies write, in the form that is laws alone: a die is busy for
+// Program with each ProgramSize bytes, the dies one after another.
+type programs struct {
+	busy  []sim.Time // until when each die is
+	bytes uint64     // since the last program
+	next  uint64     // the die whose turn it is
+}
+
+// until is until when a die is busy with programs.
+func (p *programs) until(die uint64) sim.Time {
+	if p.busy == nil {
+		return 0
+	}
+	return p.busy[die]
+}
+
+// program has dies write bytes. A die has no more than two programs before a read:
+// what is written faster than they take it waits elsewhere.
+func (d *Device) program(bytes uint64) {
+	p := &d.programs
+	if p.busy == nil {
+		return
+	}
+	p.bytes += bytes
+	now, n := d.loop.Now(), p.bytes/d.cfg.ProgramSize
+	p.bytes %= d.cfg.ProgramSize
+	for range min(n, uint64(len(p.busy))) {
+		die := &p.busy[p.next%uint64(len(p.busy))]
+		*die = min(max(*die, now).Add(d.cfg.Program), now.Add(2*d.cfg.Program))
+		p.next++
+	}
 }

@@ -56,7 +56,7 @@ func TestFittedAndDerivedRowsAreInTolerance(t *testing.T) {
 	}
 	want := []string{
 		"nvme-960pro read", "nvme-960pro write", "nvme-970evoplus read", "nvme-970evoplus write_rate",
-		"nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro read", "nvme-990pro write",
+		"nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro write",
 		"nvme-p4800x fsync_ext4", "nvme-p4800x fsync_ext4", "nvme-p4800x fsync_data_journal",
 		"sas-pm1643a read", "sata-pm863a sync_shared",
 	}
