@@ -61,9 +61,12 @@ must present a certificate signed by it. Started by systemd with sockets
 --size is a multiple of the device's logical block, which is 512 bytes unless the
 profile says otherwise: at least one block for ram, 1 MiB for other devices.
 
-The content is in memory and lost when the process ends. With --image it is in a
-sparse file: the next serve finds all durable data, even after kill -9. --image-sync
-waits for the host's disk on every durable write.
+A device with a logical block of 4 KiB (4Kn) advertises that as the minimum block
+and refuses requests that are not whole blocks of it; --min-block asks for more.
+
+The content is bytes in memory: what is written is there until the process ends.
+With --image it is a sparse file: what is durable is there for the next serve,
+also after kill -9; --image-sync waits for the host's disk each time.
 
 Each export has its own files: for --image FILE, --log FILE and --log-writes FILE
 the first export uses FILE and the export NAME uses FILE.NAME, with characters that
@@ -106,7 +109,7 @@ devices shut down cleanly: data that was only acknowledged becomes durable, and
 stderr reports how much. With --stop power-cut the power is cut instead.`
 
 func newServe() *cobra.Command {
-	var listen, strategy, advertise, size, memory string
+	var listen, strategy, advertise, size, memory, minBlock string
 	var readOnly, direct, imageSync bool
 	var delay, drain time.Duration
 	var seed uint64
@@ -134,6 +137,9 @@ func newServe() *cobra.Command {
 			if err := serveFlags(c, &config, advertise, size); err != nil {
 				return err
 			}
+			if err := minBlockFlag(&config, minBlock); err != nil {
+				return err
+			}
 			if err := memoryFlag(&config, memory); err != nil {
 				return err
 			}
@@ -158,6 +164,7 @@ func newServe() *cobra.Command {
 	durationVar(f, &pluginTimeout, "plugin-timeout", 30*time.Second, "limit for a call of a plugin; 0 is no limit")
 	f.StringVar(&advertise, "advertise", "", "flush,fua or a subset, instead of what the strategy advertises")
 	f.StringVar(&size, "size", "", "size of each device, in whole blocks (default: the profile's)")
+	f.StringVar(&minBlock, "min-block", "", "refuse requests that are not whole blocks of this, a power of two up to 64KiB (default: the device's)")
 	f.StringVar(&memory, "memory", "", "memory that all clients together may hold, at least 128MiB (default: a quarter of the memory of the machine or cgroup)")
 	f.BoolVar(&direct, "direct", false, "block devices and files past the page cache")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")
@@ -201,6 +208,22 @@ func serveLive(c *cobra.Command, config *serve.Config, faults string, paths *fil
 	defer signal.Stop(cuts)
 	config.Cuts = cuts
 	return serveError(serve.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
+}
+
+// minBlockFlag reads --min-block.
+func minBlockFlag(config *serve.Config, text string) error {
+	if text == "" {
+		return nil
+	}
+	n, err := units.ParseSize(text)
+	if err != nil {
+		return usage("--min-block: %w", err)
+	}
+	if n < 1 || n > 64*units.KiB || n&(n-1) != 0 {
+		return usage("--min-block: expected a power of two from 1 to 64KiB, got %q", text)
+	}
+	config.MinBlock = uint32(n)
+	return nil
 }
 
 // serveFlags reads the flags that have a form of their own.

@@ -266,12 +266,21 @@ func (s *SSD) validateFlushMode() error {
 	return nil
 }
 
+// minIO is the least that clients may ask for: a 4Kn device has no smaller block. Of
+// one with blocks of 512 bytes NBD's clients may ask for any bytes.
+func (p *Profile) minIO() uint32 {
+	if p.LogicalBlock > devices.Sector {
+		return uint32(p.LogicalBlock)
+	}
+	return 0
+}
+
 // Info is what the device can do.
 func (p *Profile) Info() devices.Info {
 	return devices.Info{
 		Size: uint64(p.Size), LogicalBlock: uint32(p.LogicalBlock), AtomicUnit: uint32(p.AtomicUnit),
-		PreferredIO: uint32(max(p.PreferredIO, defaultIO)),
-		CanFlush:    p.Advertise.Flush, FUA: fuaLevels[p.Advertise.FUA],
+		MinIO: p.minIO(), PreferredIO: uint32(max(p.PreferredIO, defaultIO)),
+		CanFlush: p.Advertise.Flush, FUA: fuaLevels[p.Advertise.FUA],
 		CanTrim: p.Advertise.Trim, CanZero: p.Advertise.Zero,
 		CanFastZero: p.Advertise.Zero && !p.Advertise.Rotational, // a note in a table, where there is one
 		CanCache:    true,                                        // advice, and taken as such

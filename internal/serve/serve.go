@@ -42,6 +42,9 @@ type Config struct {
 	// Secure is whether clients may or must use TLS, by the certificates of TLS.
 	Secure nbd.TLSPolicy
 	TLS    socket.TLSFiles
+	// MinBlock is the least that clients may ask for, a power of two up to 64 KiB; 0 is
+	// what each device has.
+	MinBlock uint32
 	// Depth bounds the requests in progress on a connection under emulate; 0 is
 	// no limit.
 	Depth int
@@ -321,6 +324,9 @@ func (c *Config) applyStrategy(loop *sim.Loop, name string, model devices.Device
 	}
 	if c.Advertise != nil {
 		d = layer.Advertise(d, *c.Advertise)
+	}
+	if c.MinBlock > 0 {
+		d = layer.MinBlock(d, c.MinBlock)
 	}
 	if c.Delay > 0 {
 		d = layer.Delay(d, loop, layer.ServerSide, c.Delay)

@@ -96,6 +96,11 @@ func (s *slot) place() {
 	case d.one(100) && w.mode == drive.Versions && w.base+w.span+longSpan <= deviceSize/devices.Sector:
 		n = w.span - first + d.upTo(longSpan)
 	}
+	if unit := uint64(w.profile.LogicalBlock) / devices.Sector; unit > 1 { // the minimum block
+		last := first + n + unit - 1
+		first = first / unit * unit
+		n = (last - first) / unit * unit
+	}
 	s.r.Offset, s.r.Length = (w.base+first)*devices.Sector, n*devices.Sector
 }
 
