@@ -17,6 +17,9 @@ type Config struct {
 	SerialPer4K sim.Duration
 	Parallel    sim.Duration
 	Bandwidth   float64 // bytes per second; 0 is unlimited
+	// Overlap: while the data of one write is on the bus, the next is in the rest of
+	// the serial stage. A write alone takes both all the same.
+	Overlap bool
 
 	// UnmapPerMiB is the controller's time for each MiB of a TRIM or WRITE_ZEROES
 	// beyond the first.
@@ -209,11 +212,22 @@ func (d *Device) Ack(now sim.Time, r *devices.Request) sim.Time {
 	if r.Op == devices.OpWrite && d.Cache() == nil {
 		d.program(r.Length)
 	}
-	start, done := d.serial.Reserve(now, d.serialTime(r))
+	start := d.occupy(now, r)
 	r.Charge(devices.DeviceQueue, start)
-	done = done.Add(d.cfg.Parallel)
+	done := start.Add(d.serialTime(r) + d.cfg.Parallel)
 	r.Charge(devices.CacheStage, done)
 	return done
+}
+
+// occupy has the serial stage take r as soon as it can, and returns when it begins.
+func (d *Device) occupy(now sim.Time, r *devices.Request) sim.Time {
+	takes := d.serialTime(r)
+	if d.cfg.Overlap && r.Op == devices.OpWrite {
+		bus := d.transfer(r.Length)
+		takes = max(bus, takes-bus)
+	}
+	start, _ := d.serial.Reserve(now, takes)
+	return start
 }
 
 func (d *Device) serialTime(r *devices.Request) sim.Duration {

@@ -117,7 +117,7 @@ func (d *Device) startWrites(u *unit) {
 func (d *Device) take(u *unit, r *devices.Request) {
 	d.Begin(r)
 	now, takes := d.loop.Now(), d.serialTime(r)
-	_, u.ready = d.serial.Reserve(now, takes)
+	u.ready = d.occupy(now, r).Add(takes)
 	if u.writes.Len() == 0 {
 		u.ack, u.written = d.cfg.Parallel, 0
 	}

@@ -55,10 +55,11 @@ func TestFittedAndDerivedRowsAreInTolerance(t *testing.T) {
 		}
 	}
 	want := []string{
-		"nvme-960pro read", "nvme-960pro write", "nvme-970evoplus read", "nvme-970evoplus write_rate",
-		"nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro write",
+		"nvme-9100pro write_rate", "nvme-9100pro read", "nvme-950pro read", "nvme-950pro write",
+		"nvme-960pro read", "nvme-960pro write", "nvme-970evoplus write_rate", "nvme-970evoplus read", "nvme-970evoplus write_rate",
+		"nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro-4tb write_fua",
 		"nvme-p4800x fsync_ext4", "nvme-p4800x fsync_ext4", "nvme-p4800x fsync_data_journal",
-		"sas-pm1643a read", "sata-pm863a sync_shared",
+		"sas-pm1643a read", "sata-pm863 write_flush", "sata-pm863a sync_shared",
 	}
 	if !slices.Equal(out, want) || c.Out() != len(out) {
 		t.Errorf("predictions out of tolerance: %q, want %q", out, want)

@@ -86,6 +86,7 @@ func TestBytesAtAnyOffsetAreReadBackAndSurviveAFlush(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.mode = drive.RealBytes
+		s.profile.LogicalBlock = devices.Sector // of larger ones no byte can be asked for
 		w, err := newWorld(s, sim.Seed(seed), o)
 		if err != nil {
 			continue // the device cannot carry out the strategy
