@@ -64,9 +64,9 @@ profile says otherwise: at least one block for ram, 1 MiB for other devices.
 A device with a logical block of 4 KiB (4Kn) advertises that as the minimum block
 and refuses requests that are not whole blocks of it; --min-block asks for more.
 
-The content is bytes in memory: what is written is there until the process ends.
-With --image it is a sparse file: what is durable is there for the next serve,
-also after kill -9; --image-sync waits for the host's disk each time.
+The content is in memory and lost when the process ends. With --image it is in a
+sparse file: the next serve finds all durable data, even after kill -9. --image-sync
+waits for the host's disk on every durable write.
 
 Each export has its own files: for --image FILE, --log FILE and --log-writes FILE
 the first export uses FILE and the export NAME uses FILE.NAME, with characters that
@@ -164,7 +164,7 @@ func newServe() *cobra.Command {
 	durationVar(f, &pluginTimeout, "plugin-timeout", 30*time.Second, "limit for a call of a plugin; 0 is no limit")
 	f.StringVar(&advertise, "advertise", "", "flush,fua or a subset, instead of what the strategy advertises")
 	f.StringVar(&size, "size", "", "size of each device, in whole blocks (default: the profile's)")
-	f.StringVar(&minBlock, "min-block", "", "refuse requests that are not whole blocks of this, a power of two up to 64KiB (default: the device's)")
+	f.StringVar(&minBlock, "min-block", "", "minimum block, a power of two up to 64KiB; smaller requests are refused (default: the device's)")
 	f.StringVar(&memory, "memory", "", "memory that all clients together may hold, at least 128MiB (default: a quarter of the memory of the machine or cgroup)")
 	f.BoolVar(&direct, "direct", false, "block devices and files past the page cache")
 	f.BoolVar(&readOnly, "read-only", false, "refuse writes")

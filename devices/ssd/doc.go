@@ -30,7 +30,6 @@
 //	read    = host + ReadPage on the die that holds the address
 //	          (each die that holds a part: ReadPage for each Page of it, behind
 //	          the Program that it is busy with)
-//	destage = FlushPerStripe for each stripe, on a unit that is free
 //	destage = FlushPerStripe for each stripe, on a free unit
 //
 // A FLUSH that finds nothing dirty still takes FlushBase if data was destaged, or
