@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/signal"
@@ -137,10 +138,7 @@ func newServe() *cobra.Command {
 			if err := serveFlags(c, &config, advertise, size); err != nil {
 				return err
 			}
-			if err := minBlockFlag(&config, minBlock); err != nil {
-				return err
-			}
-			if err := memoryFlag(&config, memory); err != nil {
+			if err := cmp.Or(minBlockFlag(&config, minBlock), memoryFlag(&config, memory)); err != nil {
 				return err
 			}
 			if err := exportFlags(&config, exports, secure); err != nil {
@@ -155,10 +153,7 @@ func newServe() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&listen, "listen", "", "NBD URI to listen on, nbd://, nbd+unix:// or nbd+vsock:// (default: a temporary Unix socket)")
 	f.StringArrayVar(&exports, "export", nil, "NAME=DEVICE: another export; may be repeated")
-	f.StringVar(&secure, "tls", "", "require, allow or off (default: require with --tls-cert, otherwise off)")
-	f.StringVar(&files.Cert, "tls-cert", "", "PEM file of the server certificate")
-	f.StringVar(&files.Key, "tls-key", "", "PEM file of its key")
-	f.StringVar(&files.CA, "tls-ca", "", "PEM file of the CA that must have signed client certificates")
+	tlsFlags(f, &secure, &files)
 	f.StringVar(&strategy, "strategy", "pass", "server side of this strategy; see run --help")
 	f.StringVar(&mode, "fuamode", "", "mode of nbdkit's fua filter: none, emulate, native, force, pass or discard")
 	durationVar(f, &pluginTimeout, "plugin-timeout", 30*time.Second, "limit for a call of a plugin; 0 is no limit")
@@ -208,6 +203,14 @@ func serveLive(c *cobra.Command, config *serve.Config, faults string, paths *fil
 	defer signal.Stop(cuts)
 	config.Cuts = cuts
 	return serveError(serve.Serve(c.Context(), *config, c.OutOrStdout(), c.ErrOrStderr()))
+}
+
+// tlsFlags declares who may use TLS, and with what.
+func tlsFlags(f *pflag.FlagSet, secure *string, files *socket.TLSFiles) {
+	f.StringVar(secure, "tls", "", "require, allow or off (default: require with --tls-cert, otherwise off)")
+	f.StringVar(&files.Cert, "tls-cert", "", "PEM file of the server certificate")
+	f.StringVar(&files.Key, "tls-key", "", "PEM file of its key")
+	f.StringVar(&files.CA, "tls-ca", "", "PEM file of the CA that must have signed client certificates")
 }
 
 // minBlockFlag reads --min-block.
