@@ -78,8 +78,8 @@ func TestFUAProgramsDoNotWaitForAFlush(t *testing.T) {
 	g.do(write(0, 4096, 0, 1))
 	f, w := flush(1), write(8192, 4096, devices.FUA, 2)
 	g.do(f, w)
-	if took(f) != consumer.FlushBase || took(w) != ack(4096)+consumer.FUABase {
-		t.Errorf("beside each other FLUSH took %v and the FUA write %v, want %v and %v", took(f), took(w), consumer.FlushBase, ack(4096)+consumer.FUABase)
+	if latencyOf(f) != consumer.FlushBase || latencyOf(w) != ack(4096)+consumer.FUABase {
+		t.Errorf("beside each other FLUSH took %v and the FUA write %v, want %v and %v", latencyOf(f), latencyOf(w), consumer.FlushBase, ack(4096)+consumer.FUABase)
 	}
 }
 
@@ -94,8 +94,8 @@ func TestAFlushThatFoundDirtyDataTakesItsWholeTimeThoughAnotherWroteIt(t *testin
 		if whole {
 			want = 2 * c.FlushBase
 		}
-		if g.do(first, second); took(second) != want {
-			t.Errorf("whole %v: the second FLUSH took %v, want %v", whole, took(second), want)
+		if g.do(first, second); latencyOf(second) != want {
+			t.Errorf("whole %v: the second FLUSH took %v, want %v", whole, latencyOf(second), want)
 		}
 		if clean := g.do(flush(3)); clean != c.FlushClean {
 			t.Errorf("whole %v: a FLUSH with nothing dirty took %v, want %v", whole, clean, c.FlushClean)

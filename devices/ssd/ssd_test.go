@@ -431,7 +431,7 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		t.Error(err)
 	}
 	for name, cfg := range map[string]ssd.Config{
-		"serial": {Serial: -1}, "fua_base": {FUABase: -1}, "servers": {Servers: 65}, "dies": {Dies: -1},
+		"serial": {Serial: -1}, "fua_base": {FUABase: -1}, "servers": {Servers: 1025}, "fua_programs": {FUAPrograms: -1}, "fua_batch": {FUABatch: 2}, "fua_hold_off": {FUAHoldOff: 1}, "dies": {Dies: -1},
 		"sigma": {Sigma: 4}, "contention": {Contention: -1}, "bandwidth": {Bandwidth: -1},
 	} {
 		if err := cfg.Validate(1 << 30); err == nil {
