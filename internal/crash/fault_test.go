@@ -18,6 +18,10 @@ name: small-cache
 cache: {capacity: 64KiB, high_water: 8KiB, low_water: 0, idle_destage: 20us}
 `
 
+// oneUnit has FLUSH, FUA and destage wait for each other: what is dirty when a FUA
+// write begins is so when it ends.
+const oneUnit = "ssd: {servers: 1}\n"
+
 // tiny is a workload of writes that are not whole physical blocks.
 const tiny = `
 name: tiny
@@ -66,13 +70,13 @@ type lie struct {
 }
 
 func lies(t *testing.T) []lie {
-	small, narrow := file(t, "small.yaml", "extends: nvme-990pro"+smallCache), file(t, "tiny.yaml", tiny)
+	single, narrow := file(t, "single.yaml", "extends: nvme-990pro"+smallCache+oneUnit), file(t, "tiny.yaml", tiny)
 	two := file(t, "two.yaml", "extends: nvme-970pro"+smallCache) // a FLUSH and a destage at a time
 	return []lie{
 		{"lying-flush", "nvme-990pro", "wal", "none", history.LostFlushed},
 		{"fua-ignored", "nvme-990pro", "wal", "native", history.LostFUA},
 		{"flush-skips-inflight", two, "overwrite", "none", history.LostFlushed},
-		{"stale-after-fua", small, "overwrite", "native", history.StaleResurrected},
+		{"stale-after-fua", single, "overwrite", "native", history.StaleResurrected},
 		{"shorn", "hdd-7200", "wal", "native", history.Shorn},
 		{"collateral-512e", "hdd-7200", narrow, "native", history.Corrupt},
 		{"lost", "nvme-pm963", "wal", "native", history.LostFUA},

@@ -351,7 +351,9 @@ func (m *mutant) mutate(c *Cell) {
 // test writes.
 func mutants() []mutant {
 	return []mutant{
-		{name: "cache: FUA leaves the older cached copy", device: "SMALL", workload: "overwrite", strategy: "native", defect: drive.DefectStaleCopyAfterFUA},
+		{name: "cache: FUA leaves the older cached copy", device: "ONE", workload: "overwrite", strategy: "native", defect: drive.DefectStaleCopyAfterFUA},
+		{name: "cache: a FUA program leaves the older cached copy", device: "nvme-990pro", workload: "overwrite", strategy: "native", defect: drive.DefectStaleCopyAfterFUA},
+		{name: "cache: an older destage in flight lands after a FUA program", device: "SMALL", workload: "overwrite", strategy: "native", depth: 8, defect: drive.DefectOldFlightLandsAfterFUA},
 		{name: "cache: an older destage in flight lands after FUA", device: "TWO", workload: "overwrite", strategy: "native", depth: 8, defect: drive.DefectOldFlightLandsAfterFUA},
 		{name: "cache: FLUSH does not wait for what is being destaged", device: "TWO", workload: "overwrite", strategy: "none", defect: drive.DefectFlushMissesFlights},
 		{name: "cache: FLUSH forgets zeros", device: "DISK", workload: "ZEROING", strategy: "none", defect: drive.DefectFlushForgetsZeroes},
@@ -384,7 +386,8 @@ func mutants() []mutant {
 
 func TestTheCheckerFindsEveryMutant(t *testing.T) {
 	profiles := map[string]string{
-		"SMALL": file(t, "small.yaml", "extends: nvme-990pro"+smallCache), "TWO": file(t, "two.yaml", "extends: nvme-970pro"+smallCache),
+		"SMALL": file(t, "small.yaml", "extends: nvme-990pro"+smallCache), "ONE": file(t, "one.yaml", "extends: nvme-990pro"+smallCache+oneUnit),
+		"TWO":     file(t, "two.yaml", "extends: nvme-970pro"+smallCache),
 		"DISK":    file(t, "disk.yaml", "extends: hdd-7200"+smallCache),
 		"OPENED":  file(t, "opened.yaml", opened),
 		"ZEROING": file(t, "zeroing.yaml", zeroing),
