@@ -90,7 +90,7 @@ func (p *Profile) cacheText() string {
 			p.Cache.Capacity, p.Cache.IdleDestage)
 	}
 	if p.Cache.Mode == "protected" && p.SSD != nil && p.SSD.Drain > 0 {
-		return fmt.Sprintf("protected, %v; full, it takes %v in sequence and %v at random",
+		return fmt.Sprintf("protected, %v; full, it takes %v in sequence and, of a drive that was written over once, %v at random",
 			p.Cache.Capacity, p.SSD.Drain, cmp.Or(p.SSD.DrainRandom, p.SSD.Drain))
 	}
 	if p.Cache.Mode != "volatile" {

@@ -125,6 +125,9 @@ func (s *SSD) filled() *SSD {
 		q.Flash = q.Flash.filled()
 		return &q
 	}
+	if q.Drain > 0 {
+		q.Precondition = cmp.Or(q.Precondition, "none")
+	}
 	q.Dies, q.Stripe, q.Page = max(q.Dies, 1), cmp.Or(q.Stripe, 1<<20), cmp.Or(q.Page, 4096)
 	if q.Program > 0 {
 		q.ProgramSize = cmp.Or(q.ProgramSize, q.Page)

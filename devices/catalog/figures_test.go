@@ -23,8 +23,17 @@ type bench struct {
 
 func newBench(t *testing.T, name string) *bench {
 	t.Helper()
+	p, err := catalog.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return benchOf(t, p)
+}
+
+func benchOf(t *testing.T, p *catalog.Profile) *bench {
+	t.Helper()
 	loop := sim.NewLoop()
-	dev, err := catalog.Open(name, loop, catalog.Options{Seed: 1})
+	dev, err := p.Open(loop, catalog.Options{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

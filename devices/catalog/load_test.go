@@ -195,7 +195,7 @@ func TestDescribePrintsWhatADeviceDoesAndItsSources(t *testing.T) {
 			"ssd.fua_base", "3.98ms", "pg_test_fsync",
 		},
 		"nvme-pm963": {
-			"write cache  protected, 64MiB; full, it takes 1.2GB/s in sequence and 286MB/s at random\n", "on FLUSH     5µs: nothing is at risk\n",
+			"write cache  protected, 64MiB; full, it takes 1.2GB/s in sequence and, of a drive that was written over once, 286MB/s at random\n", "on FLUSH     5µs: nothing is at risk\n",
 			"on FUA       as any write: acknowledged is durable\n", "power loss   keeps all that was acknowledged\n",
 		},
 		"hdd-7200": {

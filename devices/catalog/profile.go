@@ -85,6 +85,7 @@ type SSD struct {
 	UnmapPerMiB    time.Duration   `yaml:"unmap_per_mib"`
 	Drain          units.Bandwidth `yaml:"drain"`
 	DrainRandom    units.Bandwidth `yaml:"drain_random"`
+	Precondition   string          `yaml:"precondition"` // none or random
 	FlushClean     time.Duration   `yaml:"flush_clean"`
 	FlushBase      time.Duration   `yaml:"flush_base"`
 	FlushPerStripe time.Duration   `yaml:"flush_per_stripe"`
@@ -219,7 +220,7 @@ func (p *Profile) validateModel() error {
 		if err := p.SSD.Flash.validate(); err != nil {
 			return conf.Under("ssd.flash", err)
 		}
-		if err := p.SSD.validateFlushMode(); err != nil {
+		if err := p.SSD.validateWords(); err != nil {
 			return conf.Under("ssd", err)
 		}
 		c := p.ssdConfig()
@@ -259,10 +260,17 @@ const (
 	flushSeparate = "separate" // each in its whole time
 )
 
-// validateFlushMode checks the word.
-func (s *SSD) validateFlushMode() error {
+// preconditionRandom is a drive without dies of its own that has been written over at
+// random before it begins.
+const preconditionRandom = "random"
+
+// validateWords checks the words; the numbers are the model's to check.
+func (s *SSD) validateWords() error {
 	if !slices.Contains([]string{"", flushShared, flushSeparate}, s.FlushMode) {
 		return conf.At("flush_mode", "expected shared or separate, got %q", s.FlushMode)
+	}
+	if !slices.Contains([]string{"", "none", preconditionRandom}, s.Precondition) {
+		return conf.At("precondition", "expected none or random, got %q", s.Precondition)
 	}
 	return nil
 }
@@ -297,7 +305,7 @@ func (p *Profile) ssdConfig() ssd.Config {
 		Serial: s.Serial, SerialPer4K: s.SerialPer4K, Parallel: s.Parallel, Bandwidth: float64(s.Bandwidth),
 		Overlap: s.Overlap, ReadBase: s.ReadBase, ReadPage: s.ReadPage, Dies: s.Dies,
 		Page: uint64(s.Page), Program: s.Program, ProgramSize: uint64(s.ProgramSize), UnmapPerMiB: s.UnmapPerMiB,
-		Drain: float64(s.Drain), DrainRandom: float64(s.DrainRandom),
+		Drain: float64(s.Drain), DrainRandom: float64(s.DrainRandom), Preconditioned: s.Precondition == preconditionRandom,
 		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),
 		FUABase: s.FUABase, Servers: s.Servers, Contention: s.Contention, Sigma: s.Sigma,
 		FlushWhole:  s.FlushMode == flushSeparate,

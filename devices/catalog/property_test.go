@@ -237,7 +237,9 @@ func TestAProtectedBufferIsFullOneDay(t *testing.T) {
 		if limit := float64(p.SSD.Drain) * 1.05; limit == 0 || sequential > limit {
 			t.Errorf("%s: writes in sequence at %.3g bytes a second, the medium takes %.3g", p.Name, sequential, limit)
 		}
-		b = newBench(t, p.Name)
+		q, s := *p, *p.SSD
+		s.Precondition, q.SSD = "random", &s
+		b = benchOf(t, &q)
 		i := uint64(0)
 		b.next = nil
 		rs := make([]devices.Request, 64)
@@ -253,5 +255,36 @@ func TestAProtectedBufferIsFullOneDay(t *testing.T) {
 		if limit := float64(p.SSD.DrainRandom) * 1.15; limit == 0 || random > limit {
 			t.Errorf("%s: random writes at %.3g bytes a second, the medium takes %.3g", p.Name, random, limit)
 		}
+	}
+}
+
+// TestANewProtectedDriveTakesRandomWritesUntilItHasBeenWrittenOverOnce: then erased
+// blocks come from collection alone.
+func TestANewProtectedDriveTakesRandomWritesUntilItHasBeenWrittenOverOnce(t *testing.T) {
+	p, err := catalog.Load("nvme-pm963")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := *p
+	q.Size = 256 << 20
+	b := benchOf(t, &q)
+	rate := func() float64 {
+		var rs [64]devices.Request
+		start, n := b.loop.Now(), 0
+		for ; n < 200<<20; n += len(rs) * 4096 {
+			done := b.done
+			for k := range rs {
+				b.submit(&rs[k], devices.OpWrite, 0, uint64(n/4096+k)*7919%(1<<16)*4096, 4096)
+			}
+			b.loop.RunWhile(func() bool { return b.done-done < len(rs) })
+		}
+		return float64(n) / b.loop.Now().Sub(start).Seconds()
+	}
+	if got := rate(); got < 900e6 {
+		t.Errorf("a new drive takes random writes at %.3g bytes a second", got)
+	}
+	rate()
+	if got, want := rate(), float64(p.SSD.DrainRandom); got > 1.05*want || got < 0.95*want {
+		t.Errorf("a drive that has been written over takes random writes at %.3g bytes a second, want %.3g", got, want)
 	}
 }

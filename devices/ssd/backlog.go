@@ -2,6 +2,7 @@ package ssd
 
 import (
 	"nbdbench/devices"
+	"nbdbench/devices/drive"
 	"nbdbench/sim"
 )
 
@@ -11,15 +12,19 @@ type backlog struct {
 	d     *Device
 	limit sim.Duration // of the backlog; 0 is that there is no buffer to fill
 	empty sim.Time     // when the medium has taken all of it
+	fresh uint64       // bytes that are written before collection begins
 	ends  [8]uint64    // of the writes that others may go on from
 	next  int          // of these, the one that is replaced
 	timer sim.Timer    // when there is room again
 }
 
-func newBacklog(d *Device, capacity uint64) backlog {
-	b := backlog{d: d}
+func newBacklog(d *Device, common *drive.Config) backlog {
+	b := backlog{d: d, fresh: common.Info.Size}
 	if c := d.cfg.Drain; c > 0 {
-		b.limit = sim.Duration(float64(capacity) / c * 1e9)
+		b.limit = sim.Duration(float64(common.Capacity) / c * 1e9)
+	}
+	if d.cfg.Preconditioned {
+		b.fresh = 0
 	}
 	return b
 }
@@ -33,7 +38,7 @@ func (b *backlog) admit(r *devices.Request) bool {
 	now := b.d.loop.Now()
 	place := b.place(r.Offset)
 	rate := b.d.cfg.Drain
-	if place < 0 && b.d.cfg.DrainRandom > 0 {
+	if place < 0 && b.fresh == 0 && b.d.cfg.DrainRandom > 0 {
 		rate = b.d.cfg.DrainRandom
 	}
 	takes := sim.Duration(float64(r.Length) / rate * 1e9)
@@ -48,6 +53,7 @@ func (b *backlog) admit(r *devices.Request) bool {
 		b.next = (b.next + 1) % len(b.ends)
 	}
 	b.ends[place] = r.End()
+	b.fresh -= min(b.fresh, r.Length)
 	b.empty = max(b.empty, now).Add(takes)
 	return true
 }

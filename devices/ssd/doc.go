@@ -34,7 +34,8 @@
 //
 // A FLUSH that finds nothing dirty still takes FlushBase if data was destaged, or
 // written past the cache, since the last one. Of a protected drive the buffer fills
-// where more is written than Drain or, out of sequence, DrainRandom.
+// where more is written than Drain or, out of sequence on a drive that has been written
+// over once, DrainRandom.
 //
 // # With dies
 //

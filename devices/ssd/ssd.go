@@ -56,9 +56,12 @@ type Config struct {
 
 	// Drain is how fast the medium takes what is in a protected buffer, in bytes a
 	// second, and DrainRandom writes that do not go on where another ended: collection
-	// moves data for them. A buffer whose backlog takes longer than its capacity at
-	// Drain takes no more. 0 is without limit, and of DrainRandom, Drain.
+	// moves data for them, once the drive has been written over. A buffer whose backlog
+	// takes longer than its capacity at Drain takes no more. 0 is without limit, and of
+	// DrainRandom, Drain.
 	Drain, DrainRandom float64
+	// Preconditioned: the drive has been written over at random before it begins.
+	Preconditioned bool
 
 	// Sigma is the lognormal spread of FLUSH and FUA around their means.
 	Sigma float64
@@ -112,6 +115,9 @@ func (c *Config) Validate(size uint64) error {
 	}
 	if c.Drain < 0 || c.DrainRandom < 0 || c.DrainRandom > 0 && c.Drain == 0 {
 		errs = append(errs, fmt.Errorf("drain is %g and drain_random %g, want at least 0, and drain with drain_random", c.Drain, c.DrainRandom))
+	}
+	if c.Preconditioned && (c.Flash != nil || c.Drain == 0) {
+		errs = append(errs, errors.New("precondition is given without drain, or beside flash, which has its own"))
 	}
 	if c.Sigma < 0 || c.Sigma > 3 || c.Contention < 0 || c.Bandwidth < 0 {
 		errs = append(errs, fmt.Errorf("sigma is %g, contention %g, bandwidth %g: want at least 0, sigma at most 3", c.Sigma, c.Contention, c.Bandwidth))
@@ -202,7 +208,7 @@ func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device
 	if cfg.Flash != nil {
 		d.flash = newFlash(d, &common, seed)
 	}
-	d.backlog = newBacklog(d, common.Capacity)
+	d.backlog = newBacklog(d, &common)
 	d.Drive = drive.New(loop, common, d)
 	return d
 }

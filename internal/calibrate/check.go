@@ -223,6 +223,12 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 	if p.RAID != nil {
 		filled = uint64(p.RAID.Capacity + p.RAID.Capacity/128) // and what the disk takes meanwhile
 	}
+	if r.Op == catalog.OpWriteFull && p.SSD != nil && p.SSD.Drain > 0 {
+		q, s := *p, *p.SSD
+		s.Precondition = "random"
+		q.SSD = &s
+		return &q, filled
+	}
 	if r.Op != catalog.OpWriteRateFull || p.SSD == nil || p.SSD.Flash == nil {
 		return p, filled
 	}

@@ -94,19 +94,20 @@ func measure(t *testing.T, device string, r catalog.Row) float64 {
 func TestEveryOpRequestsWhatItIsNamed(t *testing.T) {
 	// fua-disk, in us: write 460, FLUSH 2243, FUA 1921 more than a write, clean FLUSH 20.
 	const write, flush, fua = 460, 2243, 2381
+	const bus = 12 << 10 / 3360. // of 16 KiB at 3.36 GB/s, beyond that of the 4 KiB in write
 	want := map[string]float64{
 		"read": 460, "write": write, "write_fua": fua, "sync_4k": fua, "sync_shared": fua, "write_flush": write + flush,
 		"flush": flush, "flush_n": flush, "flush_clean": 20, "sync_n": fua, "chain": write + flush + fua,
 		"fsync_ext4":         2*write + flush + fua, // data, journal, FLUSH, commit record
 		"fsync_rocksdb":      2*write + flush + fua,
-		"fsync_data_journal": write + flush + fua, // all blocks at once, FLUSH, commit record
+		"fsync_data_journal": write + bus + flush + fua, // all blocks at once, FLUSH, commit record
 		"read_write":         2 * write, "read_rate": write, "write_rate": write, "write_rate_full": write, "write_full": write,
 		"fdatasync_etcd": 2*write + flush, // log, inode, FLUSH
 	}
 	for _, op := range catalog.Ops() {
 		got := measure(t, "fua-disk", catalog.Row{Op: op, Unit: "us"})
 		if math.Abs(got-want[op]) > 3 {
-			t.Errorf("%s takes %.1f us, want %.0f", op, got, want[op])
+			t.Errorf("%s takes %.1f us, want %.1f", op, got, want[op])
 		}
 	}
 	if _, err := loadOf(&catalog.Row{Op: "nothing"}); err == nil {

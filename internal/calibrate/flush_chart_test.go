@@ -27,7 +27,8 @@ func TestTheChartOfEachDeviceIsPlainAndNarrow(t *testing.T) {
 	}
 }
 
-// The figures are the model's own: the parameters of fua-disk come back.
+// The figures are the model's own: the parameters of fua-disk come back. 64 MiB take
+// 20 ms to cross its interface, in which it destages what is beyond its high-water mark.
 func TestTheChartIsMeasuredOnTheModel(t *testing.T) {
 	chart, err := FlushChart(context.Background(), profiles(t, "fua-disk")[0])
 	if err != nil {
@@ -36,11 +37,11 @@ func TestTheChartIsMeasuredOnTheModel(t *testing.T) {
 	const want = `what a FLUSH takes after so much was written, simulated:
              in sequence 4KiB random
   0                 20µs        20µs  #
-  4KiB            2.24ms      2.24ms  #########################
-  64KiB           2.24ms      2.24ms  #########################
-  1MiB            2.24ms      2.24ms  #########################
-  16MiB           5.24ms      5.24ms  #############################
-  64MiB           14.8ms           -  ##################################
+  4KiB            2.24ms      2.24ms  ############################
+  64KiB           2.24ms      2.24ms  ############################
+  1MiB            2.24ms      2.24ms  ############################
+  16MiB           5.24ms      5.24ms  #################################
+  64MiB           5.84ms           -  ##################################
 `
 	if !strings.HasPrefix(chart, want) {
 		t.Errorf("got\n%s\nwant\n%s", chart, want)
