@@ -42,7 +42,7 @@ var settled = []struct {
 	{"nvme-990pro/wal-noisy/native", 1200 * time.Millisecond, 242.61},
 	{"nvme-990pro/wal-noisy/emulate", 200 * time.Millisecond, 568.28},
 	{"nvme-990pro/wal-noisy/none", 200 * time.Millisecond, 562.76},
-	{"nvme-990pro/wal-noisy/none-unsafe", 100 * time.Millisecond, 9410.00},
+	{"nvme-990pro/wal-noisy/none-unsafe", 100 * time.Millisecond, 9490.00},
 	{"nvme-pm963/sync-4k/native", 100 * time.Millisecond, 16570.00},
 	{"nvme-pm963/sync-4k/emulate", 100 * time.Millisecond, 15300.00},
 	{"nvme-pm963/sync-4k/none", 100 * time.Millisecond, 10480.00},
