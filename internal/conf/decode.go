@@ -220,7 +220,7 @@ func fieldByKey(v reflect.Value, key string) (reflect.Value, bool) {
 			if f, ok := fieldByKey(v.Field(i), key); ok {
 				return f, true
 			}
-		} else if name == key {
+		} else if name == key && name != "" { // a hidden field has no key, not the empty one
 			return v.Field(i), true
 		}
 	}

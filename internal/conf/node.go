@@ -51,6 +51,26 @@ func (n Node) Kind() Kind {
 // Path is where n is in the document, such as "steps[2]".
 func (n Node) Path() string { return n.path }
 
+// Each calls visit with each key of a mapping, or with an empty one and each value of a
+// list, in the order of the document, until it fails. Another node has nothing.
+func (n Node) Each(visit func(key string, value Node) error) error {
+	switch m := n.ast.(type) {
+	case *ast.MappingNode:
+		for _, entry := range m.Values {
+			if err := visit(keyOf(entry), n.child(keyOf(entry), entry.Value)); err != nil {
+				return err
+			}
+		}
+	case *ast.SequenceNode:
+		for i, value := range m.Values {
+			if err := visit("", n.child(fmt.Sprintf("[%d]", i), value)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Text is a scalar's text as it is written, without quotes.
 func (n Node) Text() string {
 	switch v := n.ast.(type) {
