@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 
 	"nbdbench/internal/conf"
@@ -119,4 +120,29 @@ func (s *Step) fill() {
 		_, block := s.record()
 		s.Block = units.Size(block)
 	}
+}
+
+// describing are the keys that describe a profile, and are not asked of a device.
+var describing = []string{"name", "description", "source", "per_commit", "invariant"}
+
+// Value is what the profile has at a path such as "transaction[0].size". The error is a
+// *conf.FieldError.
+func (p Profile) Value(path string) (any, error) {
+	key, _, _ := strings.Cut(path, ".")
+	if slices.Contains(describing, key) {
+		return nil, conf.At(path, "expected a parameter, got what describes the profile")
+	}
+	return conf.Get(p.filled(), path)
+}
+
+// WithValue is the profile with another value at a path, written as in a profile's
+// file. The profile itself must be valid.
+func (p Profile) WithValue(path, value string) (Profile, error) {
+	if _, err := p.Value(path); err != nil {
+		return p, err
+	}
+	if err := conf.Set(&p, path, value); err != nil {
+		return p, err
+	}
+	return p, p.Validate()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"nbdbench/internal/conf"
 )
 
 // values maps the path of each parameter that is set to its value as text:
@@ -47,4 +49,27 @@ func collect(out map[string]string, prefix string, v reflect.Value, name string)
 		}
 		out[prefix+tag] = fmt.Sprint(f.Interface())
 	}
+}
+
+// Value is what the profile has at a path such as "ssd.flush_base". The error is a
+// *conf.FieldError.
+func (p *Profile) Value(path string) (any, error) {
+	key, _, _ := strings.Cut(path, ".")
+	if described[key] {
+		return nil, conf.At(path, "expected a parameter, got what describes the profile")
+	}
+	return conf.Get(*p, path)
+}
+
+// WithValue is the profile with another value at a path, written as in a profile's
+// file. The profile itself must be valid.
+func (p *Profile) WithValue(path, value string) (*Profile, error) {
+	if _, err := p.Value(path); err != nil {
+		return nil, err
+	}
+	q := *p
+	if err := conf.Set(&q, path, value); err != nil {
+		return nil, err
+	}
+	return &q, q.Validate()
 }
