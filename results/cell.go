@@ -174,7 +174,8 @@ type PerRun struct {
 
 // CellConfig says what a cell is.
 type CellConfig struct {
-	ID          string // device/workload/strategy
+	ID          string // device/workload/strategy, and At
+	At          At
 	Device      string
 	Workload    string
 	Strategy    string
@@ -211,6 +212,7 @@ type CellConfig struct {
 // it with NewCell and fill it with Add; Run.Finish computes the rest.
 type Cell struct {
 	ID         string `json:"id"`
+	At         At     `json:"at,omitempty"` // of a sweep alone
 	Status     string `json:"status"`
 	Reason     string `json:"reason"`
 	Device     string `json:"device"`
@@ -278,7 +280,7 @@ func NewCell(c CellConfig) *Cell {
 	}
 	return &Cell{
 		NoCommits: c.NoCommits,
-		ID:        c.ID, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
+		ID:        c.ID, At: c.At, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
 		Durable: c.Durable, WhoDurable: c.WhoDurable, Clock: c.Clock, Link: c.Link,
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
 		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
@@ -401,9 +403,7 @@ func (c *Cell) markUnsustained() {
 	if c.Status != StatusOK || !c.open() || c.Offered == nil {
 		return
 	}
-	l := c.load()
-	grows := l.BacklogEnd > l.BacklogMiddle && l.BacklogEnd > int64(c.QueueDepth*c.Runs)
-	if l.Overrun || float64(l.Done) < minSustained*float64(l.Arrivals) && grows {
+	if l := c.load(); !l.sustained(int64(c.QueueDepth * c.Runs)) {
 		c.Status = StatusUnsustained
 		c.Reason = fmt.Sprintf("%s were due in the window and %s done: the device does not keep up, and latency grows as long as the run lasts",
 			formatCount(l.Arrivals), formatCount(l.Done))

@@ -10,7 +10,7 @@ import (
 
 // Charts are the document's figures: for each device the percentile spectrum
 // the breakdown and what was at risk under each workload, and for each workload the percentiles
-// of all devices. What has no data has no chart.
+// of all devices; of a sweep those of its axes alone. What has no data has no chart.
 func (r *Run) Charts() []*chart.Chart {
 	var out []*chart.Chart
 	used := map[string]bool{}
@@ -23,6 +23,15 @@ func (r *Run) Charts() []*chart.Chart {
 		}
 		used[c.Name] = true
 		out = append(out, c)
+	}
+	if r.FindMax != nil { // its cells have different loads
+		return nil
+	}
+	if len(r.axes()) > 0 { // each point of a sweep would have all the others
+		for _, c := range r.sweepCharts() {
+			add(c)
+		}
+		return out
 	}
 	groups := r.drawable()
 	workloads, byWorkload := split(groups, func(g *group) string { return g.workload })
@@ -80,7 +89,9 @@ func fileName(parts ...string) string {
 
 // verdictOn is the verdict on a group, or nil.
 func (r *Run) verdictOn(g *group) *Verdict {
-	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Device == g.device && v.Workload == g.workload })
+	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool {
+		return v.Device == g.device && v.Workload == g.workload && slices.Equal(v.At, g.at)
+	})
 	if i < 0 {
 		return nil
 	}

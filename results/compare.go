@@ -27,6 +27,7 @@ type Ratio [2]float64
 type Comparison struct {
 	Device   string  `json:"device"`
 	Workload string  `json:"workload"`
+	At       At      `json:"at,omitempty"` // in a sweep
 	Metric   string  `json:"metric"`
 	A        string  `json:"a"`
 	B        string  `json:"b"`
@@ -71,27 +72,34 @@ func compare(a, b *Cell, m metric, family int) *effect {
 	return effectOf(a.figures(m, common), b.figures(m, common), true, family)
 }
 
-// group is the cells of one device under one workload.
+// group is the cells of one device under one workload, in a sweep at one point.
 type group struct {
 	device, workload string
+	at               At
 	cells            []*Cell
 	decide           metric
 	family           int    // intervals of the document that hold at once
 	drift            string // why runs of this group cannot be compared, if they cannot
 }
 
-// groups are the document's cells by device and workload, in the order in which
-// they first appear.
+// groups are the document's cells by device, workload and point of the sweep, in the
+// order in which they first appear.
 func (r *Run) groups() []*group {
 	var out []*group
+	byName := map[[3]string]*group{}
 	decide := r.decide()
 	for _, c := range r.Cells {
-		i := slices.IndexFunc(out, func(g *group) bool { return g.device == c.Device && g.workload == c.Workload })
-		if i < 0 {
-			out = append(out, &group{device: c.Device, workload: c.Workload, decide: decide})
-			i = len(out) - 1
+		at := c.At
+		if r.FindMax != nil { // each strategy is at a load of its own
+			at = nil
 		}
-		out[i].cells = append(out[i].cells, c)
+		name := [3]string{c.Device, c.Workload, at.ID()}
+		g := byName[name]
+		if g == nil {
+			g = &group{device: c.Device, workload: c.Workload, at: at, decide: decide}
+			byName[name], out = g, append(out, g)
+		}
+		g.cells = append(g.cells, c)
 	}
 	family := 0
 	for _, g := range out {
@@ -106,23 +114,36 @@ func (r *Run) groups() []*group {
 }
 
 // Overloaded names the first device and workload, if there is one, whose rate was
-// asked for and sustained by no strategy.
+// asked for and sustained by no strategy; of a sweep, at no point.
 func (r *Run) Overloaded() string {
-	for _, g := range r.groups() {
-		beyond, kept := 0, 0
-		for _, c := range g.cells {
-			switch c.Status {
-			case StatusUnsustained:
-				beyond++
-			case StatusOK, StatusPartial:
-				kept++
-			}
-		}
-		if beyond > 0 && kept == 0 {
-			return g.device + "/" + g.workload
+	var names []string
+	kept := map[string]bool{}
+	for _, c := range r.Cells {
+		name := c.Device + "/" + c.Workload
+		switch c.Status {
+		case StatusUnsustained:
+			names = append(names, name)
+		case StatusOK, StatusPartial:
+			kept[name] = true
 		}
 	}
-	return ""
+	i := slices.IndexFunc(names, func(name string) bool { return !kept[name] })
+	if i < 0 {
+		return ""
+	}
+	return names[i]
+}
+
+// overloaded reports whether no strategy of the group sustains the rate.
+func (g *group) overloaded() bool {
+	beyond := false
+	for _, c := range g.cells {
+		if c.Status == StatusOK || c.Status == StatusPartial {
+			return false
+		}
+		beyond = beyond || c.Status == StatusUnsustained
+	}
+	return beyond
 }
 
 // decide is the metric that decides verdicts.
@@ -170,6 +191,9 @@ func (g *group) baseline() *Cell {
 // strategy against the baseline, by each metric.
 func (r *Run) compareAll() {
 	r.Comparisons = []Comparison{}
+	if r.FindMax != nil {
+		return
+	}
 	for m := range numMetrics {
 		for _, g := range r.groups() {
 			r.Comparisons = append(r.Comparisons, g.compare(m)...)
@@ -197,7 +221,7 @@ func (g *group) compare(m metric) []Comparison {
 			e.span, e.exact = nil, false
 		}
 		out = append(out, Comparison{
-			Device: g.device, Workload: g.workload, Metric: metricNames[m], A: c.Strategy, B: base.Strategy,
+			Device: g.device, Workload: g.workload, At: g.at, Metric: metricNames[m], A: c.Strategy, B: base.Strategy,
 			Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict(), withheld: why,
 		})
 	}

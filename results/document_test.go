@@ -142,6 +142,7 @@ func TestDocumentsFollowTheSchema(t *testing.T) {
 		"every status": smallDocument(t), "default": fakeDocument(t), "with a host": real, "empty": documentOf(),
 		"no run finished": documentOf(NewCell(CellConfig{ID: "a", Clock: "real", Runs: 3})),
 		"no commit":       documentOf(cellOf("native", true, []*Distribution{{}, {}})),
+		"a sweep":         gridDocument(), "a search": searchedDocument(),
 	} {
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(written(t, r.WriteJSON)))
 		if err != nil {

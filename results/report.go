@@ -24,7 +24,7 @@ type page struct {
 	Columns     []table.Column
 	Groups      []pageGroup
 	Notes       []string
-	Verdicts    []Verdict
+	Findings    []string
 	Warnings    []string
 	Charts      []pageChart
 	Comparisons []pageComparison
@@ -65,7 +65,7 @@ func (r *Run) WriteHTML(w io.Writer) error { return r.writeHTML(w, r.Charts()) }
 func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 	t := r.Summary()
 	p := page{
-		Title: "nbdbench: what a durable write costs, and loses", Table: t, Verdicts: r.Verdicts,
+		Title: "nbdbench: what a durable write costs, and loses", Table: t, Findings: r.findingSentences(),
 		Warnings: r.warnings(), Notes: append([]string{r.legend()}, r.reasons()...),
 		Columns: pageColumns(t), Groups: pageGroups(t), Comparisons: r.pageComparisons(),
 	}

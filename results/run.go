@@ -65,7 +65,12 @@ type Run struct {
 	Cells       []*Cell      `json:"cells"`
 	Comparisons []Comparison `json:"comparisons"`
 	Verdicts    []Verdict    `json:"verdicts"`
-	Thresholds  []Threshold  `json:"thresholds"`
+	// Crossovers are, in a sweep, the verdicts along each axis.
+	Crossovers []Crossover `json:"crossovers,omitempty"`
+	// FindMax is a search for the highest load; then there are no comparisons and no
+	// verdicts: each cell has another load.
+	FindMax    *FindMax    `json:"find_max,omitempty"`
+	Thresholds []Threshold `json:"thresholds"`
 	// Sensitivity is null where no parameter was varied.
 	Sensitivity []Sensitivity `json:"sensitivity,omitzero"`
 
@@ -100,6 +105,8 @@ func (r *Run) Finish() {
 	}
 	r.compareAll()
 	r.judge()
+	r.addCrossovers()
+	r.addFindings()
 	r.addSensitivity()
 }
 

@@ -174,6 +174,9 @@ func (c *Cell) check() error {
 			return fmt.Errorf("%s: want a name without control characters, got %q", key, name)
 		}
 	}
+	if err := c.At.check(); err != nil {
+		return err
+	}
 	if !slices.Contains(statuses, c.Status) {
 		return fmt.Errorf("status: want one of %q, got %q", statuses, c.Status)
 	}

@@ -113,8 +113,9 @@ func eachOf(commits int64, all ...counted) table.Value {
 // Summary is the main table: one row a cell, grouped by device and workload.
 func (r *Run) Summary() *table.Table {
 	t := &table.Table{Head: r.head()}
-	for i := range summaryColumns {
-		column := summaryColumns[i].Column
+	columns := r.columns()
+	for i := range columns {
+		column := columns[i].Column
 		if column.Key == "ratio" {
 			column.Title = shortMetric(metricNames[r.decide()]) + "/" + r.baseName()
 		}
@@ -124,8 +125,8 @@ func (r *Run) Summary() *table.Table {
 		for _, c := range g.cells {
 			_, mark := r.rowVerdict(c)
 			row := table.Row{Group: g.device + " · " + g.workload, Mark: mark}
-			for i := range summaryColumns {
-				row.Values = append(row.Values, summaryColumns[i].value(r, c))
+			for i := range columns {
+				row.Values = append(row.Values, columns[i].value(r, c))
 			}
 			t.Rows = append(t.Rows, row)
 		}
@@ -139,14 +140,34 @@ func (r *Run) Summary() *table.Table {
 	}
 	open := r.openLoops()
 	for _, key := range []string{"offered_per_s", "achieved_per_s", "service_p99_ns"} {
-		if open == 0 {
+		searched := r.FindMax != nil && key == "offered_per_s" // it is the load that was found
+		if open == 0 || searched {
 			t.Remove(key)
 		}
+	}
+	if r.FindMax != nil {
+		t.Remove("ratio")
 	}
 	if open == len(r.Cells) { // it is what was done
 		t.Remove("commits_per_s")
 	}
 	return t
+}
+
+// columns are the main table's, with those of a sweep's axes after the headings.
+func (r *Run) columns() []summaryColumn {
+	const headings = 2
+	var axes []summaryColumn
+	for _, a := range r.axes() {
+		axes = append(axes, summaryColumn{
+			table.Column{Key: a.name, Title: axisName(a.name), Right: a.scale != nil, Place: everywhere},
+			func(_ *Run, c *Cell) table.Value { return textValue(c.At.On(a.name)) },
+		})
+	}
+	if r.FindMax != nil {
+		axes = r.FindMax.columns()
+	}
+	return slices.Concat(summaryColumns[:headings], axes, summaryColumns[headings:])
 }
 
 // openLoops is how many cells are open loops.
@@ -302,7 +323,7 @@ func averageValue(total, n int64) table.Value {
 func (r *Run) ComparisonOf(c *Cell) *Comparison {
 	decide := metricNames[r.decide()]
 	i := slices.IndexFunc(r.Comparisons, func(x Comparison) bool {
-		return x.Device == c.Device && x.Workload == c.Workload && x.A == c.Strategy && x.Metric == decide
+		return x.Device == c.Device && x.Workload == c.Workload && x.A == c.Strategy && x.Metric == decide && slices.Equal(x.At, c.At)
 	})
 	if i < 0 {
 		return nil
@@ -357,6 +378,8 @@ func (r *Run) baselineMark(c *Cell) string {
 // rowVerdict is the last column, one or two words, and how the row stands out.
 func (r *Run) rowVerdict(c *Cell) (string, table.Mark) {
 	switch {
+	case r.FindMax != nil:
+		return r.maximumVerdict(c)
 	case c.Status == StatusUnsustained:
 		return "did " + c.sustained(), table.Unmarked
 	case c.Status != StatusOK:
@@ -366,7 +389,9 @@ func (r *Run) rowVerdict(c *Cell) (string, table.Mark) {
 	case c.Settled == false:
 		return "not settled", table.Qualified
 	}
-	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool { return v.Device == c.Device && v.Workload == c.Workload })
+	i := slices.IndexFunc(r.Verdicts, func(v Verdict) bool {
+		return v.Device == c.Device && v.Workload == c.Workload && slices.Equal(v.At, c.At)
+	})
 	if i >= 0 && r.Verdicts[i].Outcome == OutcomeWithheld {
 		return "no verdict", table.Qualified
 	}
@@ -392,6 +417,9 @@ func (r *Run) rowVerdict(c *Cell) (string, table.Mark) {
 func (r *Run) head() []string {
 	name := strings.TrimSpace("nbdbench " + r.Tool.Version)
 	lines := []string{fmt.Sprintf("%s · seed %d", name, r.Seed)}
+	if s := r.sweepLine(); s != "" {
+		lines = append(lines, s)
+	}
 	if c := r.conditions(); len(c) > 0 {
 		lines = append(lines, strings.Join(c, " · "))
 	}
@@ -492,13 +520,14 @@ func startedFrom(cells []*Cell) []string {
 // missing, what to beware of, and the verdicts.
 func (r *Run) notes() []string {
 	var out []string
-	for _, v := range r.Verdicts {
-		out = append(out, v.Sentence)
-	}
+	out = append(out, r.findingSentences()...)
 	for i := range r.Thresholds {
 		out = append(out, r.Thresholds[i].note())
 	}
 	out = append(out, "", r.legend())
+	if r.FindMax != nil {
+		out = append(out, "", r.FindMax.note())
+	}
 	if below := append(r.reasons(), r.warnings()...); len(below) > 0 {
 		out = append(append(out, ""), below...)
 	}
@@ -526,8 +555,11 @@ func (r *Run) legend() string {
 // reasons says why cells are not ok, each reason once.
 func (r *Run) reasons() []string {
 	return gather(r.Cells, func(c *Cell) []string {
-		if c.Status == StatusOK {
+		switch {
+		case c.Status == StatusOK:
 			return nil
+		case c.Status == StatusUnsustained && len(c.At) > 0: // of each point its own numbers, which the table has
+			return []string{c.Status + ": the device does not keep up, and latency grows as long as the run lasts"}
 		}
 		return []string{c.Status + ": " + c.Reason}
 	}, "")

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// Verdict is the finding for one device under one workload.
+// Verdict is the finding for one device under one workload, in a sweep at one point.
 type Verdict struct {
 	Device   string `json:"device"`
 	Workload string `json:"workload"`
+	At       At     `json:"at,omitempty"` // in a sweep
 	// Winner is the fastest of the strategies that lost nothing, or empty where
 	// several tie or none qualifies; Tied names those that tie.
 	Winner   string   `json:"winner"`
@@ -33,6 +34,9 @@ const (
 // judge fills in the document's verdicts.
 func (r *Run) judge() {
 	r.Verdicts = []Verdict{}
+	if r.FindMax != nil {
+		return
+	}
 	for _, g := range r.groups() {
 		j := judgement{group: g}
 		r.Verdicts = append(r.Verdicts, j.verdict())
@@ -50,7 +54,7 @@ type judgement struct {
 }
 
 func (j *judgement) verdict() Verdict {
-	v := Verdict{Device: j.device, Workload: j.workload, Outcome: OutcomeNone, Tied: []string{}}
+	v := Verdict{Device: j.device, Workload: j.workload, At: j.at, Outcome: OutcomeNone, Tied: []string{}}
 	j.split()
 	switch {
 	case len(j.safe)+len(j.out)+len(j.unsafe) == 0:
@@ -158,7 +162,16 @@ func (j *judgement) exceptions() string {
 	return reasonsOf(j.decide, j.out) + ": no part in this verdict"
 }
 
-func (j *judgement) subject() string { return j.device + ", " + j.workload + ": " }
+func (j *judgement) subject() string { return subject(j.device, j.workload, j.at) + ": " }
+
+// subject is what a sentence is about.
+func subject(device, workload string, at At) string {
+	s := device + ", " + workload
+	if len(at) > 0 {
+		s += ", " + at.String()
+	}
+	return s
+}
 
 // sentences ends each part with a full stop.
 func sentences(parts ...string) string {

@@ -357,7 +357,9 @@ type Tick struct {
 // LogTicks are ticks of durations on an axis of log10(ns): powers of ten with
 // their unit, 2 and 5 too where there would be few, and all where there would be
 // one at most.
-func LogTicks(lo, hi float64) []Tick {
+func LogTicks(lo, hi float64) []Tick { return ticks(lo, hi, roundDuration) }
+
+func ticks(lo, hi float64, label func(d, e int) string) []Tick {
 	var out []Tick
 	dense, all := hi-lo < 1.8, hi-lo < 0.6
 	for e := int(math.Floor(lo)); e <= int(math.Ceil(hi)); e++ {
@@ -368,12 +370,25 @@ func LogTicks(lo, hi float64) []Tick {
 			}
 			t := Tick{At: at}
 			if d == 1 || all || (dense && (d == 2 || d == 5)) {
-				t.Label = roundDuration(d, e)
+				t.Label = label(d, e)
 			}
 			out = append(out, t)
 		}
 	}
 	return out
+}
+
+// CountTicks are ticks of numbers on an axis of log10, as LogTicks are of durations: 200,
+// 1k, 10M.
+func CountTicks(lo, hi float64) []Tick { return ticks(lo, hi, roundCount) }
+
+// roundCount is d*10^e.
+func roundCount(d, e int) string {
+	if e < 0 {
+		return fmt.Sprintf("%.*f", -e, float64(d)*math.Pow10(e))
+	}
+	unit := min(e/3, 4)
+	return fmt.Sprintf("%d%s%s", d, strings.Repeat("0", e-3*unit), [...]string{"", "k", "M", "G", "T"}[unit])
 }
 
 // roundDuration is d*10^e ns without decimals: 200 µs.
