@@ -39,7 +39,7 @@ func clientHalf(p *Plan, c *Cell) layer.Wrap {
 // driveKernel is the client half through the kernel: it attaches the socket's
 // export as /dev/nbdN and runs the workload on that.
 func (o *outcome) driveKernel(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s *cellServer) {
-	a, err := kernel.Attach(ctx, s.uri, kernel.Config{Connections: int(p.Connections)})
+	a, err := kernel.Attach(ctx, s.uri, kernel.Config{Connections: int(c.Connections)})
 	if err != nil {
 		o.err = err
 		return

@@ -51,8 +51,15 @@ type Plan struct {
 	QueueDepth    uint32          `yaml:"queue_depth" json:"queue_depth,omitempty"`
 	Connections   uint32          `yaml:"connections" json:"connections"`
 	Rate          units.Rate      `yaml:"rate" json:"rate,omitempty"`
-	Arrival       string          `yaml:"arrival" json:"arrival,omitempty"`
-	Commits       uint64          `yaml:"commits" json:"commits,omitempty"`
+	// Sweep makes a grid of each device and workload: a cell for each strategy and each
+	// combination of the axes' values, which take the place of what the plan has else.
+	Sweep Sweep `yaml:"sweep" json:"sweep,omitempty"`
+	// FindMax searches the highest load of each strategy at which a bound such as
+	// commit.p99<2ms holds, Over queue_depth or rate.
+	FindMax string `yaml:"find_max" json:"find_max,omitempty"`
+	Over    string `yaml:"over" json:"over,omitempty"`
+	Arrival string `yaml:"arrival" json:"arrival,omitempty"`
+	Commits uint64 `yaml:"commits" json:"commits,omitempty"`
 	// Duration is how long commits may become due; Warmup comes before it.
 	Duration time.Duration `yaml:"duration" json:"duration_ns,omitempty"`
 	Warmup   Warmup        `yaml:"warmup" json:"warmup"`
@@ -189,16 +196,12 @@ func (p *Plan) Validate() error {
 		return conf.At("via", "expected userspace or kernel, got %q", p.Via)
 	case p.Via == ViaKernel && p.Clock == "virtual":
 		return conf.At("clock", "expected real, got virtual: the kernel has a clock of its own")
-	case p.Via == ViaKernel && p.Connections > kernel.MaxConnections:
-		return conf.At("connections", "expected at most %d through the kernel, got %d", kernel.MaxConnections, p.Connections)
 	case p.Runs < 1 || p.Runs > MaxRuns:
 		return conf.At("runs", "expected 1 to %d, got %d", MaxRuns, p.Runs)
 	case p.Cuts < 0 || p.Cuts > MaxCuts:
 		return conf.At("cuts", "expected 0 to %d, got %d", MaxCuts, p.Cuts)
 	case p.Cuts > 0 && p.Clock == "real":
 		return conf.At("cuts", "expected 0 in real time, where the power cannot be cut and restored, got %d", p.Cuts)
-	case p.Connections < 1 || p.Connections > MaxConnections:
-		return conf.At("connections", "expected 1 to %d, got %d", MaxConnections, p.Connections)
 	case p.Commits == 0 && p.Duration == 0:
 		return conf.At("commits", "expected a number of commits, or a duration")
 	case p.Commits > workloads.MaxCommits:
@@ -208,10 +211,24 @@ func (p *Plan) Validate() error {
 	case !slices.Contains(results.DecideNames(), p.Decide):
 		return conf.At("decide", "expected one of %s, got %q", strings.Join(results.DecideNames(), ", "), p.Decide)
 	}
-	for _, check := range []func() error{p.validateTarget, p.validateStorage, p.validateBounds, p.validateNames, p.validatePlugins} {
+	if err := p.checkConnections(p.Connections); err != nil {
+		return conf.Under("connections", err)
+	}
+	for _, check := range []func() error{p.validateTarget, p.validateStorage, p.validateBounds, p.validateNames, p.validatePlugins, p.validateSweep, p.validateFindMax} {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkConnections checks a number of connections.
+func (p *Plan) checkConnections(n uint32) error {
+	switch {
+	case p.Via == ViaKernel && n > kernel.MaxConnections:
+		return fmt.Errorf("expected at most %d through the kernel, got %d", kernel.MaxConnections, n)
+	case n < 1 || n > MaxConnections:
+		return fmt.Errorf("expected 1 to %d, got %d", MaxConnections, n)
 	}
 	return nil
 }
@@ -274,6 +291,10 @@ type Cell struct {
 	Name     string // the workload's name in the tables
 	Strategy layer.Strategy
 
+	At          results.At // in the sweep's grid
+	Link        Link
+	Connections uint32
+
 	// Warmup comes before the window. Settled and NotSettled are for the document:
 	// see results.CellConfig. The pilot run gave the rate of commits, 0 without one.
 	Warmup     time.Duration
@@ -283,7 +304,7 @@ type Cell struct {
 }
 
 // Cells opens what the plan names and returns its matrix in order: device,
-// workload, strategy.
+// workload, point of the sweep, strategy.
 func (p *Plan) Cells() ([]Cell, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -310,30 +331,53 @@ func (p *Plan) Cells() ([]Cell, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.expandParameters(profiles, loads); err != nil {
+		return nil, err
+	}
+	grid, err := p.grid()
+	if err != nil {
+		return nil, err
+	}
+	if n := len(grid) * len(profiles) * len(loads) * len(p.Strategies); n > MaxCells {
+		return nil, fmt.Errorf("the plan has %d cells: expected at most %d", n, MaxCells)
+	}
 	var cells []Cell
 	for d, prof := range profiles {
-		device, name, storage := p.idOf(d, prof), "", p.storageOf(d)
-		if prof != nil {
-			if stack.IsPlugin(p.Devices[d]) {
-				name = p.Devices[d]
-			}
-		}
 		for i, w := range loads {
-			for _, s := range p.Strategies {
-				strategy, _ := layer.Lookup(s)
-				id := device + "/" + names[i] + "/" + s
-				cells = append(cells, Cell{ID: id, Device: labels[d], Profile: prof, Plugin: name, Storage: storage, Workload: w, Name: loadLabels[i], Strategy: strategy})
+			for _, at := range grid {
+				v, err := p.variantAt(at, prof, w)
+				if err != nil {
+					return nil, err
+				}
+				c := Cell{Device: labels[d], Name: loadLabels[i]}
+				cells = append(cells, p.cellsAt(d, names[i], &v, c)...)
 			}
 		}
-	}
-	if len(cells) > MaxCells {
-		return nil, fmt.Errorf("the plan has %d cells: expected at most %d", len(cells), MaxCells)
 	}
 	if _, err := p.parseThresholds(cells); err != nil {
 		return nil, err
 	}
 	return cells, nil
 }
+
+// cellsAt are the cells of all strategies of device d under a workload at one point.
+func (p *Plan) cellsAt(d int, load string, v *variant, c Cell) (cells []Cell) {
+	device := p.idOf(d, v.profile)
+	c.Storage = p.storageOf(d)
+	if v.profile != nil && p.isPlugin(d) {
+		c.Plugin = p.Devices[d]
+	}
+	c.Profile, c.Workload, c.At, c.Link, c.Connections = v.profile, v.workload, v.at, v.link, v.connections
+	for _, s := range p.Strategies {
+		c.Strategy, _ = layer.Lookup(s)
+		c.ID = device + "/" + load + "/" + s + v.at.ID()
+		cells = append(cells, c)
+	}
+	return cells
+}
+
+// isPlugin reports whether device d of the plan is a plugin.
+func (p *Plan) isPlugin(d int) bool { return d < len(p.Devices) && stack.IsPlugin(p.Devices[d]) }
 
 // profiles opens the plan's devices; a target is one nil profile.
 func (p *Plan) profiles() ([]*catalog.Profile, error) {
@@ -370,7 +414,7 @@ func (p *Plan) loads() ([]workloads.Profile, []string, error) {
 			return nil, nil, err
 		}
 		p.kept.bases = append(p.kept.bases, base)
-		w = w.With(workloads.Override{QueueDepth: p.QueueDepth, Arrival: workloads.Arrival(p.Arrival), Rate: p.Rate})
+		w = w.With(p.first(workloads.Override{QueueDepth: p.QueueDepth, Arrival: workloads.Arrival(p.Arrival), Rate: p.Rate}))
 		if err := w.Validate(); err != nil {
 			return nil, nil, fmt.Errorf("workload %s: %w", ref.Name, err)
 		}

@@ -44,7 +44,7 @@ func plug(ctx context.Context, p *Plan, c *Cell, real *sim.Real) (*plugged, erro
 	if err != nil {
 		return nil, err
 	}
-	if p.Connections > 1 && opened.Thread == plugin.SerializeConnections {
+	if c.Connections > 1 && opened.Thread == plugin.SerializeConnections {
 		return nil, errors.Join(errOneConnection, unload())
 	}
 	x := &plugged{unload: unload}

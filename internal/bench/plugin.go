@@ -82,7 +82,7 @@ func (c *Cell) openModel(p *Plan, loop *sim.Loop, seed sim.Seed) (catalog.Device
 	if p.Cuts == 0 || !d.CanCut() {
 		d.Forget()
 	}
-	if p.Connections > 1 && !d.Info().MultiConn {
+	if c.Connections > 1 && !d.Info().MultiConn {
 		d.Close()
 		return nil, nil, errOneConnection
 	}

@@ -199,7 +199,7 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	if s != nil {
 		dialer.InProcess, dialer.Timeouts = true, nbd.Timeouts{}
 	}
-	dialed, err := dialer.DialAll(ctx, uri, real, int(p.Connections))
+	dialed, err := dialer.DialAll(ctx, uri, real, int(c.Connections))
 	if err != nil {
 		o.err = errors.Join(stack.Unreached(ctx, err, p.kept.target == nil), real.Close())
 		return
@@ -212,9 +212,9 @@ func (o *outcome) drive(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, s 
 	}
 	switch {
 	case o.err != nil:
-	case c.Profile == nil && p.Connections > 1 && !dialed.Info().MultiConn:
+	case c.Profile == nil && c.Connections > 1 && !dialed.Info().MultiConn:
 		o.err = &layer.Unsupported{Reason: "the target does not advertise multi-conn: a FLUSH would not cover other connections"}
-	case c.Plugin != "" && p.Connections > 1 && !dialed.Info().MultiConn:
+	case c.Plugin != "" && c.Connections > 1 && !dialed.Info().MultiConn:
 		o.err = errOneConnection
 	default:
 		o.export = advertised(dialed.Info())

@@ -94,12 +94,20 @@ func planOf(doc *results.Run, at int) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(p.Devices) * len(p.Loads) * len(p.Strategies); n != len(doc.Cells) {
-		return nil, located.Errorf("", "expected as many cells as devices, workloads and strategies make, %d, got %d", n, len(doc.Cells))
+	points := 1
+	for _, a := range p.Sweep {
+		points *= len(a.Values)
+	}
+	if n := len(p.Devices) * len(p.Loads) * points * len(p.Strategies); n != len(doc.Cells) {
+		return nil, located.Errorf("", "expected as many cells as devices, workloads, points and strategies make, %d, got %d", n, len(doc.Cells))
 	}
 	s := at % len(p.Strategies)
-	l := at / len(p.Strategies) % len(p.Loads)
-	d := at / len(p.Strategies) / len(p.Loads)
+	l := at / len(p.Strategies) / points % len(p.Loads)
+	d := at / len(p.Strategies) / points / len(p.Loads)
+	p.Sweep, p.FindMax, p.Over = nil, "", ""
+	for _, c := range doc.Cells[at].At {
+		p.Sweep = append(p.Sweep, Axis{Name: c.Axis, Values: []string{c.Value}})
+	}
 	ref := &p.Workloads[l]
 	if doc.Workloads == nil {
 		// An earlier document has only the names of its workloads: those of files are not known.

@@ -68,7 +68,11 @@ func Run(ctx context.Context, p *Plan, progress Progress) (doc *results.Run, err
 		return nil, err
 	}
 	doc.Decide = p.Decide
-	if err := measureCells(ctx, p, cells, doc, progress); err != nil {
+	measure := measureCells
+	if p.FindMax != "" {
+		measure = findMax
+	}
+	if err := measure(ctx, p, cells, doc, progress); err != nil {
 		return nil, err
 	}
 	p.ended(doc)
@@ -151,22 +155,22 @@ func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 		who = cmp.Or(pluginDurable(c.Strategy.Name, levelOf(runs)), who)
 	}
 	return results.CellConfig{
-		ID: c.ID, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
-		Clock: p.Clock, Link: linkName(p), QueueDepth: int(c.Workload.Depth()), Connections: int(p.Connections),
+		ID: c.ID, At: c.At, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
+		Clock: p.Clock, Link: linkName(p, c), QueueDepth: int(c.Workload.Depth()), Connections: int(c.Connections),
 		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: who, NoCommits: !c.Workload.HasCommits(),
 		Arrival: string(c.Workload.Arrivals()), Settled: c.Settled, NotSettled: c.NotSettled, Warmup: c.Warmup,
 		Parallelism: p.doubtful(c), Storage: c.Storage != "",
 	}
 }
 
-func linkName(p *Plan) string {
+func linkName(p *Plan, c *Cell) string {
 	switch {
 	case p.Via == ViaKernel:
 		return results.LinkKernel
 	case p.Clock == "real":
 		return "socket"
 	}
-	return p.Link.Name
+	return c.Link.Name
 }
 
 // isCellError reports whether err is the fate of a cell, which the document

@@ -129,10 +129,17 @@ func parseThreshold(text string, cells []Cell) (threshold, error) {
 	return t, nil
 }
 
-// of reports whether the threshold is about the cell.
+// of reports whether the threshold is about the cell: by its whole id, or by that
+// without its point in a sweep, which is all of them.
 func (t *threshold) of(id string) bool {
 	ok, err := path.Match(t.cells, id)
-	return ok && err == nil
+	if t.cells == id || ok && err == nil {
+		return true
+	}
+	dir, name := path.Split(id)
+	strategy, _, swept := strings.Cut(name, "@")
+	ok, err = path.Match(t.cells, dir+strategy)
+	return swept && ok && err == nil
 }
 
 func metricNames() (names []string) {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,13 +54,18 @@ func (w *Warmup) UnmarshalText(text []byte) error {
 // says how long its device takes to settle, and the longest of a device under a
 // workload goes for all its strategies, so that their runs stay aligned.
 func settleCells(ctx context.Context, p *Plan, cells []Cell) error {
+	return settleEach(p, cells, func() bool { return ctx.Err() != nil })
+}
+
+// settleEach is settleCells with another way to stop.
+func settleEach(p *Plan, cells []Cell, stop func() bool) error {
 	if p.Clock == "real" || p.Warmup == 0 {
 		return cellsWithoutPilot(p, cells)
 	}
 	found := make([]settling, len(cells))
 	errs := make([]error, len(cells))
 	pool.Each(0, len(cells), func(i int) {
-		found[i], errs[i] = settle(p, &cells[i], func() bool { return ctx.Err() != nil })
+		found[i], errs[i] = settle(p, &cells[i], stop)
 	})
 	for i := range cells {
 		if errs[i] != nil && !isCellError(errs[i]) {
@@ -103,7 +109,7 @@ func longest(cells []Cell, found []settling, of *Cell) (warmup time.Duration) {
 	var hopeless sim.Duration
 	for i := range cells {
 		c := &cells[i]
-		if c.Device != of.Device || c.Name != of.Name {
+		if c.Device != of.Device || c.Name != of.Name || !slices.Equal(c.At, of.At) {
 			continue
 		}
 		if found[i].Settled {

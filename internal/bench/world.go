@@ -95,7 +95,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world,
 	w.window.from = sim.Time(c.Warmup)
 	w.recorder = results.NewRecorder(recorderConfig(p, c, w.window.from))
 	s, err := stack.Connect(w.model, stack.Config{
-		Loop: w.loop, Strategy: c.Strategy, Connections: int(p.Connections), Up: p.Link.one(), Down: p.Link.one(),
+		Loop: w.loop, Strategy: c.Strategy, Connections: int(c.Connections), Up: c.Link.one(), Down: c.Link.one(),
 		Served: func(d devices.Device) devices.Device {
 			if len(sinks) == 0 {
 				return d
@@ -145,7 +145,7 @@ func runnerConfig(p *Plan, c *Cell, seed sim.Seed, o workloads.Observer) workloa
 		duration = MaxVirtual
 	}
 	return workloads.Config{
-		Profile: c.Workload, Connections: p.Connections, Seed: seed,
+		Profile: c.Workload, Connections: c.Connections, Seed: seed,
 		Commits: p.Commits, Duration: duration, Warmup: c.Warmup, Observer: o, Sustain: true,
 	}
 }
