@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"nbdbench/internal/bench"
 	"nbdbench/internal/units"
-	"nbdbench/workloads"
 )
 
 // maxCount bounds what flags count.
@@ -69,14 +69,23 @@ func (f countFlag) String() string {
 
 func (countFlag) Type() string { return "int" }
 
-// ofStream is a value for one of a workload's streams, or for all if it has no name.
+// ofStream is a value, or a range of them, for one of a workload's streams, or if it has
+// no name a list for all.
 type ofStream struct{ stream, value string }
 
-// streamsFlag is a flag of one value for all streams, or of STREAM=VALUE, of which there
-// may be several with commas between them. check says what is wrong with a value.
+// axis is the axis of a sweep that the value is of.
+func (v *ofStream) axis(name string) string {
+	if v.stream == "" {
+		return name
+	}
+	return name + "." + v.stream
+}
+
+// streamsFlag is a flag of one value or a list for all streams, or of STREAM=VALUE, of
+// which there may be several with commas between them.
 type streamsFlag struct {
+	axis   string
 	values *[]ofStream
-	check  func(value string) error
 }
 
 func (f streamsFlag) Set(s string) error {
@@ -93,7 +102,7 @@ func (f streamsFlag) Set(s string) error {
 		if v.stream == "" && part != s || strings.HasPrefix(part, "=") {
 			return fmt.Errorf("expected STREAM=VALUE, got %q", part)
 		}
-		if err := f.check(v.value); err != nil {
+		if err := new(bench.Plan).UseAxis(v.axis(f.axis), v.value); err != nil { // what is wrong with a value is said at once
 			return err
 		}
 		values = append(values, v)
@@ -116,12 +125,3 @@ func (f streamsFlag) String() string {
 }
 
 func (streamsFlag) Type() string { return "string" }
-
-// parseDepth reads a queue depth.
-func parseDepth(s string) (uint32, error) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n > workloads.MaxQueueDepth {
-		return 0, fmt.Errorf("expected a number up to %d, or STREAM=NUMBER, got %q", workloads.MaxQueueDepth, s)
-	}
-	return uint32(n), nil
-}

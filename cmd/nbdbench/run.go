@@ -63,6 +63,13 @@ through the same kind of socket, interleaved.
 --via kernel uses Linux's own client, as /dev/nbdN: the table shows what the kernel
 sent for each commit, as counted by the server.
 
+--queue-depth, --connections, --link and --rate take a list (1,4,16) or a range
+(1..256*2 by a factor, 1..64+8 by a step): every combination of their values is a point
+of a sweep, with cells, verdicts, charts and crossovers. A plan's sweep also varies any
+parameter of a profile: device.PATH and workload.PATH.
+--find-max 'commit.p99<2ms' --over rate searches the highest rate, or with --over
+queue_depth the highest queue depth, at which the bound holds.
+
 A threshold such as 'nvme-990pro/wal-noisy/emulate:commit.p99<2ms' makes the exit
 code 99 when the far end of its interval violates it. CELL may contain
 * (*/*/emulate). Other metrics: ratio<3, lost_per_cut==0, rates.commits_per_s>90.
@@ -82,10 +89,11 @@ const gcPercent = 400
 // runFlags are the flags of run, which override a plan.
 type runFlags struct {
 	devices, workloads, strategies []string
-	clock, link, target, via       string
+	clock, target, via             string
 	nbdkit, targetCommand          string
 	queueDepth, rate               []ofStream
-	connections                    uint32
+	link, connections              string
+	findMax, over                  string
 	arrival                        string
 	commits                        uint64
 	duration, maxTime, timeout     time.Duration
@@ -115,15 +123,17 @@ func newRun() *cobra.Command {
 	fl.StringSliceVar(&f.workloads, "workload", []string{"sync-4k", "wal-noisy"}, "profiles, by name or path")
 	fl.StringSliceVar(&f.strategies, "strategy", d.Strategies, "where writes are made durable")
 	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
-	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way")
+	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way; unix,lan or 10us..1ms*10,1GB/s sweeps")
 	fl.StringVar(&f.target, "target", "", "NBD URI of an external server, instead of --device")
 	fl.StringVar(&f.nbdkit, "nbdkit", "", "nbdkit plugin with its filters and parameters, started for each strategy, instead of --device")
 	fl.StringVar(&f.targetCommand, "target-command", "", "shell command that starts a server at $unixsocket, with $strategy and $fuamode, instead of --device")
 	targetTLS(fl, &f.tls)
 	fl.StringVar(&f.via, "via", bench.ViaUserspace, "userspace: our own NBD client; kernel: the kernel's client, as /dev/nbdN, in real time")
-	fl.Var(streamsFlag{&f.queueDepth, func(s string) error { _, err := parseDepth(s); return err }}, "queue-depth", "transactions in flight; STREAM=4 for one of several streams; empty is the workload's own")
-	fl.Uint32Var(&f.connections, "connections", d.Connections, "NBD connections")
-	fl.Var(streamsFlag{&f.rate, func(s string) error { _, err := units.ParseRate(s); return err }}, "rate", "arrival rate of transactions, such as 5000/s, for an open loop; STREAM=5000/s for one of several streams")
+	fl.Var(streamsFlag{bench.AxisQueueDepth, &f.queueDepth}, "queue-depth", "transactions in flight; 1,4,16 or 1..256*2 sweeps; STREAM=4 for one of several streams; empty is the workload's own")
+	fl.StringVar(&f.connections, "connections", fmt.Sprint(d.Connections), "NBD connections; 1,2,4 or 1..8+1 sweeps")
+	fl.Var(streamsFlag{bench.AxisRate, &f.rate}, "rate", "arrival rate of transactions, such as 5000/s, for an open loop; 1000/s..8000/s*2 sweeps; STREAM=5000/s for one of several streams")
+	fl.StringVar(&f.findMax, "find-max", "", "search the highest load at which METRIC<VALUE holds, such as 'commit.p99<2ms'; see --over")
+	fl.StringVar(&f.over, "over", "", "what --find-max searches: queue_depth or rate")
 	fl.StringVar(&f.arrival, "arrival", "", "closed, constant or poisson; empty is the workload's own")
 	fl.Uint64Var(&f.commits, "commits", d.Commits, "durable transactions per run; 0 is limited by --duration only")
 	fl.DurationVar(&f.duration, "duration", 0, "length of a run; 0 is until all commits are done (at most 15 virtual minutes)")
@@ -270,10 +280,12 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("size", func() error { return sizeFlag(&p.Size, f.size) })
 	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })
-	set("link", func() (e error) { p.Link, e = bench.ParseLink(f.link); return e })
-	set("queue-depth", func() error { return useDepths(p, f.queueDepth) })
-	set("connections", func() error { p.Connections = f.connections; return nil })
-	set("rate", func() error { return useRates(p, f.rate) })
+	set("link", func() error { return p.UseAxis(bench.AxisLink, f.link) })
+	set("queue-depth", func() error { return useStreams(p, bench.AxisQueueDepth, f.queueDepth) })
+	set("connections", func() error { return p.UseAxis(bench.AxisConnections, f.connections) })
+	set("rate", func() error { return useStreams(p, bench.AxisRate, f.rate) })
+	set("find-max", func() error { return p.UseFindMax(f.findMax) })
+	set("over", func() error { p.Over = f.over; return nil })
 	set("arrival", func() error { p.Arrival = f.arrival; return nil })
 	set("duration", func() error { p.UseDuration(f.duration); return nil })
 	set("commits", func() error {
@@ -297,34 +309,12 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	return err
 }
 
-// useDepths has the plan use the queue depths of a flag.
-func useDepths(p *bench.Plan, values []ofStream) error {
+// useStreams has the plan use the values of a flag, of all streams or of single ones.
+func useStreams(p *bench.Plan, axis string, values []ofStream) error {
 	for _, v := range values {
-		n, err := parseDepth(v.value)
-		if err != nil {
+		if err := p.UseAxis(v.axis(axis), v.value); err != nil {
 			return err
 		}
-		if v.stream == "" {
-			p.QueueDepth = n
-			continue
-		}
-		p.UseStream(v.stream, workloads.Override{QueueDepth: n})
-	}
-	return nil
-}
-
-// useRates has the plan use the arrival rates of a flag.
-func useRates(p *bench.Plan, values []ofStream) error {
-	for _, v := range values {
-		rate, err := units.ParseRate(v.value)
-		if err != nil {
-			return err
-		}
-		if v.stream == "" {
-			p.Rate = rate
-			continue
-		}
-		p.UseStream(v.stream, workloads.Override{Rate: rate})
 	}
 	return nil
 }

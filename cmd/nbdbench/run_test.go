@@ -336,14 +336,15 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	for f := range reflect.TypeFor[bench.Plan]().Fields() {
 		key := f.Tag.Get("yaml")
 		instead := key == "target" || key == "nbdkit" || key == "target_command" || // of devices
-			key == "size" // of the host's storage alone
+			key == "size" || // of the host's storage alone
+			key == "find_max" || key == "over" // of a sweep
 		if key != "-" && !instead && !bytes.Contains(text, []byte("\n"+key+": ")) {
 			t.Errorf("testdata/plan.yaml lacks %s", key)
 		}
 	}
 	fromFile := must(t, "run", "testdata/plan.yaml", "--no-save", "--format", "json")
 	fromFlags := must(t, "run", "--no-save", "--format", "json", "--device", "nvme-990pro,testdata/no-fua.yaml", "--workload", "sync-4k,wal",
-		"--strategy", "native,emulate,none-grouped", "--clock", "virtual", "--link", "20us,1GB/s", "--queue-depth", "4", "--connections", "2",
+		"--strategy", "native,emulate,none-grouped", "--clock", "virtual", "--link", "20us,1GB/s", "--queue-depth", "4", "--connections", "1,2",
 		"--rate", "20/s", "--arrival", "poisson", "--duration", "10s", "--commits", "60", "--warmup", "20s", "--runs", "6", "--seed", "7", "--cuts", "3", "--jobs", "1",
 		"--decide", "commit.p90", "--max-time", "10m", "--threshold", "*/wal/native:commit.p50<1h", "--raw", "--timeout", "40s", "--allow-errors", "0.25")
 	if fromFile != fromFlags {
@@ -354,7 +355,7 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	}
 	want := map[string]any{
 		"devices": []any{"nvme-990pro", "testdata/no-fua.yaml"}, "workloads": []any{load("sync-4k"), load("wal")}, "strategies": []any{"native", "emulate", "none-grouped"},
-		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 2.0, "rate": "20/s", "arrival": "poisson",
+		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 1.0, "sweep": map[string]any{"connections": []any{1.0, 2.0}}, "rate": "20/s", "arrival": "poisson",
 		"commits": 60.0, "duration_ns": 1e10, "warmup": "20s", "runs": 6.0, "seed": 7.0, "cuts": 3.0,
 		"decide": "commit.p90", "max_time_ns": 6e11, "thresholds": []any{"*/wal/native:commit.p50<1h"}, "raw": true, "timeout_ns": 4e10, "allow_errors": 0.25,
 	}
@@ -400,8 +401,8 @@ func TestDepthAndRateOfAStreamAreGivenByItsName(t *testing.T) {
 		"--rate 4/s":          "say which, as in a=4",
 		"--queue-depth c=4":   `expected a stream of one of the workloads two, got "c"`,
 		"--queue-depth a=4,5": `expected STREAM=VALUE, got "5"`,
-		"--queue-depth a=x":   `expected a number up to 16384, or STREAM=NUMBER, got "x"`,
-		"--queue-depth x":     `expected a number up to 16384`,
+		"--queue-depth a=x":   `expected a number from 1 to 16384, or a range such as 1..256*2, got "x"`,
+		"--queue-depth x":     `expected a number from 1 to 16384`,
 		"--rate b=x":          "expected a rate such as 5000/s",
 	} {
 		if o := invoke(append(run, strings.Fields(flags)...)...); o.code != exitUsage || !strings.Contains(o.stderr, want) {

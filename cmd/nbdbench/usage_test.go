@@ -53,7 +53,7 @@ func TestWrongUseExitsWith2AndNamesWhatWasExpected(t *testing.T) {
 		"run --clock real --cuts 1":         "cuts: expected 0 in real time",
 		"run --link far":                    "--link: expected none, unix, lan, wan or LATENCY,BANDWIDTH",
 		"run --rate fast":                   `invalid argument "fast" for "--rate" flag`,
-		"run --queue-depth deep":            "expected a number up to 16384, or STREAM=NUMBER",
+		"run --queue-depth deep":            "expected a number from 1 to 16384, or a range such as 1..256*2",
 		"run --queue-depth a=1,2":           "expected STREAM=VALUE",
 		"run --rate =5/s":                   "expected STREAM=VALUE",
 		"run --arrival late":                `arrival: expected closed, constant or poisson, got "late"`,
