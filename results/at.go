@@ -205,11 +205,14 @@ func percentOf(s string) (float64, error) {
 	return strconv.ParseFloat(number, 64)
 }
 
+// maxScale bounds the numbers of a scale: years in ns, and exabytes.
+const maxScale = 1e18
+
 func parsed(values []string, parse func(string) (float64, error)) []float64 {
 	var out []float64
 	for _, s := range values {
 		v, err := parse(s)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		if err != nil || !(math.Abs(v) <= maxScale) { // nor is it not a number
 			return nil
 		}
 		out = append(out, v)

@@ -84,6 +84,33 @@ func (r *Run) maximumOf(c *Cell) *Maximum {
 	return r.FindMax.Maxima[i]
 }
 
+// check tests what the types cannot say.
+func (f *FindMax) check() error {
+	switch {
+	case f == nil:
+		return nil
+	case f.Over != axisRate && f.Over != "queue_depth":
+		return fmt.Errorf("over: want queue_depth or rate, got %q", f.Over)
+	}
+	for i, m := range f.Maxima {
+		switch {
+		case m == nil:
+			return fmt.Errorf("maxima[%d]: want an object, got null", i)
+		case m.Value != nil && m.Interval[1] == nil:
+			return fmt.Errorf("maxima[%d].interval: want an upper end beside a value", i)
+		}
+		for _, v := range []*float64{m.Value, m.Interval[0], m.Interval[1]} {
+			if v != nil && !(*v >= 0 && *v <= maxLoad) {
+				return fmt.Errorf("maxima[%d]: want loads from 0 to %g, got %g", i, maxLoad, *v)
+			}
+		}
+	}
+	return nil
+}
+
+// maxLoad is the highest rate a second that there is.
+const maxLoad = 1e9
+
 // show is a load in words.
 func (f *FindMax) show(v float64) string {
 	if f.Over == axisRate {

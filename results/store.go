@@ -152,6 +152,9 @@ func (r *Run) check() error {
 	if r.Schema != Schema {
 		return fmt.Errorf("schema: want %q, got %q", Schema, r.Schema)
 	}
+	if err := r.FindMax.check(); err != nil {
+		return fmt.Errorf("find_max.%w", err)
+	}
 	seen := map[string]bool{}
 	for i, c := range r.Cells {
 		if c == nil {

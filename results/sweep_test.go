@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -56,6 +57,7 @@ func TestScalesOfAxes(t *testing.T) {
 		{"unix lan", nil, false},
 		{"none 4", nil, false},
 		{"NaN 4", nil, false},
+		{"-1e308 1e308", nil, false},
 		{"Inf 4", nil, false},
 	} {
 		a := axis{values: strings.Fields(c.values)}
@@ -111,7 +113,7 @@ func TestCrossoversSayWhatTheCellsDo(t *testing.T) {
 		{"queue_depth", "1 4 16 64", "nnee", "native wins at queue depth 1 and 4; emulate wins from 16 on"},
 		{"queue_depth", "1 4 16 64", "nnne", "native wins at queue depth 1, 4 and 16; emulate wins at 64"},
 		{"queue_depth", "1 2 4 8 16", "nnnne", "native wins at queue depth 1 to 8; emulate wins at 16"},
-		{"queue_depth", "1 2 4 8", "nnnn", "native wins at every queue depth that was measured, 1 to 8"},
+		{"queue_depth", "1 2 4 8", "nnnn", "native wins at every queue depth of the sweep, 1 to 8"},
 		{"queue_depth", "1 2", "tn", "emulate and native tie at queue depth 1; native wins at 2"},
 		{"queue_depth", "1 2 4", "nen", "native wins at queue depth 1; emulate wins at 2; native wins at 4"},
 		{"queue_depth", "16 1 4", "enn", "native wins at queue depth 1 and 4; emulate wins at 16"}, // in the order of the axis
@@ -194,7 +196,7 @@ func TestChartsOfSweeps(t *testing.T) {
 		charts map[string][]string // labels by name
 	}{
 		"one axis": {sweptDocument(pointsOn("queue_depth", "1", "4", "16", "64"), "native emulate none-unsafe", linear), map[string][]string{
-			"sweep-queue_depth-disk-load": {"p99 of a commit", "commits a second", ">queue depth<", ">64<", "native wins at every queue depth that was measured, 1 to 64", "none-unsafe (not durable)"},
+			"sweep-queue_depth-disk-load": {"p99 of a commit", "commits a second", ">queue depth<", ">64<", "native wins at every queue depth of the sweep, 1 to 64", "none-unsafe (not durable)"},
 		}},
 		"two axes": {gridDocument(), map[string][]string{
 			"sweep-queue_depth-disk-load":      {"link unix: p99 of a commit", "link lan: p99 of a commit"},
@@ -296,5 +298,28 @@ func TestASearchSaysWhoHasTheMost(t *testing.T) {
 	r.addFindings()
 	if got := r.FindMax.Findings[0]; !strings.HasPrefix(got, "disk, load: the highest rate with commit.p99<2ms is native 1,000/s [950/s, 1,050/s]; the next, emulate, has 980/s") {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestADocumentOfASearchThatCannotBeIsRefused(t *testing.T) {
+	good := string(written(t, searchedDocument().WriteJSON))
+	for _, c := range [][3]string{
+		{`"over": "rate"`, `"over": "depth"`, "find_max.over: want queue_depth or rate"},
+		{`"value": 980`, `"value": -1`, "find_max.maxima[1]: want loads from 0"},
+		{"    1000\n", "    null\n", "find_max.maxima[1].interval: want an upper end beside a value"},
+		{`"queue_depth":`, `"queue_depth":`, ""},
+	} {
+		path := filepath.Join(t.TempDir(), "run.json")
+		bad := strings.Replace(good, c[0], c[1], 1)
+		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadDocument(path)
+		if c[2] == "" && err != nil || c[2] != "" && (err == nil || !strings.Contains(err.Error(), c[2])) {
+			t.Errorf("%s: %v, want %q", c[1], err, c[2])
+		}
+	}
+	if err := (&FindMax{Over: "rate", Maxima: []*Maximum{nil}}).check(); err == nil {
+		t.Error("a maximum that is null is taken")
 	}
 }

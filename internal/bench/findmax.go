@@ -288,6 +288,9 @@ func (s *search) find(cuts *Plan) (*results.Maximum, *results.Cell, error) {
 	if s.failed != nil {
 		return nil, nil, s.failed
 	}
+	if s.stop() { // the highest so far is not the highest
+		return nil, nil, stack.ErrNotRun
+	}
 	for _, t := range s.tried {
 		m.Tried = append(m.Tried, t.Tried)
 	}
@@ -296,10 +299,11 @@ func (s *search) find(cuts *Plan) (*results.Maximum, *results.Cell, error) {
 		v = m.Tried[0].Value
 	}
 	cell, _, err := s.run(cuts, v)
-	if err == nil {
-		m.Cell = cell.ID
+	if err != nil {
+		return nil, nil, err
 	}
-	return m, cell, err
+	m.Cell = cell.ID
+	return m, cell, nil
 }
 
 // findMax searches the highest load of every cell, in place of running it.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -407,6 +408,20 @@ func TestFindMaxSaysWhereNothingHoldsAndWhereAllDoes(t *testing.T) {
 	}
 	if c := doc.Cells[3]; c.Status != results.StatusUnsupported || len(doc.FindMax.Maxima) != 5 {
 		t.Errorf("%s is %s, and %d of 6 cells have a maximum", c.ID, c.Status, len(doc.FindMax.Maxima))
+	}
+}
+
+func TestAnInterruptedSearchFindsNothing(t *testing.T) {
+	p := plan("nvme-990pro", "sync-4k", "native none")
+	p.Commits, p.Runs, p.Jobs = 60, 2, 1
+	p.FindMax, p.Over = "commit.mean<20ms", AxisQueueDepth
+	ctx, stop := context.WithCancel(context.Background())
+	doc, err := Run(ctx, &p, func(done, _ int, _ string) { stop() })
+	if err != nil || !doc.Partial || len(doc.FindMax.Maxima) != 1 {
+		t.Fatalf("partial %v, %d maxima: %v", doc.Partial, len(doc.FindMax.Maxima), err)
+	}
+	if c := doc.Cells[1]; c.Status != results.StatusPartial || c.ID != "nvme-990pro/sync-4k/none" {
+		t.Errorf("%s is %s", c.ID, c.Status)
 	}
 }
 
