@@ -63,14 +63,18 @@ func (a At) String() string {
 }
 
 // axisName is what an axis is called in words: the parameters of profiles by their
-// paths.
+// paths, the loads of single streams by the stream.
 func axisName(axis string) string {
 	for _, of := range []string{"device.", "workload."} {
 		if path, ok := strings.CutPrefix(axis, of); ok {
 			return path
 		}
 	}
-	return strings.ReplaceAll(axis, "_", " ")
+	name, stream, ok := strings.Cut(axis, ".")
+	if name = strings.ReplaceAll(name, "_", " "); ok {
+		name += " of " + stream
+	}
+	return name
 }
 
 // MarshalJSON writes an object in the order of the axes.

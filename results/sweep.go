@@ -185,7 +185,7 @@ func (c *Crossover) found(numeric bool) string {
 			where = name + " " + where
 		}
 		if from == 0 && to == len(c.Points) {
-			where = "every " + name + " of the sweep, " + c.named(from, to, numeric)
+			where = "every point, " + name + " " + c.named(from, to, numeric)
 		}
 		parts = append(parts, c.Points[from].answer+" at "+where)
 		from = to

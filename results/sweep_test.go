@@ -30,6 +30,9 @@ func TestAPointReadsAsItIsWritten(t *testing.T) {
 	if s := want.String(); s != "queue depth 4, link 20µs,1GB/s, rate 5000/s, ssd.sigma 0.5, cache.mode none" {
 		t.Errorf("in words: %s", s)
 	}
+	if s := (At{{"queue_depth.wal", "4"}}).String(); s != "queue depth of wal 4" {
+		t.Errorf("a stream's depth in words: %s", s)
+	}
 	for _, bad := range []string{`[]`, `{"a":true}`, `{"a":{}}`, `4`} {
 		if json.Unmarshal([]byte(bad), new(At)) == nil {
 			t.Errorf("%s is read", bad)
@@ -113,7 +116,7 @@ func TestCrossoversSayWhatTheCellsDo(t *testing.T) {
 		{"queue_depth", "1 4 16 64", "nnee", "native wins at queue depth 1 and 4; emulate wins from 16 on"},
 		{"queue_depth", "1 4 16 64", "nnne", "native wins at queue depth 1, 4 and 16; emulate wins at 64"},
 		{"queue_depth", "1 2 4 8 16", "nnnne", "native wins at queue depth 1 to 8; emulate wins at 16"},
-		{"queue_depth", "1 2 4 8", "nnnn", "native wins at every queue depth of the sweep, 1 to 8"},
+		{"queue_depth", "1 2 4 8", "nnnn", "native wins at every point, queue depth 1 to 8"},
 		{"queue_depth", "1 2", "tn", "emulate and native tie at queue depth 1; native wins at 2"},
 		{"queue_depth", "1 2 4", "nen", "native wins at queue depth 1; emulate wins at 2; native wins at 4"},
 		{"queue_depth", "16 1 4", "enn", "native wins at queue depth 1 and 4; emulate wins at 16"}, // in the order of the axis
@@ -196,7 +199,7 @@ func TestChartsOfSweeps(t *testing.T) {
 		charts map[string][]string // labels by name
 	}{
 		"one axis": {sweptDocument(pointsOn("queue_depth", "1", "4", "16", "64"), "native emulate none-unsafe", linear), map[string][]string{
-			"sweep-queue_depth-disk-load": {"p99 of a commit", "commits a second", ">queue depth<", ">64<", "native wins at every queue depth of the sweep, 1 to 64", "none-unsafe (not durable)"},
+			"sweep-queue_depth-disk-load": {"p99 of a commit", "commits a second", ">queue depth<", ">64<", "native wins at every point, queue depth 1 to 64", "none-unsafe (not durable)"},
 		}},
 		"two axes": {gridDocument(), map[string][]string{
 			"sweep-queue_depth-disk-load":      {"link unix: p99 of a commit", "link lan: p99 of a commit"},
