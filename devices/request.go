@@ -146,8 +146,9 @@ type Request struct {
 
 	// The device that serves the request keeps these with it; nobody else looks at
 	// them.
-	Held    any    // what carries its data to the medium
-	Arrival uint64 // its position in the order of arrival
+	Held    any      // what carries its data to the medium
+	Arrival uint64   // its position in the order of arrival
+	Ready   sim.Time // when its data is in the device, if it is sent before it is its turn; else 0
 
 	mark sim.Time // up to where its time is charged
 }

@@ -155,7 +155,7 @@ func (d *Drive) Submit(r *devices.Request) {
 	d.arrivals++
 	d.resting = false
 	d.loop.Cancel(&d.idle)
-	r.Timer.Owner, r.Seq, r.Arrival = r, 0, d.arrivals
+	r.Timer.Owner, r.Seq, r.Arrival, r.Ready = r, 0, d.arrivals, 0
 	if e := d.check(r); e != devices.OK {
 		r.Errno = e
 		d.loop.At(&r.Timer, d.loop.Now(), failer{d})

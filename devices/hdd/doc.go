@@ -36,6 +36,14 @@
 // Segments affect time only; content is in the Drive. A write drops stale data from
 // them, and written data is not read from them.
 //
+// # Queued writes
+//
+// While the arm is busy, the data of the writes that wait for it crosses the bus, up to
+// MaxLoaded bytes. So one that begins where the last ended is next and misses no
+// revolution: with the write cache off, and for FUA writes, two in flight have the
+// sequential rate, where one at a time has one write a revolution. It needs no settling
+// at the end of a track: the skew includes the switch.
+//
 // # Part of a physical block
 //
 // A write on the medium that covers part of a PhysicalBlock takes one more revolution:

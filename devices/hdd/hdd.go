@@ -117,6 +117,8 @@ type Device struct {
 	resume   *segment // that a reader is using up while the head does not read on
 	reads    uint64   // from segments so far
 	passed   int      // host requests served since the oldest could have been
+	ended    sim.Time // when the arm's last job did
+	loaded   uint64   // bytes of writes that wait for the arm with their data in the drive
 	jobEnd   uint64   // of a read on the medium: the sector behind it
 
 	// watch, where a test sets it, is called for each interval in which the arm or
@@ -184,6 +186,7 @@ func (d *Device) Kick() {
 	d.catchUp()
 	d.serveHits()
 	if d.busy {
+		d.loadWrites()
 		return
 	}
 	switch destage := d.wantsDestage(); {
@@ -196,6 +199,46 @@ func (d *Device) Kick() {
 	default:
 		d.readAgain()
 	}
+}
+
+// MaxLoaded bounds the data of writes that wait for the arm, in bytes: part of the
+// drive's memory.
+const MaxLoaded = 16 << 20
+
+// loadWrites has the data of queued writes cross the bus while the arm is busy, so
+// that one that goes on where the last ended misses no revolution.
+func (d *Device) loadWrites() {
+	i := 0
+	for r := d.Host().Peek(); r != nil && i < d.cfg.QueueDepth; r, i = r.Next, i+1 {
+		if r.Ready != 0 || !drive.ForWrite(r) {
+			continue
+		}
+		if d.loaded > 0 && d.loaded+r.Length > MaxLoaded {
+			return
+		}
+		n := r.Length
+		if r.Op != devices.OpWrite {
+			n = 0
+		}
+		d.loaded += n
+		start, moved := d.bus.Reserve(d.loop.Now(), d.busTime(n))
+		r.Ready = moved.Add(d.cfg.Ack)
+		if d.watch != nil && n > 0 {
+			d.watch(theBus, start, moved)
+		}
+	}
+}
+
+// unload is when the drive can begin write r, taken from the queue. Its data leaves
+// what is loaded, or only now crosses the bus.
+func (d *Device) unload(now sim.Time, r *devices.Request) sim.Time {
+	if r.Ready == 0 {
+		return d.move(now, r, r.Length).Add(d.cfg.Ack)
+	}
+	if r.Op == devices.OpWrite {
+		d.loaded -= r.Length
+	}
+	return max(now, r.Ready)
 }
 
 // MaxPassed is how many host requests in a row may be served before the oldest is.
@@ -302,7 +345,7 @@ func (d *Device) limit() uint64 {
 func (d *Device) start(lba, n uint64, write bool, begin sim.Time, revolutions int) {
 	d.stopAhead()
 	p := d.geo.place(lba)
-	pos := d.position(p, begin, write) + sim.Duration(revolutions)*d.geo.revolution
+	pos := d.position(p, begin, d.settles(lba, write)) + sim.Duration(revolutions)*d.geo.revolution
 	last := lba + max(n, 1) - 1
 	d.at, d.lba = d.geo.place(last), last+1
 	d.work(d.loop.Now(), begin, begin.Add(pos+d.geo.transfer(p, max(n, 1))))
@@ -318,10 +361,14 @@ func (d *Device) work(from, began, done sim.Time) {
 	d.loop.At(&d.timer, done, d)
 }
 
+// settles reports whether the arm settles after a seek to sector lba: for a write, but
+// not for one that goes on behind the last one served, whose next track has its skew.
+func (d *Device) settles(lba uint64, write bool) bool { return write && lba != d.lba }
+
 // position is the time until the head is at p: seek, settle, wait.
-func (d *Device) position(p place, now sim.Time, write bool) sim.Duration {
+func (d *Device) position(p place, now sim.Time, settles bool) sim.Duration {
 	s := d.seekTo(p.cylinder, p.head)
-	if write && s > 0 {
+	if settles && s > 0 {
 		s += d.cfg.Settle
 	}
 	return s + d.geo.wait(p.angle, now.Add(s))
@@ -354,11 +401,18 @@ func (d *Device) pickHost() *devices.Request {
 	if d.cfg.Scheduler == FIFO {
 		return best
 	}
-	now := d.loop.Now().Add(d.cfg.Ack) // not before has the command been taken
+	now := d.loop.Now()
 	var least sim.Duration
 	i := 0
 	for r := best; r != nil && i < d.cfg.QueueDepth; r, i = r.Next, i+1 {
-		cost := d.cost(r.Offset/devices.Sector, now, drive.ForWrite(r))
+		if d.continues(r) {
+			return r
+		}
+		begin := now.Add(d.cfg.Ack) // not before has the command been taken
+		if r.Ready != 0 {
+			begin = max(now, r.Ready)
+		}
+		cost := d.cost(r.Offset/devices.Sector, now, begin, drive.ForWrite(r))
 		if i == 0 || cost < least {
 			best, least = r, cost
 		}
@@ -366,34 +420,42 @@ func (d *Device) pickHost() *devices.Request {
 	return best
 }
 
-// cost is what the scheduler minimises.
-func (d *Device) cost(lba uint64, now sim.Time, write bool) sim.Duration {
+// continues reports whether r is a write that begins where the head is, with its data in
+// the drive. Another place may be nearer at the end of a track, but then the head would
+// have to come back for this one.
+func (d *Device) continues(r *devices.Request) bool {
+	now := d.loop.Now()
+	return r.Ready != 0 && r.Ready <= now && d.ended == now && r.Offset == d.lba*devices.Sector
+}
+
+// cost is what the scheduler minimises, of work that can begin at instant begin.
+func (d *Device) cost(lba uint64, now, begin sim.Time, write bool) sim.Duration {
 	if d.cfg.Scheduler == CLook {
 		if lba < d.lba {
 			lba += 1 << 50 // behind the arm: after all that is ahead
 		}
 		return sim.Duration(lba)
 	}
-	return d.position(d.geo.place(lba), now, write)
+	return begin.Sub(now) + d.position(d.geo.place(lba), begin, d.settles(lba, write))
 }
 
 // serveHost works on r, taken from the queue: a write, which its data has to
 // reach first, or a read of what a write needs.
 func (d *Device) serveHost(r *devices.Request) {
 	now := d.loop.Now()
-	revolutions, begin := 0, now
+	revolutions, begin := 0, now.Add(d.cfg.Ack)
 	off, end := r.Offset, r.End()
 	if drive.ForWrite(r) {
 		revolutions = d.readModify(nil, off, end)
 		off, end = d.physical(off, end)
-		begin = d.move(now, r, r.Length)
+		begin = d.unload(now, r)
 		d.overwrite(r.Offset, r.End())
 	}
 	d.Begin(r)
 	r.Charge(devices.DeviceQueue, now)
 	d.job = r
 	first := off / devices.Sector
-	d.start(first, (end+devices.Sector-1)/devices.Sector-first, drive.ForWrite(r), begin.Add(d.cfg.Ack), revolutions)
+	d.start(first, (end+devices.Sector-1)/devices.Sector-first, drive.ForWrite(r), begin, revolutions)
 	d.jobEnd = d.lba
 	r.Charge(devices.CacheStage, d.began)
 }
@@ -581,7 +643,7 @@ func (d *Device) where(e *drive.Extent) *drive.Where {
 // Fire ends the arm's job and gives it the next one.
 func (d *Device) Fire(*sim.Timer) {
 	now := d.loop.Now()
-	d.busy = false
+	d.busy, d.ended = false, now
 	switch r := d.job; {
 	case r != nil:
 		d.job = nil
