@@ -376,7 +376,7 @@ func mutants() []mutant {
 		{name: "client: no FLUSH after WRITE_ZEROES", device: "SMALL", workload: "ZEROED", strategy: "none", client: zeroesUnflushed},
 		{name: "cache: FUA drops one of the older cached copies", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectFUADropsOneExtent},
 		{name: "cache: FUA drops what a destage carries behind its range", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectFUACutsTooMuch},
-		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", defect: drive.DefectOverwriteForgets},
+		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: 4 * mixedCuts, strategy: "native", defect: drive.DefectOverwriteForgets},
 		{name: "device: FUA above 16 KiB is acknowledged from the cache", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Length > 16<<10 })},
 		{name: "device: FUA is dropped where it does not begin at 16 KiB", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Offset%(16<<10) != 0 })},
 		{name: "device: FLUSH is answered early while others are in progress", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "none", inDevice: answersEarlyWhenBusy},
