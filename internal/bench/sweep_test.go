@@ -61,8 +61,16 @@ func TestKindsOfParameters(t *testing.T) {
 		value any
 		want  kind
 	}{
-		{time.Second, kindDuration}, {units.Duration(1), kindDuration}, {units.Size(1), kindSize}, {units.Bandwidth(1), kindBandwidth},
-		{units.Rate(1), kindRate}, {3, kindCount}, {uint32(3), kindCount}, {0.5, kindNumber}, {"sptf", words{}}, {true, words{}},
+		{time.Second, kindDuration},
+		{units.Duration(1), kindDuration},
+		{units.Size(1), kindSize},
+		{units.Bandwidth(1), kindBandwidth},
+		{units.Rate(1), kindRate},
+		{3, kindCount},
+		{uint32(3), kindCount},
+		{0.5, kindNumber},
+		{"sptf", words{}},
+		{true, words{}},
 	} {
 		if got := kindOf(c.value); reflect.TypeOf(got) != reflect.TypeOf(c.want) || !sameWanted(got, c.want) {
 			t.Errorf("%T: got %+v", c.value, got)

@@ -87,7 +87,7 @@ func ExampleTable_Text() {
 	}
 	// Output:
 	// device      p99
-	// ─────────────────
+	// ───────────────
 	// wal
 	// disk    12.5 ms
 	// flash    940 µs
