@@ -9,6 +9,9 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 PEERS   := nbdkit libnbd-bin python3-libnbd qemu-utils fio nbd-client nbd-server \
            qemu-system-x86 busybox-static kmod e2fsprogs xfsprogs btrfs-progs sqlite3 dmsetup
 
+# Debian's packages of the programs whose requests are captured.
+CAPTURED := sqlite3 postgresql mariadb-server mariadb-client redis-server etcd-server rocksdb-tools python3-lmdb
+
 # The kernel that the virtual machine boots, and where its package is unpacked.
 KERNEL  := linux-image-cloud-amd64
 VM      := $(BIN)/vm
@@ -54,6 +57,21 @@ test-kernel: $(VM)/boot ## /dev/nbd and file systems under power loss, in a virt
 
 power-loss: $(VM)/boot ## the same with 200 power cuts for each file system and strategy: hours
 	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 12h ./internal/interop/kernel -guest.cuts 200 -guest.run 'FileSystems|SQLite'
+
+# On this machine's kernel, as root, by loop devices and tracefs.
+capture: captured ## what databases request from the device for a commit, into workloads/testdata/captures (as root)
+	$(GO) test -v -count 1 -timeout 30m ./internal/interop/kernel -run TestCapturesOfPrograms -captures '$(or $(CAPTURES),.)' -update
+
+# Slow: hours on two cores. FUA of direct writes is seen here alone.
+capture-vm: captured $(VM)/boot ## the same in the virtual machine, for CAPTURES (postgres-wal-dsync)
+	$(GO) test -v -count 1 -timeout 6h ./internal/interop/kernel -run TestCapturesOfPrograms -captures.vm -captures '$(or $(CAPTURES),^postgres-wal-dsync$$)' -update
+
+captured: ## install the programs whose requests are captured (Debian, as root or with sudo)
+	@if ! command -v apt-get >/dev/null; then \
+		echo "not Debian: install $(CAPTURED) yourself"; \
+	elif ! dpkg -s $(CAPTURED) >/dev/null 2>&1; then \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $(CAPTURED); \
+	fi
 
 lint: $(TOOLS) ## go vet, staticcheck, gofumpt
 	$(GO) vet ./...
@@ -153,4 +171,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel power-loss bench memory pgo swarm fuzz hostile attack soak bench-peers check-real reference coverage peers ci
+.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured power-loss bench memory pgo swarm fuzz hostile attack soak bench-peers check-real reference coverage peers ci

@@ -36,6 +36,7 @@ var House = Rules{
 		"devices/volume":           3,
 		"devices/image":            3,
 		"devices/host":             3, // on the engine of internal/aio
+		"internal/capture":         4, // sums up devices/history
 		"devices/catalog":          4,
 		"devices/plugin":           4,
 		"devices/plugin/file":      5, // plugins, beside what serves them

@@ -82,6 +82,26 @@ func (i *Image) Copy(file, as string) error {
 	return nil
 }
 
+// Tree puts a directory of the host into the image, at the same place, without the files
+// and directories of which skip holds. A nil skip leaves out nothing.
+func (i *Image) Tree(dir string, skip func(path string) bool) error {
+	return filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case skip != nil && skip(file) && d.IsDir():
+			return filepath.SkipDir
+		case d.IsDir() || skip != nil && skip(file):
+			return nil
+		case d.Type()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(file)
+			i.Link(file, target)
+			return err
+		}
+		return i.Copy(file, "")
+	})
+}
+
 // Busybox puts busybox into the image, with a link in /bin for each of its
 // commands.
 func (i *Image) Busybox() error {

@@ -15,6 +15,11 @@
 // the application has seen acknowledged as durable by then. Then a kernel mounts the
 // image on another /dev/nbd, as after a restart.
 //
+// What databases request for a commit is captured on the host's kernel instead, in real
+// time: make capture runs them on ext4 on a loop device and traces its bios. That needs
+// root. The summaries are in workloads/testdata/captures, and package workloads holds its
+// profiles against them.
+//
 // The guest prints its measurements for the documents, and the host compares them with
 // docs/KERNEL.md and testdata; -update rewrites these.
 package kernel

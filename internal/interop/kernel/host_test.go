@@ -52,13 +52,21 @@ func TestInAVirtualMachine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the virtual machine takes minutes")
 	}
-	image, err := newImage(t)
+	image, err := newImage(t, "-test.run '^TestGuest.*("+*guestRun+")'")
 	switch required := os.Getenv("CI") != "" || os.Getenv("NBDBENCH_REQUIRE_PEERS") == "1"; {
 	case errors.Is(err, fs.ErrNotExist) && !required:
 		t.Skip(err)
 	case err != nil:
 		t.Fatal(err)
 	}
+	r := boot(t, image)
+	t.Run("Documents", r.documents)
+	t.Run("Files", r.keep)
+}
+
+// boot runs the guest to its end, and is what it reported.
+func boot(t *testing.T, image *vm.Image) *report {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), guestTimeout()+time.Minute)
 	defer cancel()
 	dir := t.TempDir()
@@ -66,7 +74,7 @@ func TestInAVirtualMachine(t *testing.T) {
 	listened := make(chan *report, 1)
 	go func() { listened <- listen(t, reader) }()
 	m := vm.Machine{Image: image, Dir: dir, Memory: 3072, CPUs: 2}
-	err = errors.Join(m.Run(ctx, writer), writer.Close())
+	err := errors.Join(m.Run(ctx, writer), writer.Close())
 	r := <-listened
 	if err != nil || r.exit != "0" {
 		console, _ := os.ReadFile(filepath.Join(dir, "console.log"))
@@ -78,14 +86,14 @@ func TestInAVirtualMachine(t *testing.T) {
 	for _, name := range r.failed {
 		t.Errorf("the guest's %s failed", name)
 	}
-	t.Run("Documents", r.documents)
-	t.Run("Files", r.keep)
+	return r
 }
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
-// newImage is what the guest boots: everything that its tests use.
-func newImage(t *testing.T) (*vm.Image, error) {
+// newImage is what the guest boots: everything that its tests use, which it runs with
+// these flags.
+func newImage(t *testing.T, flags string) (*vm.Image, error) {
 	k, err := vm.FindKernel(filepath.Join(repository, "bin", "vm"))
 	if err != nil {
 		return nil, err
@@ -101,7 +109,7 @@ func newImage(t *testing.T) (*vm.Image, error) {
 	); err != nil {
 		return nil, err
 	}
-	i.Add("/init", 0o755, []byte(fmt.Sprintf(initScript, guestTimeout(), *guestRun, *guestCuts, *guestSeed)))
+	i.Add("/init", 0o755, []byte(fmt.Sprintf(initScript, guestTimeout(), flags, *guestCuts, *guestSeed)))
 	dir := t.TempDir()
 	return i, errors.Join(
 		goBuild(i, dir, "/guest/test", "test", "-c", "."),
@@ -112,10 +120,11 @@ func newImage(t *testing.T) (*vm.Image, error) {
 const initScript = `#!/bin/sh
 export PATH=/guest:/sbin:/bin HOME=/root GOMEMLIMIT=1500MiB
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs dev /dev && mount -t tmpfs tmp /tmp
+ip link set lo up
 stty -F /dev/ttyS1 raw
 exec >/dev/ttyS1 2>&1
 cd /tmp
-/guest/test -guest -test.v -test.timeout %s -test.run '^TestGuest.*(%s)' -guest.cuts %d -guest.seed %d
+/guest/test -guest -test.v -test.timeout %s %s -guest.cuts %d -guest.seed %d
 echo "@exit $?"
 poweroff -f
 `

@@ -1,0 +1,412 @@
+package kernel
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// shell is a client program that is given lines and answers by lines.
+type shell struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+	err bytes.Buffer
+}
+
+func openShell(c *exec.Cmd) (*shell, error) {
+	s := &shell{cmd: c}
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.in, s.out, c.Stderr = in, bufio.NewScanner(out), &s.err
+	return s, c.Start()
+}
+
+// ask has the program run text, and waits for the line by which it answers its end.
+func (s *shell) ask(text, answer string) error {
+	if _, err := io.WriteString(s.in, text+"\n"); err != nil {
+		return fmt.Errorf("%w: %s", err, &s.err)
+	}
+	for s.out.Scan() {
+		if s.out.Text() == answer {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s ended: %w: %s", s.cmd.Path, errors.Join(s.out.Err(), io.ErrUnexpectedEOF), &s.err)
+}
+
+func (s *shell) close() error {
+	if err := errors.Join(s.in.Close(), s.cmd.Wait()); err != nil {
+		return fmt.Errorf("%s: %w: %s", s.cmd.Path, err, &s.err)
+	}
+	return nil
+}
+
+// server starts a program that stays, and returns how to end it.
+func server(c *exec.Cmd) (end func() error, said *bytes.Buffer, err error) {
+	said = new(bytes.Buffer)
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
+		return nil, nil, err
+	}
+	return func() error {
+		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+			return err
+		}
+		_ = c.Wait() // with a code of its own for the signal
+		return nil
+	}, said, nil
+}
+
+// attempts bounds how often a server is asked whether it is there.
+const attempts = 600
+
+// until asks again and again, for as long as a server may take to start.
+func until(ready func() error) (err error) {
+	for range attempts {
+		if err = ready(); err == nil {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return err
+}
+
+// firstLine is what a program says of its version.
+func firstLine(t *testing.T, args ...string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(sh(t, args...)), "\n")
+	return line
+}
+
+// The statements of a transaction in SQL: a row is inserted and another is changed.
+const (
+	sqlTables = "CREATE TABLE t(n INTEGER PRIMARY KEY, x CHAR(100)); CREATE TABLE u(k INTEGER PRIMARY KEY, n INTEGER); " +
+		"INSERT INTO u VALUES(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0);"
+	sqlCommit = "BEGIN; INSERT INTO t VALUES(%d, 'a row of a hundred bytes, of which most are blanks'); UPDATE u SET n=%d WHERE k=%d; COMMIT;"
+	sqlText   = "a transaction inserts a row and updates another"
+)
+
+func sqlTransaction(n int) string { return fmt.Sprintf(sqlCommit, n, n, n%7) }
+
+// subjects are what is captured.
+func subjects() []subject {
+	return slices.Concat(sqlite(), postgres(), mariadb(), redis(), etcd(), lmdb(), rocksdb())
+}
+
+func sqlite() (all []subject) {
+	for _, s := range []struct{ name, journal, synchronous string }{
+		{"sqlite-delete", "DELETE", "FULL"}, {"sqlite-wal", "WAL", "FULL"}, {"sqlite-wal-normal", "WAL", "NORMAL"},
+	} {
+		all = append(all, subject{
+			name: s.name, first: 600, settings: fmt.Sprintf("journal_mode=%s, synchronous=%s; %s", s.journal, s.synchronous, sqlText),
+			open: func(t *testing.T, dir string) (*session, error) { return openSQLite(t, dir, s.journal, s.synchronous) },
+		})
+	}
+	return all
+}
+
+func openSQLite(t *testing.T, dir, journal, synchronous string) (*session, error) {
+	s, err := openShell(exec.Command("sqlite3", "-bail", filepath.Join(dir, "db")))
+	if err != nil {
+		return nil, err
+	}
+	commit := func(text string) error { return s.ask(text+" SELECT 'done';", "done") }
+	err = commit(fmt.Sprintf("PRAGMA journal_mode=%s; PRAGMA synchronous=%s; %s", journal, synchronous, sqlTables))
+	return &session{
+		program: "SQLite " + strings.Fields(firstLine(t, "sqlite3", "--version"))[0], command: "sqlite3 db",
+		commit: func(n int) error { return commit(sqlTransaction(n)) },
+		close:  s.close,
+		// Then the WAL has blocks that are written again, as it has most of the time.
+		steady: func() error { return commit("PRAGMA wal_checkpoint(RESTART); " + sqlTransaction(1<<20)) },
+	}, err
+}
+
+// asPostgres is a program of PostgreSQL, run by the user of its package: it refuses
+// root.
+func asPostgres(program string, args ...string) *exec.Cmd {
+	c := exec.Command("/usr/lib/postgresql/15/bin/"+program, args...)
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		c.Err = err
+		return c
+	}
+	uid, _ := strconv.ParseUint(u.Uid, 10, 32) // they are numbers
+	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	c.Env = append(os.Environ(), "HOME=/tmp", "LC_ALL=C", "TZ=Etc/UTC", "PGTZ=Etc/UTC")
+	c.Dir = "/tmp"
+	return c
+}
+
+func postgres() (all []subject) {
+	for _, s := range []struct{ name, settings string }{
+		{"postgres-wal", "wal_sync_method=fdatasync"},
+		{"postgres-wal-dsync", "wal_sync_method=open_datasync wal_level=minimal max_wal_senders=0"},
+		{"postgres-wal-dsync-buffered", "wal_sync_method=open_datasync wal_level=replica"},
+	} {
+		all = append(all, subject{
+			name: s.name, first: 100, settings: s.settings + "; " + sqlText,
+			open: func(t *testing.T, dir string) (*session, error) { return openPostgres(t, dir, s.settings) },
+			vm:   s.name == "postgres-wal-dsync", // its direct writes have FUA where the device does
+		})
+	}
+	return all
+}
+
+// quiet keeps PostgreSQL's checkpoints, its background writer and autovacuum away.
+const quiet = "autovacuum=off checkpoint_timeout=1d max_wal_size=10GB bgwriter_lru_maxpages=0 listen_addresses= unix_socket_directories=/tmp log_timezone=Etc/UTC timezone=Etc/UTC"
+
+func openPostgres(t *testing.T, dir, settings string) (*session, error) {
+	data := filepath.Join(dir, "pg")
+	if out, err := asPostgres("initdb", "--no-sync", "--locale=C", "-A", "trust", "-D", data).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	args := []string{"-D", data}
+	for word := range strings.FieldsSeq(settings + " " + quiet) {
+		args = append(args, "-c", word)
+	}
+	end, said, err := server(asPostgres("postgres", args...))
+	if err != nil {
+		return nil, err
+	}
+	psql := []string{"-X", "-q", "-A", "-t", "-h", "/tmp", "-d", "postgres"}
+	err = until(func() error { return asPostgres("psql", append(psql, "-c", sqlTables)...).Run() })
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	s, err := openShell(asPostgres("psql", psql...))
+	if err != nil {
+		return nil, err
+	}
+	commit := func(text string) error { return s.ask(text+" SELECT 'done';", "done") }
+	return &session{
+		program: "PostgreSQL " + strings.Fields(firstLine(t, "/usr/lib/postgresql/15/bin/postgres", "--version"))[2], command: "postgres, psql",
+		commit: func(n int) error { return commit(sqlTransaction(n)) },
+		close:  func() error { return errors.Join(s.close(), end()) },
+		// Each page is whole in the WAL once after a checkpoint: that is over by then.
+		steady: func() error {
+			err := commit("CHECKPOINT;")
+			for n := 1 << 20; n < 1<<20+100; n++ {
+				err = errors.Join(err, commit(sqlTransaction(n)))
+			}
+			return err
+		},
+		logged: func() (n uint64, err error) {
+			out, err := asPostgres("psql", append(psql, "-c", "SELECT pg_current_wal_lsn() - '0/0'")...).Output()
+			if err == nil {
+				_, err = fmt.Sscan(string(out), &n)
+			}
+			return n, err
+		},
+	}, commit("SELECT 1;")
+}
+
+func mariadb() []subject {
+	return []subject{{
+		name: "innodb", first: 100, open: openMariaDB,
+		settings: "innodb_flush_log_at_trx_commit=1, sync_binlog=1, binary log on; " + sqlText,
+	}}
+}
+
+func openMariaDB(t *testing.T, dir string) (*session, error) {
+	data := "--datadir=" + filepath.Join(dir, "data")
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
+		return nil, err
+	}
+	boot := exec.Command("mariadbd", "--no-defaults", "--bootstrap", "--user=root", data)
+	sql := "CREATE DATABASE mysql;\nUSE mysql;\n"
+	for _, file := range []string{"mysql_system_tables", "mysql_system_tables_data"} {
+		text, err := os.ReadFile("/usr/share/mysql/" + file + ".sql")
+		if err != nil {
+			return nil, err
+		}
+		sql += string(text) + "\n"
+	}
+	boot.Stdin = strings.NewReader(sql + "CREATE DATABASE test;\n")
+	if out, err := boot.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("mariadbd --bootstrap: %w\n%s", err, out)
+	}
+	end, said, err := server(exec.Command("mariadbd", "--no-defaults", "--user=root", data, "--skip-networking", "--skip-grant-tables", "--socket=/tmp/mariadb",
+		"--innodb-log-file-size=4M", "--log-bin", "--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1"))
+	if err != nil {
+		return nil, err
+	}
+	client := []string{"--no-defaults", "--socket=/tmp/mariadb", "--batch", "--skip-column-names", "--unbuffered", "test"}
+	if err := until(func() error { return exec.Command("mariadb", append(client, "-e", "SELECT 1")...).Run() }); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	s, err := openShell(exec.Command("mariadb", client...))
+	if err != nil {
+		return nil, err
+	}
+	commit := func(text string) error { return s.ask(text+" SELECT 'done';", "done") }
+	return &session{
+		program: "MariaDB " + strings.Fields(firstLine(t, "mariadbd", "--version"))[2], command: "mariadbd --log-bin --sync-binlog=1 --innodb-flush-log-at-trx-commit=1, mariadb",
+		commit: func(n int) error { return commit(sqlTransaction(n)) },
+		close:  func() error { return errors.Join(s.close(), end()) },
+		// The redo log is allocated and not written at first: once it has come to its end
+		// and begun again, its blocks are there. Then the pages are written back.
+		steady: func() error {
+			err := commit("CREATE TABLE big(x LONGBLOB);")
+			for range 12 {
+				err = errors.Join(err, commit("INSERT INTO big VALUES(REPEAT('x', 1000000));"))
+			}
+			return errors.Join(err, commit("SET GLOBAL innodb_max_dirty_pages_pct=0; SELECT SLEEP(5); SET GLOBAL innodb_max_dirty_pages_pct=90;"))
+		},
+	}, commit(sqlTables)
+}
+
+func redis() (all []subject) {
+	for _, s := range []struct{ name, fsync string }{{"redis-aof-always", "always"}, {"redis-aof-everysec", "everysec"}} {
+		count := 0
+		if s.fsync == "everysec" { // each is a second
+			count = 50
+		}
+		all = append(all, subject{
+			name: s.name, first: 10, count: count, settings: "appendonly yes, appendfsync " + s.fsync + "; a SET of 64 bytes",
+			open: func(t *testing.T, dir string) (*session, error) { return openRedis(t, dir, s.fsync) },
+		})
+	}
+	return all
+}
+
+func openRedis(t *testing.T, dir, fsync string) (*session, error) {
+	end, said, err := server(exec.Command("redis-server", "--dir", dir, "--port", "0", "--unixsocket", "/tmp/redis", "--save", "", "--appendonly", "yes", "--appendfsync", fsync))
+	if err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	if err := until(func() (err error) { conn, err = net.Dial("unix", "/tmp/redis"); return err }); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	replies := bufio.NewReader(conn)
+	return &session{
+		program: "Redis " + strings.TrimPrefix(strings.Fields(firstLine(t, "redis-server", "--version"))[2], "v="), command: "redis-server --save '' --appendonly yes --appendfsync " + fsync,
+		commit: func(n int) error {
+			_, err := fmt.Fprintf(conn, "SET key:%012d %064d\r\n", n, n)
+			reply, err2 := replies.ReadString('\n')
+			if err := errors.Join(err, err2); err != nil || reply != "+OK\r\n" {
+				return fmt.Errorf("SET: got %q: %w", reply, err)
+			}
+			if fsync == "everysec" { // so that there are as many seconds as commits
+				time.Sleep(time.Second + 100*time.Millisecond)
+			}
+			return nil
+		},
+		close: func() error { return errors.Join(conn.Close(), end()) },
+	}, nil
+}
+
+func etcd() []subject {
+	return []subject{{
+		name: "etcd", first: 50, open: openEtcd,
+		settings: "the store's commits, every 100 ms, put off; a Put of a value of 2200 bytes",
+	}}
+}
+
+func openEtcd(t *testing.T, dir string) (*session, error) {
+	const url = "http://127.0.0.1:2379"
+	end, said, err := server(exec.Command("etcd", "--data-dir", filepath.Join(dir, "etcd"), "--backend-batch-interval", "10h", "--backend-batch-limit", "1000000",
+		"--heartbeat-interval", "1000", "--election-timeout", "10000"))
+	if err != nil {
+		return nil, err
+	}
+	put := func(n int) error {
+		key, value := fmt.Sprintf("key%08d", n), strings.Repeat("v", 2200)
+		body := fmt.Sprintf(`{"key":%q,"value":%q}`, base64.StdEncoding.EncodeToString([]byte(key)), base64.StdEncoding.EncodeToString([]byte(value)))
+		reply, err := http.Post(url+"/v3/kv/put", "application/json", strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(reply.Body)
+		if err = errors.Join(err, reply.Body.Close()); err == nil && reply.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", reply.Status, text)
+		}
+		return err
+	}
+	if err := until(func() error { return put(0) }); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	return &session{
+		program: "etcd " + strings.Fields(firstLine(t, "etcd", "--version"))[2], command: "etcd --backend-batch-interval 10h --backend-batch-limit 1000000",
+		commit: put, close: end,
+	}, nil
+}
+
+// python is that of Debian's packages, whatever else PATH has.
+const python = "/usr/bin/python3"
+
+// lmdbScript commits one key for each line that it is given.
+const lmdbScript = `
+import sys, lmdb
+print(lmdb.__version__, ".".join(map(str, lmdb.version())), flush=True)
+env = lmdb.open(sys.argv[1], map_size=1 << 28)
+for line in sys.stdin:
+    with env.begin(write=True) as txn:
+        txn.put(b"%08d" % (int(line) * 7919 % 100003), b"v" * 100)
+    print("done", flush=True)
+`
+
+func lmdb() []subject {
+	return []subject{{name: "lmdb", first: 300, settings: "no flags; a put of 100 bytes", open: openLMDB}}
+}
+
+func openLMDB(t *testing.T, dir string) (*session, error) {
+	s, err := openShell(exec.Command(python, "-c", lmdbScript, filepath.Join(dir, "db")))
+	if err != nil {
+		return nil, err
+	}
+	if !s.out.Scan() {
+		return nil, errors.Join(errors.New("python3 said nothing"), s.close())
+	}
+	version := strings.Fields(s.out.Text())
+	return &session{
+		program: "LMDB " + version[1] + ", python3-lmdb " + version[0], command: "python3",
+		commit: func(n int) error { return s.ask(fmt.Sprint(n), "done") },
+		close:  s.close,
+	}, nil
+}
+
+func rocksdb() []subject {
+	return []subject{{
+		name: "rocksdb", first: 50, open: openRocksDB,
+		settings: "sync, no compaction in progress; a put of 16 and 400 bytes",
+	}}
+}
+
+func openRocksDB(t *testing.T, dir string) (*session, error) {
+	const command = "db_bench --benchmarks=fillrandom --sync --threads=1 --key_size=16 --value_size=400 --compression_type=none --disable_auto_compactions"
+	return &session{
+		program: "RocksDB " + strings.TrimPrefix(firstLine(t, "ldb", "--version"), "ldb from RocksDB "), command: command,
+		all: func(n int) error {
+			args := append(strings.Fields(command), "--db="+filepath.Join(dir, "db"), fmt.Sprintf("--num=%d", n))
+			out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("db_bench: %w\n%s", err, out)
+			}
+			return nil
+		},
+		close: func() error { return nil },
+	}, nil
+}
