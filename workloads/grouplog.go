@@ -29,6 +29,11 @@ type groupLog struct {
 	expected  int    // members of the group that is gathering
 
 	first, length uint64 // of the group's write
+	written       uint64 // where the last one ended
+	grown         bool   // the group's write has a block that was not written before
+	meta          span   // the file system's journal of a log that is a file
+	metaPos       uint64 // where its next commit goes, from the beginning of meta
+	metaFirst     uint64 // of the commit in progress
 	step          int
 	began         sim.Time
 	txn           uint64
@@ -52,8 +57,11 @@ func (r *Runner) makeLogs(info devices.Info) {
 			waiting: make([]*slot, 0, slots), group: make([]*slot, 0, slots), spare: make([]*slot, 0, slots),
 			records: make([]devices.Record, slots),
 		}
+		if spec.Journal != "" {
+			l.meta = p.spanOf(spec.Journal, info.Size)
+		}
 		if r.cfg.Content == Bytes {
-			l.buffer = make([]byte, max(l.most, l.block))
+			l.buffer = make([]byte, max(l.most, l.block, spec.metadata()))
 		}
 		r.logs[name] = l
 	}
@@ -152,7 +160,7 @@ func (l *groupLog) gathered() {
 // take takes as many of the records that wait as fit into one write.
 func (l *groupLog) take() {
 	if l.end(l.waiting[0].size) > min(l.first0()+l.most, l.room.length) {
-		l.pos = 0
+		l.pos, l.written = 0, 0
 	}
 	l.first = l.first0()
 	limit, n := min(l.first+l.most, l.room.length), 0
@@ -165,6 +173,7 @@ func (l *groupLog) take() {
 		n++
 	}
 	l.length = l.end(0) - l.first
+	l.grown, l.written = l.end(0) > l.written, l.end(0)
 	l.group = append(l.group, l.waiting[:n]...)
 	l.waiting = l.waiting[:copy(l.waiting, l.waiting[n:])]
 }
@@ -182,25 +191,82 @@ func (l *groupLog) write() {
 	l.submit()
 }
 
-// The requests of a group, in their order.
-var (
-	flushed = []op{{command: devices.OpWrite}, {command: devices.OpFlush}}
-	durably = []op{{command: devices.OpWrite, flags: devices.FUA}}
+// part is what a write of a group holds.
+type part uint8
 
-	journalFlushed = []op{{command: devices.OpWrite}, {command: devices.OpFlush}, {command: devices.OpWrite}, {command: devices.OpFlush}}
-	journalDurably = []op{{command: devices.OpWrite}, {command: devices.OpFlush}, {command: devices.OpWrite, flags: devices.FUA}}
+const (
+	partGroup    part = iota // the group's range
+	partCommit               // a journal's commit block, after the group's range
+	partMetadata             // what the file system's journal commits for a log that is a file
+	partRecord               // its commit block
 )
 
-func (l *groupLog) ops() []op {
+// groupOp is a request of a group.
+type groupOp struct {
+	op
+	part part
+}
+
+var (
+	groupWrite = groupOp{op{command: devices.OpWrite}, partGroup}
+	groupFlush = groupOp{op: op{command: devices.OpFlush}}
+	metadata   = groupOp{op{command: devices.OpWrite}, partMetadata}
+)
+
+// The requests of a group, in their order.
+var (
+	flushed = []groupOp{groupWrite, groupFlush}
+	durably = []groupOp{{op{command: devices.OpWrite, flags: devices.FUA}, partGroup}}
+
+	journalFlushed = []groupOp{groupWrite, groupFlush, {op{command: devices.OpWrite}, partCommit}, groupFlush}
+	journalDurably = []groupOp{groupWrite, groupFlush, {op{command: devices.OpWrite, flags: devices.FUA}, partCommit}}
+
+	grownFlushed = []groupOp{groupWrite, metadata, groupFlush, {op{command: devices.OpWrite}, partRecord}, groupFlush}
+	grownDurably = []groupOp{groupWrite, metadata, groupFlush, {op{command: devices.OpWrite, flags: devices.FUA}, partRecord}}
+)
+
+func (l *groupLog) ops() []groupOp {
 	switch fua := l.spec.Finish == FinishFUA; {
 	case l.journal && fua:
 		return journalDurably
 	case l.journal:
 		return journalFlushed
+	case l.spec.Journal != "" && !l.commitsFile():
+		return flushed
+	case l.spec.Journal != "" && fua:
+		return grownDurably
+	case l.spec.Journal != "":
+		return grownFlushed
 	case fua:
 		return durably
 	}
 	return flushed
+}
+
+// commitsFile reports whether the file system has something to commit for the group.
+func (l *groupLog) commitsFile() bool { return l.grown || !l.spec.Preallocated }
+
+// place is where a part of the group goes, on the device.
+func (l *groupLog) place(p part) (offset, length uint64) {
+	switch p {
+	case partCommit:
+		return l.room.start + l.first + l.length, l.block
+	case partMetadata:
+		return l.meta.start + l.metaFirst, l.spec.metadata()
+	case partRecord:
+		return l.meta.start + l.metaFirst + l.spec.metadata(), journalBlock
+	}
+	return l.room.start + l.first, l.length
+}
+
+// placeMetadata takes the next place in the file system's journal.
+func (l *groupLog) placeMetadata() {
+	need := l.spec.metadata() + journalBlock
+	if l.metaPos+need > l.meta.length {
+		l.metaPos = 0
+	}
+	l.metaFirst = l.metaPos
+	l.metaPos += need
 }
 
 // submit puts the group's present request in flight.
@@ -213,10 +279,10 @@ func (l *groupLog) submit() {
 	q.Intended, q.Submitted = now, now
 	q.Begin(now)
 	if q.Op == devices.OpWrite {
-		q.Offset, q.Length = l.room.start+l.first, l.length
-		if l.step > 0 { // a journal's commit block
-			q.Offset, q.Length = q.Offset+l.length, l.block
+		if o.part == partMetadata {
+			l.placeMetadata()
 		}
+		q.Offset, q.Length = l.place(o.part)
 		r.stamp++
 		q.Stamp = r.stamp
 		if r.cfg.Content == Bytes {
@@ -227,16 +293,16 @@ func (l *groupLog) submit() {
 	r.stats.Requests++
 	r.observer.Submit(q)
 	if q.Op == devices.OpWrite && r.groups != nil {
-		r.groups.Group(q, l.recordsOf(q))
+		r.groups.Group(q, l.recordsOf(q, o.part))
 	}
 	r.dev.Submit(q)
 }
 
 // recordsOf are what a write holds of the group's members: the range of each record,
 // and of a journal, whose group is whole or nothing, all of it for each.
-func (l *groupLog) recordsOf(q *devices.Request) []devices.Record {
+func (l *groupLog) recordsOf(q *devices.Request, p part) []devices.Record {
 	records := l.records[:len(l.group)]
-	if l.journal {
+	if l.journal || p != partGroup {
 		for i, s := range l.group {
 			records[i] = devices.Record{Txn: s.commit.Txn, Offset: q.Offset, Length: q.Length}
 		}

@@ -34,6 +34,15 @@ type Log struct {
 	// least Siblings other transactions of the log are in progress.
 	Delay    units.Duration `yaml:"delay"`
 	Siblings uint32         `yaml:"siblings"`
+	// Journal is the region of the file system's journal, where the log is a file that
+	// grows: after a group's write the journal commits Metadata blocks, 0 is 1, as one
+	// write with a descriptor; then there is a FLUSH, and the commit block, which Finish
+	// makes durable. Empty is a file that has all its blocks.
+	Journal  string `yaml:"journal,omitzero"`
+	Metadata uint32 `yaml:"metadata,omitzero"`
+	// Preallocated says that the file's size does not change: the journal commits only
+	// where a group writes a block for the first time, and otherwise there is a FLUSH.
+	Preallocated bool `yaml:"preallocated,omitzero"`
 }
 
 // Finish is how a log makes a group durable.
@@ -45,7 +54,7 @@ const (
 	// its commit block and one after it.
 	FinishFlush Finish = "flush"
 	// FinishFUA is FUA on the write, as O_DSYNC. A journal has it on its commit block,
-	// after a FLUSH.
+	// after a FLUSH, and so has a log with a Journal.
 	FinishFUA Finish = "fua"
 )
 
@@ -64,6 +73,12 @@ func (l *Log) block() uint64 {
 	}
 	return uint64(l.Block)
 }
+
+// journalBlock is the block of a log's Journal.
+const journalBlock = 4 << 10
+
+// metadata is the length of what a log's Journal commits, without the commit block.
+func (l *Log) metadata() uint64 { return (1 + uint64(max(l.Metadata, 1))) * journalBlock }
 
 // logNames are the names of the profile's logs, sorted.
 func (p *Profile) logNames() []string { return slices.Sorted(maps.Keys(p.Logs)) }
@@ -91,11 +106,29 @@ func (p *Profile) validateLogs() error {
 		case l.Siblings != 0 && l.Delay == 0:
 			return conf.At(at+".siblings", "expected with a delay, and only there")
 		}
+		if err := p.validateJournal(at, &l); err != nil {
+			return err
+		}
 	}
 	if len(p.Logs) > 0 && p.Invariant != "" {
 		return conf.At("invariant", "expected none with logs: it is about the writes of transactions")
 	}
 	return p.validateKinds()
+}
+
+// validateJournal checks what a log says of its file system's journal.
+func (p *Profile) validateJournal(at string, l *Log) error {
+	switch {
+	case l.Journal != "" && p.region(l.Journal) == nil:
+		return conf.At(at+".journal", "expected one of the profile's regions, got %q", l.Journal)
+	case l.Journal == "" && l.Metadata != 0:
+		return conf.At(at+".metadata", "expected with a journal, and only there")
+	case l.Journal == "" && l.Preallocated:
+		return conf.At(at+".preallocated", "expected with a journal, and only there")
+	case l.Metadata > maxBlocks:
+		return conf.At(at+".metadata", "expected at most %d, got %d", maxBlocks, l.Metadata)
+	}
+	return nil
 }
 
 // validateKinds checks that all commits to one log are of one kind, and that a
@@ -119,6 +152,9 @@ func (p *Profile) validateKinds() error {
 				continue
 			}
 			journal := step.Blocks > 0
+			if journal && p.Logs[step.Log].Journal != "" {
+				return conf.At(fmt.Sprintf("%stransaction[%d].blocks", at, k), "expected record: %s is a file, which has a journal", step.Log)
+			}
 			if was, ok := kinds[step.Log]; ok && was != journal {
 				return conf.At(fmt.Sprintf("%stransaction[%d].log", at, k), "expected either records or blocks in one log, got both in %s", step.Log)
 			}
@@ -209,6 +245,26 @@ func (p *Profile) logsFit(info devices.Info) error {
 		case block%uint64(max(info.MinIO, 1)) != 0 || room.start%uint64(max(info.MinIO, 1)) != 0:
 			return conf.At(at+".block", "expected multiples of the device's smallest request, %d bytes, got %v from %v on", info.MinIO, units.Size(block), units.Size(room.start))
 		}
+		if err := p.journalFits(at, &l, info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journalFits checks that the region of a log's journal holds a commit.
+func (p *Profile) journalFits(at string, l *Log, info devices.Info) error {
+	if l.Journal == "" {
+		return nil
+	}
+	room, need := p.spanOf(l.Journal, info.Size), l.metadata()+journalBlock
+	switch {
+	case need > room.length:
+		return conf.At(at+".journal", "expected room for a commit of %v, got %v", units.Size(need), units.Size(room.length))
+	case info.MaxPayload != 0 && l.metadata() > uint64(info.MaxPayload):
+		return conf.At(at+".metadata", "expected commits of at most one request's %v, got %v", units.Size(info.MaxPayload), units.Size(l.metadata()))
+	case journalBlock%uint64(max(info.MinIO, 1)) != 0 || room.start%uint64(max(info.MinIO, 1)) != 0:
+		return conf.At(at+".journal", "expected multiples of the device's smallest request, %d bytes, got 4KiB from %v on", info.MinIO, units.Size(room.start))
 	}
 	return nil
 }
@@ -221,7 +277,7 @@ func (p *Profile) Asks() (fua, flush bool) {
 		if s.Op == ActionCommit {
 			isFUA := p.Logs[s.Log].Finish == FinishFUA
 			fua = fua || isFUA
-			flush = flush || !isFUA || s.Blocks > 0
+			flush = flush || !isFUA || s.Blocks > 0 || p.Logs[s.Log].Journal != ""
 		}
 	}
 	return fua, flush
@@ -254,6 +310,13 @@ func (l Log) String() string {
 		where = "the whole device"
 	}
 	out := fmt.Sprintf("one group at a time, padded to %v in %s, made durable by %s", units.Size(l.block()), where, finish)
+	if l.Journal != "" {
+		out = fmt.Sprintf("one group at a time, padded to %v in %s, then the file system's journal commits %v in %s, made durable by FLUSH and %s",
+			units.Size(l.block()), where, units.Size(l.metadata()), l.Journal, finish)
+	}
+	if l.Preallocated {
+		out += ", or by FLUSH alone where no block is new"
+	}
 	if l.Delay > 0 {
 		out += fmt.Sprintf(", after %v beside at least %d others", l.Delay, l.Siblings)
 	}

@@ -101,6 +101,80 @@ func TestALogFinishesByFUAAndWrapsAround(t *testing.T) {
 	}
 }
 
+func TestAFileThatGrowsCommitsItsFileSystemsJournal(t *testing.T) {
+	const yaml = "logs: {aof: {region: aof, journal: journal, metadata: 2, finish: %s}}\n" +
+		"regions: [{name: aof, size: 16k}, {name: journal, offset: 64k, size: 40k}]\ntransaction: [{op: commit, log: aof, record: 3000}]\n"
+	got, o := script(t, fmt.Sprintf(yaml, "fua"), Config{Commits: 3})
+	// The third commit of the journal does not fit behind the second.
+	want := `0s write 0+4096
+10µs write 65536+12288
+20µs flush
+30µs write+fua 77824+4096
+40µs commit 1
+40µs write 0+8192
+50µs write 81920+12288
+60µs flush
+70µs write+fua 94208+4096
+80µs commit 3
+80µs write 4096+8192
+90µs write 65536+12288
+100µs flush
+110µs write+fua 77824+4096
+120µs commit 5`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	// A commit is lost with its record, and with any part of what the journal commits.
+	for stamp, want := range map[devices.Stamp][]devices.Record{
+		1: {{Txn: 1, Offset: 0, Length: 3000}}, 2: {{Txn: 1, Offset: 65536, Length: 12288}}, 3: {{Txn: 1, Offset: 77824, Length: 4096}},
+	} {
+		if !slices.Equal(o.shared[stamp], want) {
+			t.Errorf("write %d: got %v, want %v", stamp, o.shared[stamp], want)
+		}
+	}
+	got, _ = script(t, fmt.Sprintf(yaml, "flush"), Config{Commits: 1})
+	want = `0s write 0+4096
+10µs write 65536+12288
+20µs flush
+30µs write 77824+4096
+40µs flush
+50µs commit 1`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAPreallocatedFileCommitsTheJournalOnlyForNewBlocks(t *testing.T) {
+	got, _ := script(t, "logs: {wal: {region: wal, journal: journal, preallocated: true, finish: fua}}\n"+
+		"regions: [{name: wal, size: 8k}, {name: journal, offset: 64k, size: 64k}]\ntransaction: [{op: commit, log: wal, record: 2000}]\n", Config{Commits: 5})
+	// Two records are in the first block, and the third reaches into the second. What
+	// follows is in a new file.
+	want := `0s write 0+4096
+10µs write 65536+8192
+20µs flush
+30µs write+fua 73728+4096
+40µs commit 1
+40µs write 0+4096
+50µs flush
+60µs commit 3
+60µs write 0+8192
+70µs write 77824+8192
+80µs flush
+90µs write+fua 86016+4096
+100µs commit 5
+100µs write 4096+4096
+110µs flush
+120µs commit 7
+120µs write 0+4096
+130µs write 90112+8192
+140µs flush
+150µs write+fua 98304+4096
+160µs commit 9`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestAGroupWaitsForSiblings(t *testing.T) {
 	// The first transaction begins alone, so none waits.
 	got, _ := script(t, "logs: {wal: {region: wal, delay: 5us, siblings: 1}}\nqueue_depth: 4\n"+walOf, Config{Commits: 4})
@@ -208,6 +282,11 @@ func TestWhatIsWrongWithALogIsSaid(t *testing.T) {
 		{"logs: {l: {block: 1000}}\n" + steps, "logs.l.block: expected a multiple"},
 		{"logs: {l: {delay: 11s}}\n" + steps, "logs.l.delay: expected at least 0"},
 		{"logs: {l: {siblings: 5}}\n" + steps, "logs.l.siblings: expected with a delay"},
+		{"logs: {l: {journal: x}}\n" + steps, `logs.l.journal: expected one of the profile's regions, got "x"`},
+		{"logs: {l: {metadata: 1}}\n" + steps, "logs.l.metadata: expected with a journal"},
+		{"logs: {l: {preallocated: true}}\n" + steps, "logs.l.preallocated: expected with a journal"},
+		{"logs: {l: {journal: j, metadata: 2000}}\nregions: [{name: j}]\n" + steps, "logs.l.metadata: expected at most 1024"},
+		{"logs: {l: {journal: j}}\nregions: [{name: j}]\ntransaction: [{op: commit, log: l, blocks: 1}]\n", "transaction[0].blocks: expected record"},
 		{"logs: {l: {}}\ninvariant: prefix\n" + steps, "invariant: expected none with logs"},
 		{"logs: {l: {}}\ntransaction: [{op: commit, log: l}]\n", "transaction[0].record: expected either record"},
 		{"logs: {l: {}}\ntransaction: [{op: commit, log: l, record: 1, blocks: 1}]\n", "transaction[0].record: expected either record"},
@@ -234,6 +313,10 @@ func TestWhatIsWrongWithALogIsSaid(t *testing.T) {
 		{"logs: {l: {}}\n" + steps, devices.Info{Size: 1 << 20, ReadOnly: true}, "logs.l"},
 		{"logs: {l: {block: 512}}\n" + steps, devices.Info{Size: 1 << 20, MinIO: 4096}, "logs.l.block"},
 		{"logs: {l: {block: 8k, region: r}}\nregions: [{name: r, size: 4k}]\n" + steps, devices.Info{Size: 1 << 20}, "logs.l.region"},
+		{"logs: {l: {journal: j}}\nregions: [{name: j, size: 12k}]\n" + steps, devices.Info{Size: 1 << 20}, ""},
+		{"logs: {l: {journal: j}}\nregions: [{name: j, size: 8k}]\n" + steps, devices.Info{Size: 1 << 20}, "logs.l.journal"},
+		{"logs: {l: {journal: j, metadata: 400}}\nregions: [{name: j, size: 2m}]\n" + steps, devices.Info{Size: 1 << 30, MaxPayload: 1 << 20}, "logs.l.metadata"},
+		{"logs: {l: {block: 8k, journal: j}}\nregions: [{name: j, size: 64k}]\n" + steps, devices.Info{Size: 1 << 20, MinIO: 8192}, "logs.l.journal"},
 		{"logs: {l: {}}\nqueue_depth: 100\ntransaction: [{op: commit, log: l, blocks: 3}]\n", devices.Info{Size: 1 << 20}, "logs.l.region"},
 		{"logs: {l: {}}\nqueue_depth: 100\ntransaction: [{op: commit, log: l, blocks: 3}]\n", devices.Info{Size: 1 << 30, MaxPayload: 1 << 20}, "logs.l"},
 	} {
@@ -271,8 +354,9 @@ func TestALogIsDescribedStoredAndKnown(t *testing.T) {
 		"{op: write, size: 4k}, {op: commit, log: fua, record: 1}":   false,
 		"{op: write, size: 4k}, {op: commit, log: fuaj, blocks: 1}":  true,
 		"{op: commit, log: fua, record: 1}, {op: write, size: 4k}":   false,
+		"{op: write, size: 4k}, {op: commit, log: file, record: 1}":  true,
 	} {
-		p := profile(t, "logs: {flush: {}, fua: {finish: fua}, fuaj: {finish: fua}}\ntransaction: ["+steps+"]\n")
+		p := profile(t, "regions: [{name: j}]\nlogs: {flush: {}, fua: {finish: fua}, fuaj: {finish: fua}, file: {finish: fua, journal: j}}\ntransaction: ["+steps+"]\n")
 		if p.Durable() != want {
 			t.Errorf("%s: durable %v", steps, p.Durable())
 		}
@@ -296,8 +380,9 @@ func TestNothingIsAllocatedPerGroup(t *testing.T) {
 func grouped(t testing.TB, dev *fakeDevice, o Observer) *Runner {
 	p := profile(t, `
 regions: [{name: wal, size: 1m}, {name: data, offset: 1m, size: 16m}, {name: journal, offset: 32m}]
-logs: {wal: {region: wal, finish: fua}, journal: {region: journal}}
+logs: {wal: {region: wal, finish: fua}, journal: {region: journal}, file: {region: wal, journal: journal, preallocated: true}}
 streams:
+  - {name: c, queue_depth: 8, transaction: [{op: commit, log: file, record: 3000}]}
   - {name: a, queue_depth: 8, transaction: [{op: commit, log: wal, record: 300}]}
   - {name: b, count: 4, transaction: [{op: write, size: 4k, region: data}, {op: commit, log: journal, blocks: 1}]}
 `)

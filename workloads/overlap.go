@@ -16,18 +16,23 @@ func (p *Profile) Footprint(size uint64) (off, end uint64, exclusive bool) {
 
 // reach is the range that covers all that the steps may write.
 func (p *Profile) reach(steps []Step, size uint64) (off, end uint64) {
-	for i := range steps {
-		region := steps[i].Region
-		if steps[i].Op == ActionCommit {
-			region = p.Logs[steps[i].Log].Region
-		} else if !steps[i].modifies() {
-			continue
-		}
+	cover := func(region string) {
 		s := p.spanOf(region, size)
 		if end == 0 || s.start < off {
 			off = s.start
 		}
 		end = max(end, s.start+s.length)
+	}
+	for i := range steps {
+		switch s := &steps[i]; {
+		case s.Op == ActionCommit:
+			l := p.Logs[s.Log]
+			if cover(l.Region); l.Journal != "" {
+				cover(l.Journal)
+			}
+		case s.modifies():
+			cover(s.Region)
+		}
 	}
 	return off, end
 }

@@ -317,7 +317,8 @@ func durable(steps []Step, logs map[string]Log) bool {
 			pending = false
 		case s.Op == ActionCommit:
 			wrote = true
-			pending = pending && s.Blocks == 0 && logs[s.Log].Finish == FinishFUA
+			l := logs[s.Log]
+			pending = pending && s.Blocks == 0 && l.Finish == FinishFUA && l.Journal == ""
 		case s.modifies():
 			pending = pending || !s.Durable
 			wrote = true
