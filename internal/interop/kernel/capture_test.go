@@ -159,6 +159,7 @@ type session struct {
 	command string
 	commit  func(n int) error // returns once it is acknowledged
 	close   func() error
+	sql     func(text string) error // of SQLite: runs something else
 	// steady is called once, after the first commits, before those that are recorded.
 	steady func() error
 	// logged is how many bytes the program has in its log, by its own count; nil is
@@ -174,8 +175,30 @@ type subject struct {
 	settings string // and what a commit is
 	first    int    // commits before those that are recorded
 	open     func(t *testing.T, dir string) (*session, error)
+	system   system
 	vm       bool // for the virtual machine alone
 	count    int  // of the recorded commits; 0 is recorded
+}
+
+// system is a file system that is made for a capture; the zero value is ext4 as mke2fs
+// makes it.
+type system struct {
+	kind    string
+	make    []string // and the device
+	options string   // of mount, besides those that keep its timers away
+}
+
+// filled is the system with its defaults.
+func (s system) filled() system {
+	s.kind = cmp.Or(s.kind, "ext4")
+	for _, f := range fileSystems {
+		if f.name == s.kind && s.make == nil {
+			s.make = f.make
+		}
+	}
+	timers := map[string]string{"ext4": "noinit_itable,commit=3600", "btrfs": "commit=3600", "xfs": "defaults"}[s.kind]
+	s.options = strings.Trim(timers+","+s.options, ",")
+	return s
 }
 
 // recorded is how many commits a capture has.
@@ -197,8 +220,8 @@ type recorder interface {
 func captureOf(t *testing.T, s subject, open func(t *testing.T) recorder) []byte {
 	t.Helper()
 	r := open(t)
-	ext4 := fileSystems[0]
-	sh(t, append(slices.Clone(ext4.make), r.path())...)
+	system := s.system.filled()
+	sh(t, append(slices.Clone(system.make), r.path())...)
 	withoutWriteback(t)
 	dir := filepath.Join(t.TempDir(), s.name)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -209,7 +232,7 @@ func captureOf(t *testing.T, s subject, open func(t *testing.T) recorder) []byte
 			t.Fatal(err)
 		}
 	}
-	sh(t, "mount", "-t", "ext4", "-o", "noinit_itable,commit=3600", r.path(), dir)
+	sh(t, "mount", "-t", system.kind, "-o", system.options, r.path(), dir)
 	err := os.Chmod(dir, 0o777)
 	var c *capture.Capture
 	if err == nil {
@@ -219,7 +242,7 @@ func captureOf(t *testing.T, s subject, open func(t *testing.T) recorder) []byte
 	if err := errors.Join(err, r.close()); err != nil {
 		t.Fatal(err)
 	}
-	c.On = fmt.Sprintf("ext4 (commit=3600) of Linux %s, %s, no periodic write-back", strings.TrimSpace(sh(t, "uname", "-r")), r.about())
+	c.On = fmt.Sprintf("%s (%s) of Linux %s, %s, no periodic write-back", system.kind, system.options, strings.TrimSpace(sh(t, "uname", "-r")), r.about())
 	var text bytes.Buffer
 	if err := c.Write(&text); err != nil {
 		t.Fatal(err)

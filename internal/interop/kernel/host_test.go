@@ -42,6 +42,9 @@ const repository = "../../.."
 
 // guestTimeout keeps a guest that hangs from hanging forever; no test is about time.
 func guestTimeout() time.Duration {
+	if *capturesInVM {
+		return 3 * time.Hour
+	}
 	return 5*time.Minute + time.Duration(*guestCuts)*2*time.Minute
 }
 

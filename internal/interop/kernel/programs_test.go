@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // shell is a client program that is given lines and answers by lines.
@@ -111,19 +113,38 @@ func sqlTransaction(n int) string { return fmt.Sprintf(sqlCommit, n, n, n%7) }
 
 // subjects are what is captured.
 func subjects() []subject {
-	return slices.Concat(sqlite(), postgres(), mariadb(), redis(), etcd(), lmdb(), rocksdb())
+	return slices.Concat(sqlite(), postgres(), mariadb(), redis(), etcd(), lmdb(), rocksdb(), ownFiles())
 }
 
 func sqlite() (all []subject) {
-	for _, s := range []struct{ name, journal, synchronous string }{
-		{"sqlite-delete", "DELETE", "FULL"}, {"sqlite-wal", "WAL", "FULL"}, {"sqlite-wal-normal", "WAL", "NORMAL"},
-	} {
+	for _, s := range []struct{ name, journal, synchronous string }{{"sqlite-delete", "DELETE", "FULL"}, {"sqlite-wal", "WAL", "FULL"}} {
 		all = append(all, subject{
 			name: s.name, first: 600, settings: fmt.Sprintf("journal_mode=%s, synchronous=%s; %s", s.journal, s.synchronous, sqlText),
 			open: func(t *testing.T, dir string) (*session, error) { return openSQLite(t, dir, s.journal, s.synchronous) },
 		})
 	}
-	return all
+	return append(all, subject{
+		name: "sqlite-wal-normal", first: 5, count: 20, open: openCheckpoints,
+		settings: "journal_mode=WAL, synchronous=NORMAL; 500 transactions and a checkpoint; " + sqlText,
+	})
+}
+
+// openCheckpoints is SQLite without a sync for each transaction: what is captured as a
+// commit is 500 of them and the checkpoint that makes them durable.
+func openCheckpoints(t *testing.T, dir string) (*session, error) {
+	s, err := openSQLite(t, dir, "WAL", "NORMAL")
+	if err != nil {
+		return nil, err
+	}
+	one := s.commit
+	s.commit = func(n int) (err error) {
+		for k := range 500 {
+			err = errors.Join(err, one(1+n*500+k))
+		}
+		return errors.Join(err, s.sql("PRAGMA wal_checkpoint;"))
+	}
+	s.steady = nil
+	return s, s.sql("PRAGMA wal_autocheckpoint=0;")
 }
 
 func openSQLite(t *testing.T, dir, journal, synchronous string) (*session, error) {
@@ -136,11 +157,24 @@ func openSQLite(t *testing.T, dir, journal, synchronous string) (*session, error
 	return &session{
 		program: "SQLite " + strings.Fields(firstLine(t, "sqlite3", "--version"))[0], command: "sqlite3 db",
 		commit: func(n int) error { return commit(sqlTransaction(n)) },
+		sql:    commit,
 		close:  s.close,
 		// Then the WAL has blocks that are written again, as it has most of the time.
 		steady: func() error { return commit("PRAGMA wal_checkpoint(RESTART); " + sqlTransaction(1<<20)) },
 	}, err
 }
+
+// The tables and the transaction of TPC-B, as pgbench has them, with fewer accounts.
+const (
+	tpcbTables = "CREATE TABLE accounts(aid int PRIMARY KEY, bid int, abalance int, filler char(84)); CREATE TABLE tellers(tid int PRIMARY KEY, tbalance int); " +
+		"CREATE TABLE branches(bid int PRIMARY KEY, bbalance int); CREATE TABLE history(tid int, bid int, aid int, delta int, mtime timestamp, filler char(22)); " +
+		"INSERT INTO accounts SELECT n, 0, 0, '' FROM generate_series(0, 999) n; INSERT INTO tellers SELECT n, 0 FROM generate_series(0, 9) n; INSERT INTO branches VALUES(0, 0);"
+	tpcb = "BEGIN; UPDATE accounts SET abalance=abalance+1 WHERE aid=%d; SELECT abalance FROM accounts WHERE aid=%[1]d; UPDATE tellers SET tbalance=tbalance+1 WHERE tid=%[2]d; " +
+		"UPDATE branches SET bbalance=bbalance+1 WHERE bid=0; INSERT INTO history VALUES(%[2]d, 0, %[1]d, 1, CURRENT_TIMESTAMP); END;"
+	tpcbText = "a transaction of TPC-B"
+)
+
+func tpcbTransaction(n int) string { return fmt.Sprintf(tpcb, n*7919%1000, n%10) }
 
 // asPostgres is a program of PostgreSQL, run by the user of its package: it refuses
 // root.
@@ -166,7 +200,7 @@ func postgres() (all []subject) {
 		{"postgres-wal-dsync-buffered", "wal_sync_method=open_datasync wal_level=replica"},
 	} {
 		all = append(all, subject{
-			name: s.name, first: 100, settings: s.settings + "; " + sqlText,
+			name: s.name, first: 100, settings: s.settings + "; " + tpcbText,
 			open: func(t *testing.T, dir string) (*session, error) { return openPostgres(t, dir, s.settings) },
 			vm:   s.name == "postgres-wal-dsync", // its direct writes have FUA where the device does
 		})
@@ -191,7 +225,7 @@ func openPostgres(t *testing.T, dir, settings string) (*session, error) {
 		return nil, err
 	}
 	psql := []string{"-X", "-q", "-A", "-t", "-h", "/tmp", "-d", "postgres"}
-	err = until(func() error { return asPostgres("psql", append(psql, "-c", sqlTables)...).Run() })
+	err = until(func() error { return asPostgres("psql", append(psql, "-c", tpcbTables)...).Run() })
 	if err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, said)
 	}
@@ -202,13 +236,13 @@ func openPostgres(t *testing.T, dir, settings string) (*session, error) {
 	commit := func(text string) error { return s.ask(text+" SELECT 'done';", "done") }
 	return &session{
 		program: "PostgreSQL " + strings.Fields(firstLine(t, "/usr/lib/postgresql/15/bin/postgres", "--version"))[2], command: "postgres, psql",
-		commit: func(n int) error { return commit(sqlTransaction(n)) },
+		commit: func(n int) error { return commit(tpcbTransaction(n)) },
 		close:  func() error { return errors.Join(s.close(), end()) },
 		// Each page is whole in the WAL once after a checkpoint: that is over by then.
 		steady: func() error {
 			err := commit("CHECKPOINT;")
-			for n := 1 << 20; n < 1<<20+100; n++ {
-				err = errors.Join(err, commit(sqlTransaction(n)))
+			for n := range 1000 {
+				err = errors.Join(err, commit(tpcbTransaction(n)))
 			}
 			return err
 		},
@@ -279,19 +313,19 @@ func openMariaDB(t *testing.T, dir string) (*session, error) {
 
 func redis() (all []subject) {
 	for _, s := range []struct{ name, fsync string }{{"redis-aof-always", "always"}, {"redis-aof-everysec", "everysec"}} {
-		count := 0
-		if s.fsync == "everysec" { // each is a second
-			count = 50
+		sets, count, what := 1, 0, "64 bytes are set"
+		if s.fsync == "everysec" {
+			sets, count, what = 1000, 20, "1000 keys of 64 bytes are set, every two seconds"
 		}
 		all = append(all, subject{
-			name: s.name, first: 10, count: count, settings: "appendonly yes, appendfsync " + s.fsync + "; a SET of 64 bytes",
-			open: func(t *testing.T, dir string) (*session, error) { return openRedis(t, dir, s.fsync) },
+			name: s.name, first: 10, count: count, settings: "appendonly yes, appendfsync " + s.fsync + "; " + what,
+			open: func(t *testing.T, dir string) (*session, error) { return openRedis(t, dir, s.fsync, sets) },
 		})
 	}
 	return all
 }
 
-func openRedis(t *testing.T, dir, fsync string) (*session, error) {
+func openRedis(t *testing.T, dir, fsync string, sets int) (*session, error) {
 	end, said, err := server(exec.Command("redis-server", "--dir", dir, "--port", "0", "--unixsocket", "/tmp/redis", "--save", "", "--appendonly", "yes", "--appendfsync", fsync))
 	if err != nil {
 		return nil, err
@@ -304,13 +338,19 @@ func openRedis(t *testing.T, dir, fsync string) (*session, error) {
 	return &session{
 		program: "Redis " + strings.TrimPrefix(strings.Fields(firstLine(t, "redis-server", "--version"))[2], "v="), command: "redis-server --save '' --appendonly yes --appendfsync " + fsync,
 		commit: func(n int) error {
-			_, err := fmt.Fprintf(conn, "SET key:%012d %064d\r\n", n, n)
-			reply, err2 := replies.ReadString('\n')
-			if err := errors.Join(err, err2); err != nil || reply != "+OK\r\n" {
-				return fmt.Errorf("SET: got %q: %w", reply, err)
+			var command bytes.Buffer
+			fmt.Fprintf(&command, "*%d\r\n$4\r\nMSET\r\n", 1+2*sets)
+			for k := range sets {
+				fmt.Fprintf(&command, "$16\r\nkey:%012d\r\n$64\r\n%064d\r\n", n*sets+k, n)
 			}
-			if fsync == "everysec" { // so that there are as many seconds as commits
-				time.Sleep(time.Second + 100*time.Millisecond)
+			if _, err := command.WriteTo(conn); err != nil {
+				return err
+			}
+			if reply, err := replies.ReadString('\n'); err != nil || reply != "+OK\r\n" {
+				return fmt.Errorf("MSET: got %q: %w", reply, err)
+			}
+			if fsync == "everysec" { // so that the last sync is more than a second ago
+				time.Sleep(2*time.Second + 100*time.Millisecond)
 			}
 			return nil
 		},
@@ -409,4 +449,64 @@ func openRocksDB(t *testing.T, dir string) (*session, error) {
 		},
 		close: func() error { return nil },
 	}, nil
+}
+
+// ownFiles are file systems, under an application of one file operation and one fsync.
+func ownFiles() []subject {
+	overwrite := "8 KiB of a file that is there are written, and fsync"
+	fast := system{make: []string{"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "fast_commit"}}
+	return []subject{
+		{name: "ext4-fsync", settings: overwrite, open: filesOf(overwriteOf(unix.Fsync)), first: 20},
+		{name: "ext4-fdatasync", settings: "8 KiB of a file that is there are written, and fdatasync", open: filesOf(overwriteOf(unix.Fdatasync)), first: 20},
+		{name: "ext4-data-journal", settings: overwrite, open: filesOf(overwriteOf(unix.Fsync)), first: 20, system: system{options: "data=journal"}},
+		{name: "ext4-fast-commit", settings: overwrite, open: filesOf(overwriteOf(unix.Fsync)), first: 20, system: fast},
+		{name: "ext4-create", settings: "a new file of 4 KiB is written, and fsync", open: filesOf(create), first: 20},
+		{name: "ext4-create-delete", settings: "a new file of 4 KiB is written, fsync, and an older one is unlinked", open: filesOf(createDelete), first: 20},
+		{name: "xfs-log", settings: overwrite, open: filesOf(overwriteOf(unix.Fsync)), first: 20, system: system{kind: "xfs"}},
+		{name: "btrfs-tree-log", settings: overwrite, open: filesOf(overwriteOf(unix.Fsync)), first: 20, system: system{kind: "btrfs"}},
+		{name: "btrfs-commit", settings: "8 KiB of a file that is there are written, and syncfs", open: filesOf(overwriteOf(unix.Syncfs)), first: 20, system: system{kind: "btrfs"}},
+	}
+}
+
+// filesOf is an application that does one thing again and again in a directory.
+func filesOf(do func(dir string, n int) error) func(*testing.T, string) (*session, error) {
+	return func(_ *testing.T, dir string) (*session, error) {
+		err := synced(filepath.Join(dir, "old"), os.O_CREATE|os.O_WRONLY, 0, make([]byte, oldSize))
+		return &session{
+			program: "no program", command: "none", commit: func(n int) error { return do(dir, n) },
+			close: func() error { return nil },
+		}, err
+	}
+}
+
+// oldSize is the length of the file that is overwritten.
+const oldSize = 1 << 20
+
+// tick is longer than one of the kernel's clock, by which files have their times: without
+// a new one fsync has no inode to commit.
+const tick = 10 * time.Millisecond
+
+// overwriteOf writes 8 KiB somewhere in a file that is there, and syncs it.
+func overwriteOf(sync func(fd int) error) func(dir string, n int) error {
+	return func(dir string, n int) error {
+		f, err := os.OpenFile(filepath.Join(dir, "old"), os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		time.Sleep(tick)
+		_, err = f.WriteAt(content(uint64(n), 8<<10), int64(n*7919%(oldSize>>13))<<13)
+		return errors.Join(err, sync(int(f.Fd())), f.Close())
+	}
+}
+
+func create(dir string, n int) error {
+	return synced(filepath.Join(dir, fmt.Sprintf("file%d", n)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0, content(uint64(n), 4<<10))
+}
+
+func createDelete(dir string, n int) error {
+	err := create(dir, n)
+	if n >= 10 {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, fmt.Sprintf("file%d", n-10))))
+	}
+	return err
 }
