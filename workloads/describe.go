@@ -34,7 +34,7 @@ func (p *Profile) Describe() string {
 		s.describe(&b)
 	}
 	if c := p.PerCommit; c != nil {
-		fmt.Fprintf(&b, "\nAlone, a commit asks for %d FLUSH and %d writes with FUA.\n", c.Flushes, c.FUAs)
+		fmt.Fprintf(&b, "\nAlone, a commit asks for %s.\n", c)
 	}
 	if what := promises[p.Invariant]; what != "" {
 		fmt.Fprintf(&b, "\nAfter a power cut (%s): %s.\n", p.Invariant, what)
@@ -43,6 +43,15 @@ func (p *Profile) Describe() string {
 		b.WriteString("\nA commit does not ask for all that it wrote to be durable.\n")
 	}
 	return b.String()
+}
+
+// String is the counts in words.
+func (c *PerCommit) String() string {
+	out := fmt.Sprintf("%.3g FLUSH and %.3g writes with FUA", c.Flushes, c.FUAs)
+	if c.Bytes != 0 {
+		out += fmt.Sprintf(", and writes %.3g KiB", float64(c.Bytes)/1024)
+	}
+	return out
 }
 
 // describePhases says what runs when.

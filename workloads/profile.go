@@ -41,10 +41,13 @@ type Profile struct {
 	Invariant Invariant `yaml:"invariant"`
 }
 
-// PerCommit counts the requests that make one commit durable.
+// PerCommit counts the requests that make one commit durable: means, where commits
+// differ, of at most MaxOps, and Bytes of at most MaxOps requests of MaxTransfer.
 type PerCommit struct {
-	Flushes uint32 `yaml:"flushes"`
-	FUAs    uint32 `yaml:"fuas"` // writes with FUA
+	Flushes float64 `yaml:"flushes"`
+	FUAs    float64 `yaml:"fuas"` // writes with FUA
+	// Bytes are written, with and without FUA; 0 is not stated.
+	Bytes uint64 `yaml:"bytes,omitzero"`
 }
 
 // Invariant is what a workload's application relies on when it recovers.

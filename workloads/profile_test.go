@@ -88,6 +88,9 @@ func TestWhatIsWrongWithAProfileIsSaidWithItsPlace(t *testing.T) {
 	const one = "transaction: [{op: write, size: 4k}]\n"
 	for _, c := range []struct{ yaml, want string }{
 		{"", "f:1:1: transaction: expected at least one step"},
+		{one + "per_commit: {flushes: -1}\n", "per_commit.flushes: expected at least 0"},
+		{one + "per_commit: {fuas: 5000}\n", "per_commit.fuas: expected at least 0 and at most 4096, got 5000"},
+		{one + "per_commit: {bytes: 1000000000000}\n", "per_commit.bytes: expected at most"},
 		{one + "queue_depht: 3\n", `f:3:1: unknown key "queue_depht", expected name, description, source, per_commit, queue_depth, arrival`},
 		{one + "queue_depth: 20000\n", "f:3:14: queue_depth: expected at most 16384"},
 		{one + "arrival: sometimes\n", `f:3:10: arrival: expected closed, constant, poisson, bursts or replayed, got "sometimes"`},
@@ -226,7 +229,7 @@ func TestARefIsANameOrAMapping(t *testing.T) {
 	if err != nil || p.QueueDepth != 8 || p.Arrival != ArrivalConstant {
 		t.Errorf("got %+v, %v", p.Load, err)
 	}
-	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of backup, btrfs-tree-log, doublewrite, etcd`) {
+	if _, err := plan.Workloads[2].Resolve(); err == nil || !strings.Contains(err.Error(), `workload "none": expected one of backup, bluestore, btrfs-commit, btrfs-tree-log, doublewrite, etcd`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := (Ref{Name: "wal", Override: Override{Arrival: ArrivalPoisson}}).Resolve(); field(errors.Unwrap(err)) != "rate" {

@@ -45,6 +45,9 @@ func (p *Profile) Validate() error {
 	if p.Name == "" || strings.ContainsAny(p.Name, "/ \t\n") || text.Line(p.Name) != p.Name || len(p.Name) > maxName {
 		return conf.At("name", "expected a name of at most %d bytes without blanks, slashes or control characters, got %q", maxName, p.Name)
 	}
+	if err := p.PerCommit.validate(); err != nil {
+		return conf.Under("per_commit", err)
+	}
 	if err := p.validateRegions(); err != nil {
 		return err
 	}
@@ -73,6 +76,21 @@ func (p *Profile) Validate() error {
 		return err
 	}
 	return p.validateInvariant()
+}
+
+// validate checks that there is no more than a transaction can ask for.
+func (c *PerCommit) validate() error {
+	inRange := func(n float64) bool { return n >= 0 && n <= MaxOps }
+	switch {
+	case c == nil:
+	case !inRange(c.Flushes):
+		return conf.At("flushes", "expected at least 0 and at most %d, got %v", MaxOps, c.Flushes)
+	case !inRange(c.FUAs):
+		return conf.At("fuas", "expected at least 0 and at most %d, got %v", MaxOps, c.FUAs)
+	case c.Bytes > MaxOps*MaxTransfer:
+		return conf.At("bytes", "expected at most %d, got %d", uint64(MaxOps*MaxTransfer), c.Bytes)
+	}
+	return nil
 }
 
 var invariants = []Invariant{InvariantPrefix, InvariantCommitRecord, InvariantDoublewrite}
