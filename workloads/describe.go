@@ -33,6 +33,9 @@ func (p *Profile) Describe() string {
 	for _, s := range p.All() {
 		s.describe(&b)
 	}
+	if t, err := p.Timeline(); err == nil && t != nil {
+		fmt.Fprintf(&b, "\nwho waits for what, if every request takes as long (█ write or read, ▓ FUA, ▒ flush, · waits):\n%s", t)
+	}
 	if c := p.PerCommit; c != nil {
 		fmt.Fprintf(&b, "\nAlone, a commit asks for %s.\n", c)
 	}

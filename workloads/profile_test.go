@@ -67,6 +67,9 @@ a commit, from when it is due until its last reply:
 between two commits, not part of their latency:
   1. 32 times write of 4KiB, random in data, all in flight together
 
+who waits for what, if every request takes as long (█ write or read, ▓ FUA, ▒ flush, · waits):
+  commit 1  write with FUA of 2300 bytes, log  ▓▓▓▓▓▓
+
 After a power cut (prefix): where a record is there, so is every one that was acknowledged before it was begun.
 `
 	if got := p.Describe(); got != want {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nbdbench/results/chart"
 	"nbdbench/workloads"
 )
 
@@ -17,7 +18,7 @@ func newWorkloads() *cobra.Command {
 	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the workload profiles", Args: cobra.NoArgs, RunE: listWorkloads},
-		&cobra.Command{Use: "show NAME", Short: "Show a workload profile, by name or path", Args: cobra.ExactArgs(1), RunE: showWorkload},
+		newShowWorkload(),
 		&cobra.Command{Use: "check FILE", Short: "Check a workload profile of your own", Args: cobra.ExactArgs(1), RunE: checkWorkload},
 	)
 	return c
@@ -36,13 +37,91 @@ func listWorkloads(c *cobra.Command, _ []string) error {
 	return w.Flush()
 }
 
-func showWorkload(c *cobra.Command, args []string) error {
-	p, err := workloads.Open(args[0])
+func newShowWorkload() *cobra.Command {
+	var picture string
+	c := &cobra.Command{
+		Use: "show NAME", Short: "Show a workload profile, by name or path", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return showWorkload(c, args[0], picture) },
+	}
+	c.Flags().StringVar(&picture, "svg", "", "also draw who waits for what in a transaction, to a file .svg, .png or .pdf")
+	return c
+}
+
+func showWorkload(c *cobra.Command, name, picture string) error {
+	if picture != "" {
+		if err := chart.CheckPath(picture); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("--svg: %w", err)}
+		}
+	}
+	p, err := workloads.Open(name)
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
+	if picture != "" {
+		if err := drawWorkload(&p, picture); err != nil {
+			return err
+		}
+	}
 	_, err = fmt.Fprint(c.OutOrStdout(), p.Describe())
 	return err
+}
+
+// drawWorkload draws a profile's timeline.
+func drawWorkload(p *workloads.Profile, picture string) error {
+	t, err := p.Timeline()
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		return &exitError{exitUsage, fmt.Errorf("--svg: expected a workload with steps of its own: %s replays a trace", p.Name)}
+	}
+	return timelineChart(p.Name, t).Save(picture)
+}
+
+// letter is the width of a letter of a chart's labels at most, on average, in points.
+const letter = 4.4
+
+// timelineChart is the chart of a profile's timeline.
+func timelineChart(name string, t *workloads.Timeline) *chart.Chart {
+	bars := map[workloads.SpanKind]chart.BarKind{
+		workloads.SpanWrite: chart.BarWrite, workloads.SpanFUA: chart.BarFUA, workloads.SpanFlush: chart.BarFlush, workloads.SpanWait: chart.BarWait, workloads.SpanOther: chart.BarOther,
+	}
+	f := chart.Timeline{
+		Title: name + ": who waits for what", Moments: make([]string, t.Moments+1), Commits: map[int]string{}, Note: 60,
+		Subtitle: fmt.Sprintf("%ss that begin together, on a device on which every request takes as long", strings.ToUpper(t.Word[:1])+t.Word[1:]),
+		Footer:   "A flush covers what was written before it. " + left(t.Left),
+	}
+	if len(t.Done) == 1 {
+		f.Commits[t.Done[0]] = "done"
+		f.Subtitle = fmt.Sprintf("One %s alone, on a device on which every request takes as long", t.Word)
+	}
+	for i := range f.Moments {
+		f.Moments[i] = fmt.Sprint(i)
+	}
+	for i := range t.Spans {
+		s := &t.Spans[i]
+		label := s.Who + ": " + s.What
+		f.Label = max(f.Label, 12+letter*float64(len(label)))
+		f.Bars = append(f.Bars, chart.Bar{Label: label, Note: s.Note, Begin: s.Begin, End: s.End, Kind: bars[s.Kind]})
+	}
+	if len(t.Done) > 1 {
+		for i, at := range t.Done {
+			done := fmt.Sprint(i + 1)
+			if before, ok := f.Commits[at]; ok {
+				done = strings.TrimSuffix(before, " done") + ", " + done
+			}
+			f.Commits[at] = done + " done"
+		}
+	}
+	return f.Chart("timeline")
+}
+
+// left says how many spans were left out.
+func left(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d steps more were left out.", n)
 }
 
 func checkWorkload(c *cobra.Command, args []string) error {

@@ -15,6 +15,7 @@ func (v *Violation) Chart() *chart.Chart {
 		Subtitle: fmt.Sprintf("Sector %d holds %s after the cut, expected %s. %s.", v.Sector, version(v.Found), versions(v.Expected), v.Text),
 		Footer:   "Time is not to scale. Pale: without a reply when the power was cut. Again: " + v.Replay,
 		Commits:  map[int]string{},
+		Cut:      true,
 	}
 	spans := map[uint64]int{}
 	moment := -1

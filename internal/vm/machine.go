@@ -38,7 +38,7 @@ func (m *Machine) Run(ctx context.Context, out io.Writer) error {
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-m", strconv.Itoa(orDefault(m.Memory, 1024)), "-smp", strconv.Itoa(orDefault(m.CPUs, 1)),
 		"-kernel", m.Image.Kernel.Path, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet panic=-1 oops=panic rdinit=/init tsc=reliable mitigations=off " + m.Append,
+		"-append", "console=ttyS0 quiet panic=-1 oops=panic rdinit=/init tsc=reliable mitigations=off no_timer_check " + m.Append,
 		"-serial", "file:" + console, "-serial", "stdio",
 	}
 	c := exec.CommandContext(ctx, qemu, args...)

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"path/filepath"
@@ -38,15 +39,18 @@ const (
 	BarFUA
 	BarFlush
 	BarOther
+	BarWait // for others
 )
 
-var barColors = [...]color.RGBA{BarWrite: Sky, BarFUA: Blue, BarFlush: Green, BarOther: Grey}
+var barColors = [...]color.RGBA{BarWrite: Sky, BarFUA: Blue, BarFlush: Green, BarOther: Grey, BarWait: Rule}
 
-// Timeline is a history up to a power cut: what was in progress when. Time
-// is not to scale: each moment at which something happened has the same room.
+// Timeline is a history: what was in progress when. Time is not to scale: each moment at
+// which something happened has the same room.
 type Timeline struct {
 	Title, Subtitle, Footer string
-	Moments                 []string // what to write below each; the last is the cut
+	Moments                 []string // what to write below each
+	Cut                     bool     // at the last moment the power is cut
+	Label, Note             float64  // room for labels and for notes, in points; 0 is enough for a crash's
 	Bars                    []Bar
 	Commits                 map[int]string // acknowledged at a moment
 }
@@ -66,15 +70,27 @@ func (t Timeline) Chart(name string) *Chart {
 	if n := len(t.Bars) - MaxBars; n > 0 {
 		t.Bars = t.Bars[n:]
 	}
-	f := &Frame{Title: t.Title, Subtitle: t.Subtitle, Footer: t.Footer, Keys: []Key{
-		{Name: "write", Box: Sky}, {Name: "write with FUA", Box: Blue}, {Name: "flush", Box: Green}, {Name: "the power is cut", Box: Vermilion},
-	}}
+	f := &Frame{Title: t.Title, Subtitle: t.Subtitle, Footer: t.Footer, Keys: t.keys()}
 	return f.Chart(name, vg.Length(len(t.Bars))*spanRow+timeFoot, t.draw)
+}
+
+// keys are the kinds of bars that there are.
+func (t *Timeline) keys() []Key {
+	if t.Cut {
+		return []Key{{Name: "write", Box: Sky}, {Name: "write with FUA", Box: Blue}, {Name: "flush", Box: Green}, {Name: "the power is cut", Box: Vermilion}}
+	}
+	var keys []Key
+	for kind, name := range []string{BarWrite: "write", BarFUA: "write with FUA", BarFlush: "flush", BarOther: "other", BarWait: "waits"} {
+		if slices.ContainsFunc(t.Bars, func(b Bar) bool { return b.Kind == BarKind(kind) }) {
+			keys = append(keys, Key{Name: name, Box: barColors[kind]})
+		}
+	}
+	return keys
 }
 
 // x is where a moment is.
 func (t *Timeline) x(c draw.Canvas, moment int) vg.Length {
-	from, to := c.Min.X+spanLabel, c.Max.X-spanNote
+	from, to := c.Min.X+cmp.Or(vg.Length(t.Label), spanLabel), c.Max.X-cmp.Or(vg.Length(t.Note), spanNote)
 	if len(t.Moments) < 2 {
 		return to
 	}
@@ -100,8 +116,9 @@ func (t *Timeline) draw(c draw.Canvas) {
 	for i := range t.Bars {
 		t.span(c, &t.Bars[i], top-vg.Length(i)*spanRow)
 	}
-	x := t.x(c, len(t.Moments)-1)
-	c.StrokeLine2(draw.LineStyle{Color: Vermilion, Width: 2}, x, bottom, x, top)
+	if x := t.x(c, len(t.Moments)-1); t.Cut {
+		c.StrokeLine2(draw.LineStyle{Color: Vermilion, Width: 2}, x, bottom, x, top)
+	}
 }
 
 // span draws one request, whose row's upper edge is at y.

@@ -124,13 +124,16 @@ func sqlite() (all []subject) {
 		})
 	}
 	return append(all, subject{
-		name: "sqlite-wal-normal", first: 5, count: 20, open: openCheckpoints,
-		settings: "journal_mode=WAL, synchronous=NORMAL; 500 transactions and a checkpoint; " + sqlText,
+		name: "sqlite-wal-normal", first: 5, count: 50, open: openCheckpoints,
+		settings: "journal_mode=WAL, synchronous=NORMAL; 100 transactions and a checkpoint; " + sqlText,
 	})
 }
 
+// together is how many transactions are between two checkpoints.
+const together = 100
+
 // openCheckpoints is SQLite without a sync for each transaction: what is captured as a
-// commit is 500 of them and the checkpoint that makes them durable.
+// commit is some of them and the checkpoint that makes them durable.
 func openCheckpoints(t *testing.T, dir string) (*session, error) {
 	s, err := openSQLite(t, dir, "WAL", "NORMAL")
 	if err != nil {
@@ -138,8 +141,8 @@ func openCheckpoints(t *testing.T, dir string) (*session, error) {
 	}
 	one := s.commit
 	s.commit = func(n int) (err error) {
-		for k := range 500 {
-			err = errors.Join(err, one(1+n*500+k))
+		for k := range together {
+			err = errors.Join(err, one(n*together+k))
 		}
 		return errors.Join(err, s.sql("PRAGMA wal_checkpoint;"))
 	}
