@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -102,6 +104,7 @@ func TestWrongUseExitsWith2AndNamesWhatWasExpected(t *testing.T) {
 		"devices show":                                       "accepts 1 arg(s), received 0",
 		"devices show nosuch":                                `unknown device "nosuch"`,
 		"workloads show nosuch":                              `workload "nosuch": expected one of`,
+		"workloads show wal --picture x.gif":                 `--picture: expected a file that ends in one of .svg, .png, .pdf, got "x.gif"`,
 		"workloads check nosuch":                             "no such file or directory",
 		"attach":                                             "accepts 1 arg(s), received 0",
 		"attach nosuch":                                      `unknown device "nosuch"`,
@@ -240,6 +243,30 @@ func TestWorkloadsAreListedShownAndChecked(t *testing.T) {
 	own := file(t, "own.yaml", "name: own\ndescription: One write.\ntransaction:\n  - {op: write, durable: true, size: 4k}\n")
 	if got, want := must(t, "workloads", "check", own), own+": ok (own)\n"; got != want {
 		t.Errorf("workloads check: got %q, want %q", got, want)
+	}
+}
+
+func TestAWorkloadIsDrawn(t *testing.T) {
+	dir := t.TempDir()
+	picture := filepath.Join(dir, "innodb.svg")
+	must(t, "workloads", "show", "innodb", "--picture", picture)
+	svg, err := os.ReadFile(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<svg", "innodb: who waits for what", "commit 2: waits for binlog", "redo: flush", "for 2, 3", "2, 3 done", "write with FUA"} {
+		if !strings.Contains(string(svg), want) {
+			t.Errorf("%q is not in the chart", want)
+		}
+	}
+	for _, not := range []string{"the power is cut", "left out", ">other<"} {
+		if strings.Contains(string(svg), not) {
+			t.Errorf("%q is in the chart", not)
+		}
+	}
+	must(t, "workloads", "show", "sync-4k", "--picture", picture)
+	if svg, err = os.ReadFile(picture); err != nil || !strings.Contains(string(svg), "One commit alone") || strings.Contains(string(svg), ">waits<") {
+		t.Errorf("%v, %s", err, svg)
 	}
 }
 

@@ -43,14 +43,14 @@ func newShowWorkload() *cobra.Command {
 		Use: "show NAME", Short: "Show a workload profile, by name or path", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return showWorkload(c, args[0], picture) },
 	}
-	c.Flags().StringVar(&picture, "svg", "", "also draw who waits for what in a transaction, to a file .svg, .png or .pdf")
+	c.Flags().StringVar(&picture, "picture", "", "also draw who waits for what in a transaction, to a file .svg, .png or .pdf")
 	return c
 }
 
 func showWorkload(c *cobra.Command, name, picture string) error {
 	if picture != "" {
 		if err := chart.CheckPath(picture); err != nil {
-			return &exitError{exitUsage, fmt.Errorf("--svg: %w", err)}
+			return &exitError{exitUsage, fmt.Errorf("--picture: %w", err)}
 		}
 	}
 	p, err := workloads.Open(name)
@@ -73,7 +73,7 @@ func drawWorkload(p *workloads.Profile, picture string) error {
 		return err
 	}
 	if t == nil {
-		return &exitError{exitUsage, fmt.Errorf("--svg: expected a workload with steps of its own: %s replays a trace", p.Name)}
+		return &exitError{exitUsage, fmt.Errorf("--picture: expected a workload with steps of its own: %s replays a trace", p.Name)}
 	}
 	return timelineChart(p.Name, t).Save(picture)
 }
