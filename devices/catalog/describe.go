@@ -96,8 +96,11 @@ func (p *Profile) cacheText() string {
 	if p.Cache.Mode != "volatile" {
 		return p.Cache.Mode
 	}
-	return fmt.Sprintf("volatile, %v; destages from %v down to %v, and after %v without work",
-		p.Cache.Capacity, p.Cache.HighWater, p.Cache.LowWater, p.Cache.IdleDestage)
+	text := fmt.Sprintf("volatile, %v; destages from %v down to %v", p.Cache.Capacity, p.Cache.HighWater, p.Cache.LowWater)
+	if p.Cache.IdleDestage == 0 {
+		return text + ", never for lack of work"
+	}
+	return fmt.Sprintf("%s, and after %v without work", text, p.Cache.IdleDestage)
 }
 
 func (p *Profile) flushText() string {
