@@ -54,6 +54,8 @@ var House = Rules{
 		"internal/bench":           8,
 		"internal/calibrate":       9, // measures a socket's round trip by a run of bench
 		"internal/crash":           8,
+		"internal/fusefile":        3, // a device for the kernel, and knows no kind of it
+		"internal/torture":         9, // on the devices of internal/serve
 		"cmd/nbdbench":             10,
 		"internal/attack":          9,
 		"internal/interop":         9,
@@ -92,6 +94,8 @@ var House = Rules{
 		"devices/host/":                        "blocking system calls on worker threads, and a file's fill",
 		"internal/aio/":                        "asynchronous I/O: its events are taken by a goroutine",
 		"internal/pool/":                       "independent work on many cores",
+		"internal/fusefile/":                   "requests of the kernel, each on a goroutine",
+		"internal/torture/":                    "drives other programs, and cuts their power in real time",
 		"internal/serve/control.go":            "the control socket of a served device",
 	},
 	Without: map[string][]string{
