@@ -2,6 +2,7 @@ package fusefile
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,7 +37,7 @@ const ttl = 3600
 
 // Config says what is served and where. All of it is required.
 type Config struct {
-	Dir    string // an existing directory, over which it is mounted
+	Dir    string // an existing directory, over which it is mounted; or /dev/fd/N, which is mounted
 	Device devices.Device
 	Real   *sim.Real // of the device's loop
 }
@@ -68,7 +69,7 @@ func Mount(c Config) (*File, error) {
 	f.calls.New = func() any { return &call{done: make(chan struct{}, 1)} }
 	server, err := fuse.NewServer(f, c.Dir, &fuse.MountOptions{
 		FsName: "nbdbench", Name: "nbdbench",
-		DirectMountStrict: true, AllowOther: true, DisableXAttrs: true, DisableSplice: true,
+		DirectMountStrict: !strings.HasPrefix(c.Dir, "/dev/fd/"), AllowOther: true, DisableXAttrs: true, DisableSplice: true,
 		MaxWrite: MaxRequest, MaxBackground: MaxBackground,
 		ExtraCapabilities: fuse.CAP_ASYNC_DIO, DisabledCapabilities: fuse.CAP_WRITEBACK_CACHE,
 	})

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -59,10 +60,9 @@ func (c *Config) serveDevice(in io.Reader, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, real.Close()) }()
 	s := &station{real: real, live: live, size: live.Device().Info().Size}
-	if s.file, err = fusefile.Mount(fusefile.Config{Dir: fuseDir, Device: live.Device(), Real: real}); err != nil {
+	if s.file, err = fusefile.Mount(fusefile.Config{Dir: fmt.Sprintf("/dev/fd/%d", fuseFD), Device: live.Device(), Real: real}); err != nil {
 		return err
 	}
-	defer s.file.Close() // the namespace ends anyway
 	info := live.Device().Info()
 	encoder := json.NewEncoder(out)
 	if err := encoder.Encode(answer{Block: max(info.LogicalBlock, 512), Flush: info.CanFlush}); err != nil {
@@ -136,8 +136,14 @@ func (c *Config) startDevice(ctx context.Context, talk io.Writer) (*remote, erro
 	if err := os.MkdirAll(fuseDir, 0o700); err != nil {
 		return nil, err
 	}
+	fuse, err := mountFUSE(fuseDir)
+	if err != nil {
+		return nil, err
+	}
+	defer fuse.Close() // the device process has it
 	cmd := c.again(stageDevice)
-	cmd.Stderr = talk
+	cmd.Stderr, cmd.ExtraFiles = talk, []*os.File{fuse}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -155,6 +161,26 @@ func (c *Config) startDevice(ctx context.Context, talk io.Writer) (*remote, erro
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
+}
+
+// fuseFD is the descriptor of /dev/fuse in the device process.
+const fuseFD = 3
+
+// mountFUSE mounts a FUSE file system on dir that is served through the file returned.
+// The device process has a mount namespace of its own, which never has the mounts on the
+// drive: the last process of a namespace waits at its end for their data to be written,
+// which the device process could not serve any more.
+func mountFUSE(dir string) (*os.File, error) {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("/dev/fuse: %w", err)
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,max_read=%d", fd, fusefile.MaxRequest)
+	if err := unix.Mount("nbdbench", dir, "fuse.nbdbench", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("mounting a FUSE file system on %s: %w", dir, err)
+	}
+	return os.NewFile(uintptr(fd), "/dev/fuse"), nil
 }
 
 // startFlusher starts a program with PR_SET_IO_FLUSHER, which it inherits from the
