@@ -7,7 +7,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 # Debian's packages that the tests talk to.
 PEERS   := nbdkit libnbd-bin python3-libnbd qemu-utils fio nbd-client nbd-server \
-           qemu-system-x86 busybox-static kmod e2fsprogs xfsprogs btrfs-progs sqlite3 dmsetup
+           qemu-system-x86 busybox-static kmod e2fsprogs xfsprogs btrfs-progs sqlite3 dmsetup python3 postgresql
 
 # Debian's packages of the programs whose requests are captured.
 CAPTURED := sqlite3 postgresql mariadb-server mariadb-client redis-server etcd-server rocksdb-tools python3-lmdb

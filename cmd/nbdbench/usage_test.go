@@ -47,7 +47,7 @@ func TestWrongUseExitsWith2AndNamesWhatWasExpected(t *testing.T) {
 		"run --runs many":                   `invalid argument "many" for "--runs"`,
 		"run --runs 0":                      "runs: expected 1 to 1000, got 0",
 		"run --cuts -1":                     "cuts: expected 0 to 100000, got -1",
-		"run --connections 0":               "connections: expected 1 to 1024, got 0",
+		"run --connections 0":               "--connections: expected a number from 1 to 1024, got",
 		"run --commits 0":                   "commits: expected a number of commits, or a duration",
 		"run --duration -1s":                "duration: expected at least 0",
 		"run --warmup -1s":                  "expected auto or a duration such as 2s",

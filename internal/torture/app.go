@@ -22,8 +22,9 @@ type program struct {
 
 // preset is a program of the distribution with a workload and a check.
 type preset struct {
-	script string // for python3, called with setup, workload or check
-	needs  []string
+	script string   // for python3, called with setup, workload or check
+	needs  []string // programs
+	debian string   // the packages that have them
 	// settings are those that --set knows, with their defaults.
 	settings map[string]string
 	values   map[string][]string // what a setting may be, if not anything
@@ -37,7 +38,7 @@ var postgresScript string
 
 var presets = map[string]*preset{
 	"sqlite": {
-		script: sqliteScript, needs: []string{"python3"},
+		script: sqliteScript, needs: []string{"python3"}, debian: "python3",
 		settings: map[string]string{"synchronous": "FULL", "journal_mode": "WAL"},
 		values: map[string][]string{
 			"synchronous":  {"OFF", "NORMAL", "FULL", "EXTRA"},
@@ -45,7 +46,7 @@ var presets = map[string]*preset{
 		},
 	},
 	"postgres": {
-		script: postgresScript, needs: []string{"python3", "initdb", "psql"},
+		script: postgresScript, needs: []string{"python3", "initdb", "psql"}, debian: "python3 postgresql",
 		settings: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "wal_sync_method": "fdatasync"},
 		values: map[string][]string{
 			"fsync": {"on", "off"}, "synchronous_commit": {"on", "off"}, "full_page_writes": {"on", "off"},

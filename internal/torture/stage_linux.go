@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -165,7 +166,27 @@ func (c *Config) missing() error {
 		}
 		fs = k.FS
 	}
+	if err := missingPrograms(c.App); err != nil {
+		return err
+	}
 	return missingFS(fs)
+}
+
+// missingPrograms is what the machine lacks for a preset; Debian has PostgreSQL's
+// programs in a directory of their own.
+func missingPrograms(app string) error {
+	p := presets[app]
+	if p == nil {
+		return nil
+	}
+	for _, program := range p.needs {
+		_, err := exec.LookPath(program)
+		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program) // the pattern is good
+		if err != nil && len(found) == 0 {
+			return &kernel.Missing{What: "no " + program, Fix: "apt install " + p.debian, Err: errors.Unwrap(err)}
+		}
+	}
+	return nil
 }
 
 // missingFS is what the machine lacks for a file system.
