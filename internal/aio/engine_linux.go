@@ -265,7 +265,9 @@ func (e *Engine) finish(i int, result int64) { e.real.Do(func() { e.done(i, resu
 // done frees slot i and completes its request.
 func (e *Engine) done(i int, result int64) {
 	s := &e.slots[i]
+	e.mu.Lock() // Flush has handed the slot to the kernel, and looks at it no more
 	r := s.request
+	e.mu.Unlock()
 	errno := errnoOf(r, result)
 	if errno == devices.OK && r.Op == devices.OpRead {
 		data := s.buffer[:r.Length]
