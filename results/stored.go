@@ -21,14 +21,15 @@ type StoredRun struct {
 	Dir    string
 	Saved  time.Time // when its document was written, in UTC; zero without one
 	Labels *Labels   // not nil
-	// Run is the document without its histograms; nil with an Err.
+	// Run is the document without its histograms, once it is read; nil with an Err.
 	Run *Run
 	// Err is why the document or its labels cannot be read: a run that is not finished
 	// among others.
 	Err error
 }
 
-// StoredRuns are the run directories in parent, the newest first. A directory that has
+// StoredRuns are the run directories in parent, the newest first, with their labels; no
+// document is read, of which there may be many and long ones. A directory that has
 // neither a document nor the mark of a run that is not finished is not one of them. A
 // parent that does not exist has none.
 func StoredRuns(parent string) ([]StoredRun, error) {
@@ -51,7 +52,7 @@ func StoredRuns(parent string) ([]StoredRun, error) {
 	for _, e := range entries {
 		dir := filepath.Join(parent, e.Name())
 		if e.IsDir() && (exists(filepath.Join(dir, FileRun)) || exists(filepath.Join(dir, FileUnfinished))) {
-			out = append(out, ReadStored(dir))
+			out = append(out, labelled(dir))
 		}
 	}
 	slices.SortFunc(out, func(a, b StoredRun) int {
@@ -60,22 +61,34 @@ func StoredRuns(parent string) ([]StoredRun, error) {
 	return out, nil
 }
 
-// ReadStored reads the run directory dir.
+// ReadStored reads the labels and the document of the run directory dir.
 func ReadStored(dir string) StoredRun {
+	s := labelled(dir)
+	s.Read()
+	return s
+}
+
+// Read reads the document.
+func (s *StoredRun) Read() {
+	if s.Err == nil {
+		s.Run, s.Err = ReadDocument(s.Dir)
+	}
+}
+
+// labelled is the run directory dir with its labels.
+func labelled(dir string) StoredRun {
 	s := StoredRun{Dir: dir, Labels: &Labels{Schema: SchemaLabels}}
 	if info, err := os.Stat(filepath.Join(dir, FileRun)); err == nil {
 		s.Saved = info.ModTime().UTC()
 	}
 	labels, err := ReadLabels(dir)
-	if err == nil {
+	switch {
+	case err != nil:
+		s.Err = err
+	case exists(filepath.Join(dir, FileUnfinished)):
+		s.Err = &FileError{Path: dir, Err: errors.New("the run is not finished, or was killed")}
+	default:
 		s.Labels = labels
-		s.Run, err = ReadDocument(dir)
-	}
-	if err == nil && exists(filepath.Join(dir, FileUnfinished)) {
-		err = &FileError{Path: dir, Err: errors.New("the run is not finished, or was killed")}
-	}
-	if err != nil {
-		s.Run, s.Err = nil, err
 	}
 	return s
 }

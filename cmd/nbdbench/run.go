@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"nbdbench/internal/bench"
 	"nbdbench/internal/stack"
@@ -365,20 +366,10 @@ func (f *runFlags) check(c *cobra.Command, p *bench.Plan) error {
 		return usage("--device: this would overwrite %s; give --destroy to allow it", strings.Join(over.What, " and "))
 	}
 	in, ok := c.InOrStdin().(*os.File)
-	if over.Block && !f.yes && ok && isTerminal(in) && !isNull(in) && !agreed(in, c.ErrOrStderr(), over.What) {
+	if over.Block && !f.yes && ok && term.IsTerminal(int(in.Fd())) && !agreed(in, c.ErrOrStderr(), over.What) {
 		return usage("--device: not overwritten: expected yes")
 	}
 	return nil
-}
-
-// isNull reports whether f is /dev/null, which is a character device as a terminal is.
-func isNull(f *os.File) bool {
-	null, err := os.Stat(os.DevNull)
-	if err != nil {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && os.SameFile(null, info)
 }
 
 // agreed asks whether storage may be overwritten.

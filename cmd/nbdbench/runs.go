@@ -45,6 +45,9 @@ func newRunsList() *cobra.Command {
 			if err != nil {
 				return &exitError{exitUsage, fmt.Errorf("--dir: %w", err)}
 			}
+			for i := range runs {
+				runs[i].Read()
+			}
 			if format == "json" {
 				return writeRuns(c.OutOrStdout(), runs)
 			}
