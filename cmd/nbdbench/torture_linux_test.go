@@ -66,11 +66,13 @@ func TestSQLiteKeepsWhatItAcknowledged(t *testing.T) {
 	}
 }
 
-// TestSQLiteWithoutDurableCommitsIsFound: a known weakness.
+// TestSQLiteWithoutDurableCommitsIsFound: a known weakness. A cut during a checkpoint,
+// which syncs the log first, loses nothing: on a busy machine that is one in three, so
+// that ten of them would be.
 func TestSQLiteWithoutDurableCommitsIsFound(t *testing.T) {
 	needsTorture(t, "python3")
 	keep := filepath.Join(t.TempDir(), "kept")
-	cell, code := tortured(t, "--app", "sqlite", "--set", "synchronous=NORMAL", "--cuts", "3", "--device", "adversary", "--keep", keep)
+	cell, code := tortured(t, "--app", "sqlite", "--set", "synchronous=NORMAL", "--cuts", "10", "--device", "adversary", "--keep", keep)
 	if code != exitDeviation || cell.Lost == 0 || cell.AcksLost == 0 || cell.MaxLostWindowNS == 0 || cell.FirstFailure == nil {
 		t.Fatalf("exit %d, %+v", code, cell)
 	}

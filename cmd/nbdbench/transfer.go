@@ -47,7 +47,7 @@ run. A run in real time cannot be exported.`
 
 func newImport() *cobra.Command {
 	c := &cobra.Command{
-		Use: "import", Short: "Convert a recording of another program to a history", Long: importHelp, Args: cobra.NoArgs,
+		Use: "import", Short: "Convert a fio job, a trace or a recording of another program", Long: importHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(transfer("dm-log-writes FILE", "The kernel's dm-log-writes", func(c *cobra.Command, to *os.File, from string) error {
@@ -63,7 +63,7 @@ func newImport() *cobra.Command {
 
 func newExport() *cobra.Command {
 	c := &cobra.Command{
-		Use: "export", Short: "Write a history in the format of another program", Long: exportHelp, Args: cobra.NoArgs,
+		Use: "export", Short: "Write a history or a workload in the format of another program", Long: exportHelp, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var cell string

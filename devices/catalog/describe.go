@@ -161,7 +161,7 @@ func (s *SSD) flushModeText() string {
 	if s.FlushMode != flushSeparate {
 		return ""
 	}
-	return ";" + showIndent + fmt.Sprintf("each in its whole time, %s", atOnce(s.Servers))
+	return ";" + showIndent + fmt.Sprintf("each takes its whole time, %s", atOnce(s.Servers))
 }
 
 // atOnce says how many are served at the same time.

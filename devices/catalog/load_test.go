@@ -188,7 +188,7 @@ func TestDescribePrintsWhatADeviceDoesAndItsSources(t *testing.T) {
 		"nvme-990pro": {
 			"nvme-990pro: Samsung 990 Pro 2 TB, ", "advertises   FLUSH, FUA, TRIM, WRITE_ZEROES\n",
 			"write cache  volatile, 64MiB; destages from 32MiB down to 16MiB, and after 5ms without work\n",
-			"on FLUSH     1.6ms and 200µs for each 1MiB beyond the first that was dirty when it started; 20µs if nothing was;\n             each in its whole time, one after another\n",
+			"on FLUSH     1.6ms and 200µs for each 1MiB beyond the first that was dirty when it started; 20µs if nothing was;\n             each takes its whole time, one after another\n",
 			"on FUA       3.98ms on top of the write; other dirty data stays in the cache;\n             a program takes the writes that wait, up to 16; programs at once: 3\n",
 			"power loss   what was acknowledged and neither flushed, destaged nor written with FUA is lost\n",
 			"blocks       logical 512, survives a power cut whole: 4KiB\n", "confidence   high\n",

@@ -257,7 +257,7 @@ func (p *Profile) validateModel() error {
 // of them at once.
 const (
 	flushShared   = "shared"   // one makes durable what all have to, the others then cost flush_clean
-	flushSeparate = "separate" // each in its whole time
+	flushSeparate = "separate" // each takes its whole time
 )
 
 // preconditionRandom is a drive without dies of its own that has been written over at

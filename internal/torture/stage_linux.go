@@ -144,7 +144,7 @@ func (c *Config) missing() error {
 	case "vm":
 		return &kernel.Missing{What: "--via vm: this version has no virtual machine for torture", Fix: "--via fuse on a machine with /dev/fuse and loop devices"}
 	case "nbd":
-		return &kernel.Missing{What: "--via nbd: this version gives torture's device to the kernel by FUSE alone", Fix: "--via fuse"}
+		return &kernel.Missing{What: "--via nbd: this version gives torture's device to the kernel only by FUSE", Fix: "--via fuse"}
 	}
 	if os.Geteuid() != 0 {
 		return &kernel.Missing{What: "not root: torture mounts file systems", Fix: "sudo"}
