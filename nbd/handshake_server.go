@@ -28,7 +28,8 @@ type ServerHandshake struct {
 	exports []*Export
 	conn    ConnInfo
 	policy  TLSPolicy
-	secure  bool // TLS has begun
+	secure  bool  // TLS has begun
+	refused error // why the client could not go on: TLS
 
 	dialect    Dialect
 	metaExport string // for which the context was selected
@@ -69,6 +70,11 @@ func (h *ServerHandshake) Dialect() Dialect { return h.dialect }
 
 // Chosen is the export that the client chose, and its device.
 func (h *ServerHandshake) Chosen() (*Export, devices.Device) { return h.chosen, h.dev }
+
+// TLSRefused is why the client was refused, if it is over TLS: this server requires
+// it and the client did not begin it, or the client began it and this server has
+// none. A client that then goes on as the server requires was not refused.
+func (h *ServerHandshake) TLSRefused() error { return h.refused }
 
 // Secured says that TLS has begun, as Upgrade asked for.
 func (h *ServerHandshake) Secured() { h.conn.TLS = true }
@@ -133,9 +139,13 @@ func (h *ServerHandshake) flags() bool {
 	return true
 }
 
-// asText is what four bytes are as letters, for clients of other protocols, such as
-// HTTP; empty if they are not all printable.
+// asText is what the first four bytes of another protocol are: a TLS record, which
+// begins with its type (22: handshake) and a version of 3, or letters, such as HTTP's.
+// It is empty if they are neither.
 func asText(b []byte) string {
+	if b[0] == 22 && b[1] == 3 {
+		return " (TLS from the first byte: NBD begins it by STARTTLS)"
+	}
 	for _, c := range b {
 		if c < ' ' || c > '~' {
 			return ""
@@ -203,6 +213,12 @@ func (h *ServerHandshake) option(opt Option, data []byte) {
 	}
 }
 
+// Why a client leaves that cannot agree on TLS with this server.
+var (
+	errTLSRequired = errors.New("nbd: the client left where this server requires TLS")
+	errNoTLS       = errors.New("nbd: the client left where this server has no TLS")
+)
+
 // insecure: "FORCEDTLS mode": all but STARTTLS and ABORT gets ERR_TLS_REQD, and
 // EXPORT_NAME, which cannot be answered so, ends the session.
 func (h *ServerHandshake) insecure(opt Option) {
@@ -211,6 +227,7 @@ func (h *ServerHandshake) insecure(opt Option) {
 		return
 	}
 	h.refuse(opt, RepErrTLSReqd, "this server wants TLS: begin with STARTTLS")
+	h.refused = errTLSRequired
 }
 
 // startTLS: "Option types", STARTTLS. What was negotiated before MUST be
@@ -223,9 +240,10 @@ func (h *ServerHandshake) startTLS(data []byte) {
 		h.refuse(OptStartTLS, RepErrInvalid, "STARTTLS has no data")
 	case h.policy == NoTLS:
 		h.refuse(OptStartTLS, RepErrPolicy, "this server has no TLS")
+		h.refused = errNoTLS
 	default:
 		h.reply(OptStartTLS, RepAck, nil)
-		h.secure, h.upgrade = true, true
+		h.secure, h.upgrade, h.refused = true, true, nil
 		h.dialect, h.metaExport, h.opened = Dialect{}, "", nil
 		h.EndSession()
 	}
@@ -283,7 +301,7 @@ func (h *ServerHandshake) bind(name string) {
 }
 
 func (h *ServerHandshake) begin(e *Export, dev devices.Device) {
-	h.chosen, h.dev = e, dev
+	h.chosen, h.dev, h.refused = e, dev, nil
 	h.end(nil)
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -137,6 +139,61 @@ func TestServeReportsFailuresAsPlainLines(t *testing.T) {
 	}
 }
 
+// Whoever leaves because the two cannot agree on TLS is reported with the reason. A
+// client that would rather have TLS, is refused and goes on without, is not.
+func TestServeReportsThatTLSIsMissing(t *testing.T) {
+	certs := testcerts.New(t)
+	files := []string{"--tls-cert", certs.Path(testcerts.ServerCert), "--tls-key", certs.Path(testcerts.ServerKey)}
+	for _, c := range []struct {
+		name    string
+		args    []string
+		options []nbd.Option
+		want    string
+	}{
+		{"the server requires TLS", files, []nbd.Option{nbd.OptList}, "requires TLS"},
+		{"the server has none", nil, []nbd.Option{nbd.OptStartTLS}, "has no TLS"},
+		{"the client goes on without", nil, []nbd.Option{nbd.OptStartTLS, nbd.OptExportName}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := startServe(t, append([]string{"ram", "--size", "1MiB", "--listen", "nbd://localhost:0/", "--log-format", "json"}, c.args...)...)
+			for range 2 { // one report for both
+				leaveAfter(t, s, c.options)
+			}
+			s.stop(t, syscall.SIGTERM)
+			n, r := count(recordsOf(t, s), "handshake failed")
+			if want := min(1, len(c.want)); n != want || n > 0 && !strings.Contains(fmt.Sprint(r["cause"]), c.want) {
+				t.Errorf("expected %d handshakes that failed for %q, got\n%s", want, c.want, s.stderr.String())
+			}
+		})
+	}
+}
+
+// leaveAfter sends these options without data, sends no more, and waits until the server
+// has closed the connection, too.
+func leaveAfter(t *testing.T, s *served, options []nbd.Option) {
+	t.Helper()
+	c := dialServed(t, s)
+	sendOptions(t, c, options...)
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	untilClosed(t, c)
+}
+
+// sendOptions begins the fixed newstyle with these options, without data.
+func sendOptions(t *testing.T, c net.Conn, options ...nbd.Option) {
+	t.Helper()
+	b := binary.BigEndian.AppendUint32(nil, 1) // fixed newstyle
+	for _, o := range options {
+		b = append(b, "IHAVEOPT"...)
+		b = binary.BigEndian.AppendUint32(b, uint32(o))
+		b = binary.BigEndian.AppendUint32(b, 0)
+	}
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A client that does not trust the server's certificate refuses TLS.
 func TestServeReportsThatTLSWasRefused(t *testing.T) {
 	certs, others := testcerts.New(t), testcerts.New(t)
@@ -146,13 +203,21 @@ func TestServeReportsThatTLSWasRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := socket.Dialer{}
-	if d.TLS, err = (&socket.TLSFiles{CA: others.Path(testcerts.CA)}).Client(u); err != nil {
+	config, err := (&socket.TLSFiles{CA: others.Path(testcerts.CA)}).Client(u)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := d.Ask(t.Context(), u, nbd.OptInfo); err == nil {
+	config.ServerName = "localhost"
+	c := dialServed(t, s)
+	const greeting, optionReply = 18, 20
+	sendOptions(t, c, nbd.OptStartTLS)
+	if _, err := io.ReadFull(c, make([]byte, greeting+optionReply)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tls.Client(c, config).Handshake(); err == nil {
 		t.Fatal("the client took a certificate that it has no reason to trust")
 	}
+	untilClosed(t, c)
 	s.stop(t, syscall.SIGTERM)
 	if text := s.stderr.String(); strings.Count(text, `level=WARN msg="handshake failed"`) != 1 || !strings.Contains(text, "TLS: ") {
 		t.Errorf("expected one handshake that failed by TLS, got\n%s", text)

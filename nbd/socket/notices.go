@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +32,8 @@ type Notices struct {
 	// SlowReader reports a client that has taken no reply for slowAfter while some
 	// were due, once for each connection.
 	SlowReader func(client, export string, waited time.Duration)
-	// HandshakeFailed reports a client that did not get as far as transmission.
+	// HandshakeFailed reports a client that did not get as far as transmission: it
+	// broke the protocol, could not set up TLS, or left after it was refused over TLS.
 	// Each cause is reported once a minute; unreported is how many more failures
 	// there were since the last report.
 	HandshakeFailed func(client, cause string, unreported uint64)
@@ -101,15 +103,27 @@ func (s *Server) firstLacking(e *nbd.Export) bool {
 	return true
 }
 
-// handshakeFailed reports why a handshake ended, if that is a failure.
-func (s *Server) handshakeFailed(k *serverSocket, err error) {
-	if s.notices.HandshakeFailed == nil || s.ctx.Err() != nil || !isFailure(err) {
+// handshakeFailed reports why a handshake ended, if that is a failure. A client that
+// leaves after it was refused over TLS fails by that.
+func (s *Server) handshakeFailed(k *serverSocket, err, refused error) {
+	if refused != nil && !isFailure(err) {
+		err = refused
+	}
+	if s.notices.HandshakeFailed == nil || s.ctx.Err() != nil || !isFailure(err) || s.interrupted(err) {
 		return
 	}
 	cause := causeOf(err)
 	if ok, unreported := s.failures.admit(cause, s.real.Now()); ok {
 		s.notices.HandshakeFailed(k.client, cause, unreported)
 	}
+}
+
+// interrupted reports whether a handshake ended by err because the server ends: it
+// then lets all deadlines pass.
+func (s *Server) interrupted(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // isFailure reports whether something went wrong when a handshake ended by err.

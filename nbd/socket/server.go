@@ -467,7 +467,7 @@ func (k *serverSocket) serve(ctx context.Context, c net.Conn) error {
 	stream, rest, err := runHandshake(ctx, c, h, handshakeTime{k.server.handshakeTimeout}, real.Do, func(c net.Conn) *tls.Conn { return tls.Server(c, k.server.tls) })
 	defer func() { _ = stream.Close() }() // tells the peer, where that is TLS's way; with an error, too
 	if err != nil {
-		k.server.handshakeFailed(k, err)
+		k.server.handshakeFailed(k, err, h.TLSRefused())
 		return err
 	}
 	k.out = newOutQueue(stream)
