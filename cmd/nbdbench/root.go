@@ -139,7 +139,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w%s (see %s --help)", err, didYouMean(c, err), c.CommandPath())
 	})
-	root.AddCommand(newRun(), newServe(), newAttach(), newDetach(), newCrash(), newTorture(), newCompare(), newReport(), newRuns(), newImport(), newExport(), newDevices(), newWorkloads(), newResolve(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newServe(), newAttach(), newDetach(), newCrash(), newTorture(), newHonesty(), newCompare(), newReport(), newRuns(), newImport(), newExport(), newDevices(), newWorkloads(), newResolve(), newDoctor(), newVersion())
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // and refuse unknown shells

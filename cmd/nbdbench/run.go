@@ -360,14 +360,22 @@ func (f *runFlags) check(c *cobra.Command, p *bench.Plan) error {
 		return usage("--device: %w", err)
 	case err != nil:
 		return err
+	}
+	return mayOverwrite(c, "--device", over, f.destroy, f.yes)
+}
+
+// mayOverwrite refuses what --destroy does not allow. A block device is asked for
+// besides, if somebody is there to answer. where is what the storage was named by.
+func mayOverwrite(c *cobra.Command, where string, over bench.Overwrites, destroy, yes bool) error {
+	switch {
 	case len(over.What) == 0:
 		return nil
-	case !f.destroy:
-		return usage("--device: this would overwrite %s; give --destroy to allow it", strings.Join(over.What, " and "))
+	case !destroy:
+		return usage("%s: this would overwrite %s; give --destroy to allow it", where, strings.Join(over.What, " and "))
 	}
 	in, ok := c.InOrStdin().(*os.File)
-	if over.Block && !f.yes && ok && term.IsTerminal(int(in.Fd())) && !agreed(in, c.ErrOrStderr(), over.What) {
-		return usage("--device: not overwritten: expected yes")
+	if over.Block && !yes && ok && term.IsTerminal(int(in.Fd())) && !agreed(in, c.ErrOrStderr(), over.What) {
+		return usage("%s: not overwritten: expected yes", where)
 	}
 	return nil
 }

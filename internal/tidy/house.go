@@ -56,6 +56,7 @@ var House = Rules{
 		"internal/crash":           8,
 		"internal/fusefile":        3, // a device for the kernel, and knows no kind of it
 		"internal/torture":         9, // on the devices of internal/serve
+		"internal/honesty":         6, // writes to devices/host, and prints a table
 		"cmd/nbdbench":             10,
 		"internal/attack":          9,
 		"internal/interop":         9,
@@ -96,6 +97,7 @@ var House = Rules{
 		"internal/pool/":                       "independent work on many cores",
 		"internal/fusefile/":                   "requests of the kernel, each on a goroutine",
 		"internal/torture/":                    "drives other programs, and cuts their power in real time",
+		"internal/honesty/":                    "sockets, and a real drive",
 		"internal/serve/control.go":            "the control socket of a served device",
 	},
 	Without: map[string][]string{
