@@ -124,6 +124,9 @@ fuzz: ## every fuzz target, for FUZZTIME each
 			[ -e "$$log.ok" ] || { grep -q '^ *context deadline exceeded$$' "$$log" && ! grep -q 'Failing input written' "$$log"; } || exit 1; \
 		done; done
 
+honesty: $(VM)/boot ## 50 power cuts under a guest of which QEMU keeps the disks' promises, and 50 where it does not
+	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 2h ./internal/interop/kernel -run 'TestHonesty$$' -honesty.cuts 50
+
 hostile: ## a million broken exchanges in the protocol's engines
 	NBDBENCH_EXCHANGES=1000000 $(GO) test -v -count 1 -run BrokenExchanges ./nbd
 
@@ -174,4 +177,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured power-loss bench memory pgo swarm fuzz hostile attack soak bench-peers check-real reference coverage peers ci
+.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured power-loss bench memory pgo swarm fuzz honesty hostile attack soak bench-peers check-real reference coverage peers ci

@@ -115,8 +115,9 @@ func newHonestyWrite() *cobra.Command {
 	c := &cobra.Command{
 		Use: "write --server HOST:PORT DEVICE --destroy", Short: "Write to a real drive until its power is cut", Args: cobra.ExactArgs(1),
 		Long: `Write to a block device or a file, and tell a listener of each write before it is made
-and after it is durable, until the power goes. FUA and FLUSH are used for some hundred
-rounds each, in turn: a FLUSH would hide that FUA writes before it were not durable.`,
+and after it is durable, until the power goes. FUA and FLUSH are used for some fifty
+rounds each, alternating: a FLUSH would hide that FUA writes before it were not
+durable.`,
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			n, err := units.ParseSize(size)
 			if err != nil {
@@ -132,13 +133,19 @@ rounds each, in turn: a FLUSH would hide that FUA writes before it were not dura
 				return usage("--depth: expected 1 to %d, got %d", honesty.MaxDepth, w.Depth)
 			}
 			w.Device, w.Report = args[0], reporter(c)
-			return overwrite(c, w, host.Config{Direct: true, Size: uint64(n)}, destroy, yes)
+			config := host.Config{Direct: true, Size: uint64(n)}
+			if !c.Flags().Changed("size") {
+				if config.Size, err = atMost(args[0], config.Size); err != nil {
+					return err
+				}
+			}
+			return overwrite(c, w, config, destroy, yes)
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&w.Server, "server", "", "the listener's address, HOST:PORT")
 	tokenFlag(fl, &w.Token)
-	fl.StringVar(&size, "size", "64MiB", "how much of the beginning of the device is written, in units of 4 KiB")
+	fl.StringVar(&size, "size", "64MiB", "how much of the beginning of the device is written, at most 4 GiB")
 	fl.StringVar(&method, "method", "fua,flush", "what makes writes durable: fua, flush or both")
 	countVar(fl, &w.Depth, "depth", 16, "units in flight")
 	fl.Uint64Var(&w.Seed, "seed", 1, "seed of which units are written")
@@ -183,6 +190,15 @@ func overwrite(c *cobra.Command, w honesty.WriteConfig, config host.Config, dest
 	done, err := honesty.Write(c.Context(), s, w)
 	fmt.Fprintf(c.ErrOrStderr(), "session %016x: %s in %s\n", uint64(done.Session), strings.Join(done.Counts(), ", "), done.Elapsed.Round(time.Millisecond))
 	return err
+}
+
+// atMost is how much is used of the storage where nobody says: n, or all if it is smaller.
+func atMost(path string, n uint64) (uint64, error) {
+	s, err := openForHonesty(path, host.Config{Direct: true, ReadOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	return min(n, s.Size()), s.Close()
 }
 
 func openForHonesty(path string, config host.Config) (*host.Storage, error) {

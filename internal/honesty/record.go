@@ -40,6 +40,12 @@ func (m Method) String() string { return [...]string{"fua", "flush"}[m] }
 // MarshalText is String.
 func (m Method) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
+// UnmarshalText reads what MarshalText writes.
+func (m *Method) UnmarshalText(b []byte) (err error) {
+	*m, err = parseMethod(string(b))
+	return err
+}
+
 func parseMethod(s string) (Method, error) {
 	for m := range methods {
 		if s == m.String() {

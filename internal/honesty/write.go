@@ -22,7 +22,7 @@ const MaxDepth = host.DefaultDepth
 
 // phaseRounds is for how many rounds on average a method is used before another: a FLUSH
 // would make durable what earlier FUA writes did not, and so hide that they did not.
-const phaseRounds = 200
+const phaseRounds = 50
 
 // WriteConfig is how a writer works.
 type WriteConfig struct {
@@ -125,10 +125,10 @@ func (w *writer) fill() error {
 // rounds writes until ctx ends.
 func (w *writer) rounds(ctx context.Context) error {
 	batch := make([]write, 0, w.config.Depth)
-	m := w.config.Methods[0]
+	m := w.method()
 	for ctx.Err() == nil {
 		if w.random.IntN(phaseRounds) == 0 {
-			m = w.config.Methods[w.random.IntN(len(w.config.Methods))]
+			m = w.method()
 		}
 		batch = w.choose(batch[:0])
 		if err := w.round(batch, m); err != nil {
@@ -137,6 +137,8 @@ func (w *writer) rounds(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (w *writer) method() Method { return w.config.Methods[w.random.IntN(len(w.config.Methods))] }
 
 // choose chooses different units.
 func (w *writer) choose(batch []write) []write {

@@ -39,7 +39,7 @@ func TestADriveThatForgetsIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := Write(t.Context(), s, WriteConfig{
-		Server: x.address, Token: testToken, Device: disk, Methods: []Method{FUA, Flush}, Depth: 8, Seed: 1, Duration: 300 * time.Millisecond, Report: x.say,
+		Server: x.address, Token: testToken, Device: disk, Methods: []Method{FUA, Flush}, Depth: 8, Seed: 1, Duration: time.Second, Report: x.say,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestADriveThatForgetsIsFound(t *testing.T) {
 	if v.Failed() || v.Torn+v.InFlight > 0 || !v.Stopped || v.Units != 64 || done.Session != v.session() {
 		t.Fatalf("the file was kept, and the verdict is %+v", v)
 	}
-	if v.Methods[FUA].Promises != done.Promises[FUA] || v.Methods[Flush].Promises != done.Promises[Flush] || done.Promises[FUA] == 0 || v.Intents != done.Promises[FUA]+done.Promises[Flush] {
+	if v.Methods[FUA].Promises != done.Promises[FUA] || v.Methods[Flush].Promises != done.Promises[Flush] || done.Promises[FUA]+done.Promises[Flush] == 0 || v.Intents != done.Promises[FUA]+done.Promises[Flush] {
 		t.Errorf("the writer made %v promises, and the record has %+v", done.Promises, v)
 	}
 	ses, err := (&VerifyConfig{Record: x.record}).session(t.Context())

@@ -16,5 +16,5 @@
 // What the guest's /init writes to /dev/ttyS1 is the machine's output; the
 // kernel's messages go to /dev/ttyS0, which is kept apart.
 //
-// Caveats: x86-64 only. The guest has no network and no disk.
+// Caveats: x86-64 only. The guest has the disks and the network that [Machine].Args name.
 package vm

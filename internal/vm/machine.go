@@ -17,7 +17,8 @@ type Machine struct {
 	Image  *Image
 	Memory int // MiB
 	CPUs   int
-	Append string // to the kernel's command line
+	Append string   // to the kernel's command line
+	Args   []string // further arguments of qemu: disks, a network
 	// Dir is where the image and the kernel's messages, console.log, are written.
 	Dir string
 }
@@ -41,7 +42,7 @@ func (m *Machine) Run(ctx context.Context, out io.Writer) error {
 		"-append", "console=ttyS0 quiet panic=-1 oops=panic rdinit=/init tsc=reliable mitigations=off no_timer_check " + m.Append,
 		"-serial", "file:" + console, "-serial", "stdio",
 	}
-	c := exec.CommandContext(ctx, qemu, args...)
+	c := exec.CommandContext(ctx, qemu, append(args, m.Args...)...)
 	c.Stdout, c.WaitDelay = out, 5*time.Second
 	said, err := os.Create(filepath.Join(m.Dir, "qemu.log"))
 	if err != nil {
