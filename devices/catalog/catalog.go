@@ -106,7 +106,10 @@ func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 	p := *base.clone()
 	p.Sources, p.Fitted, p.Published = nil, nil, nil
 	if p.SSD != nil && sharesServers(doc) {
-		p.SSD.FlushMode, p.SSD.FUAPrograms, p.SSD.FUABatch, p.SSD.FUAHoldOff = "", 0, 0, 0
+		p.SSD.FUAPrograms, p.SSD.FUABatch, p.SSD.FUAHoldOff = 0, 0, 0
+		if p.SSD.Flush != nil {
+			p.SSD.Flush.Servers = 0
+		}
 	}
 	if err := doc.Decode(&p); err != nil {
 		return Profile{}, err
@@ -120,11 +123,11 @@ func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 	return p, nil
 }
 
-// sharesServers reports whether a profile gives servers alone, which then serve FLUSH
-// and FUA as they did before FUA could have programs of its own: what it inherits of
-// these does not count.
+// sharesServers reports whether a profile gives servers alone, which then are those of
+// FUA writes: programs that it inherits do not count. How FLUSHes are served is not
+// affected.
 func sharesServers(doc *conf.Doc) bool {
-	for _, path := range []string{"ssd.flush_mode", "ssd.fua_programs", "ssd.fua_batch", "ssd.fua_hold_off"} {
+	for _, path := range []string{"ssd.flush_mode", "ssd.flush.servers", "ssd.fua_programs", "ssd.fua_batch", "ssd.fua_hold_off"} {
 		if doc.Has(path) {
 			return false
 		}

@@ -155,13 +155,13 @@ func (p *Profile) fuaText() string {
 	return fmt.Sprintf("%v on top of the write; other dirty data stays in the cache", p.SSD.FUABase) + p.SSD.batchText()
 }
 
-// flushModeText says how FLUSHes that wait at the same time are served, where it is
-// not the default.
+// flushModeText says how FLUSHes that wait at the same time are served, where they do
+// not share one.
 func (s *SSD) flushModeText() string {
-	if s.FlushMode != flushSeparate {
-		return ""
+	if s.flushMode() == flushShared {
+		return s.Flush.text()
 	}
-	return ";" + showIndent + fmt.Sprintf("each takes its whole time, %s", atOnce(s.Servers))
+	return ";" + showIndent + fmt.Sprintf("each takes its whole time, %s", atOnce(s.flushServers())) + s.Flush.text()
 }
 
 // atOnce says how many are served at the same time.
@@ -176,8 +176,10 @@ func atOnce(n int) string {
 // at once.
 func (s *SSD) batchText() string {
 	switch {
-	case s.FUAPrograms == 0:
+	case s.FUAPrograms == 0 && s.Servers <= 1:
 		return ""
+	case s.FUAPrograms == 0:
+		return ";" + showIndent + atOnce(s.Servers)
 	case s.FUABatch <= 1:
 		return ";" + showIndent + atOnce(s.FUAPrograms)
 	case s.FUAHoldOff == 0:

@@ -117,7 +117,11 @@ func (s *SSD) filled() *SSD {
 		return nil
 	}
 	q := *s
-	q.Servers, q.FlushMode = max(q.Servers, 1), cmp.Or(q.FlushMode, flushShared)
+	q.Servers, q.FlushMode = max(q.Servers, 1), s.flushMode()
+	if q.Flush != nil {
+		q.Flush = copied(q.Flush)
+		q.Flush.Servers = s.flushServers()
+	}
 	if q.FUAPrograms > 0 {
 		q.FUABatch = max(q.FUABatch, 1)
 	}

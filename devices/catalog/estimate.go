@@ -238,7 +238,7 @@ func (p *Profile) clone() *Profile {
 	q := *p
 	q.SSD, q.HDD, q.Cloud, q.RAID, q.Empirical = copied(p.SSD), copied(p.HDD), copied(p.Cloud), copied(p.RAID), copied(p.Empirical)
 	if q.SSD != nil {
-		q.SSD.Flash = copied(p.SSD.Flash)
+		q.SSD.Flash, q.SSD.Flush = copied(p.SSD.Flash), copied(p.SSD.Flush)
 	}
 	return &q
 }

@@ -52,6 +52,9 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid, empirical or ram"},
 		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
 		{"model", "servers: 2", "servers: 9999", ":8:1: ssd: servers is 9999, want 0 to 1024"},
+		{"more FLUSHes at once than units", "servers: 2", "servers: 2, flush: {servers: 3}", ":8:1: ssd: flush.servers is 3, want at most the servers, 2"},
+		{"no refill", "servers: 2", "flush: {reserve: 9, exhausted: 2ms}", ":8:1: ssd: flush.exhausted is 2ms and flush.refill 0s"},
+		{"a key of the shape", "servers: 2", "flush: {speed: 9}", `:8:32: unknown key "speed"`},
 		{"FLUSH", "servers: 2", "flush_mode: serial", ":8:36: ssd.flush_mode: expected shared or separate"},
 		{"a batch without programs", "servers: 2", "fua_batch: 16", ":8:1: ssd: fua_batch or fua_hold_off is given without fua_programs"},
 		{"a lie without a cache", "cache: {mode: volatile", "lies: {flush: true}\ncache: {mode: protected", ":7:1: lies: expected none but of an ssd or hdd with a volatile cache"},
@@ -100,16 +103,16 @@ func TestAMissingFileIsAnErrorOfThatFile(t *testing.T) {
 	}
 }
 
-// TestServersAloneMeansWhatItDidForProfilesThatExtendOneWithFUAPrograms: FLUSH and FUA
-// share them.
-func TestServersAloneMeansWhatItDidForProfilesThatExtendOneWithFUAPrograms(t *testing.T) {
+// TestServersAloneAreThoseOfFUAWrites: programs that a profile inherits do not count,
+// and how FLUSHes are served is not affected.
+func TestServersAloneAreThoseOfFUAWrites(t *testing.T) {
 	for _, c := range []struct {
 		ssd      string
 		mode     string
 		programs int
 	}{
 		{"{fua_base: 1ms}", "separate", 3},
-		{"{servers: 2}", "", 0},
+		{"{servers: 2}", "separate", 0},
 		{"{servers: 2, fua_programs: 5}", "separate", 5},
 		{"{servers: 2, flush_mode: shared}", "shared", 3},
 	} {

@@ -93,6 +93,7 @@ type SSD struct {
 	FUABase        time.Duration   `yaml:"fua_base"`
 	Servers        int             `yaml:"servers"`
 	FlushMode      string          `yaml:"flush_mode"` // shared or separate
+	Flush          *FlushShape     `yaml:"flush"`
 	FUAPrograms    int             `yaml:"fua_programs"`
 	FUABatch       int             `yaml:"fua_batch"`
 	FUAHoldOff     time.Duration   `yaml:"fua_hold_off"`
@@ -253,12 +254,35 @@ func (p *Profile) validateModel() error {
 	return conf.At("kind", "expected ssd, hdd, cloud, raid, empirical or ram, got %q", p.Kind)
 }
 
-// The ways in which a flash drive serves FLUSHes that wait at the same time, servers
-// of them at once.
+// The ways in which a flash drive serves FLUSHes that wait at the same time,
+// flush.servers of them at once.
 const (
 	flushShared   = "shared"   // one makes durable what all have to, the others then cost flush_clean
 	flushSeparate = "separate" // each takes its whole time
 )
+
+// flushMode is the way of s. On all drives that were measured each FLUSH takes its whole
+// time, whatever others have written; without a time of its own it costs what it writes.
+func (s *SSD) flushMode() string {
+	switch {
+	case s.FlushMode != "":
+		return s.FlushMode
+	case s.FlushBase > 0:
+		return flushSeparate
+	}
+	return flushShared
+}
+
+// flushServers is how many FLUSHes s serves at once.
+func (s *SSD) flushServers() int {
+	switch {
+	case s.Flush != nil && s.Flush.Servers > 0:
+		return s.Flush.Servers
+	case s.FUAPrograms > 0:
+		return max(s.Servers, 1)
+	}
+	return 1
+}
 
 // preconditionRandom is a drive without dies of its own that has been written over at
 // random before it begins.
@@ -308,7 +332,7 @@ func (p *Profile) ssdConfig() ssd.Config {
 		Drain: float64(s.Drain), DrainRandom: float64(s.DrainRandom), Preconditioned: s.Precondition == preconditionRandom,
 		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),
 		FUABase: s.FUABase, Servers: s.Servers, Contention: s.Contention, Sigma: s.Sigma,
-		FlushWhole:  s.FlushMode == flushSeparate,
+		FlushWhole: s.flushMode() == flushSeparate, Flush: s.Flush.config(),
 		FUAPrograms: s.FUAPrograms, FUABatch: s.FUABatch, FUAHoldOff: s.FUAHoldOff,
 		Flash: s.Flash.config(),
 	}

@@ -288,3 +288,63 @@ func TestANewProtectedDriveTakesRandomWritesUntilItHasBeenWrittenOverOnce(t *tes
 		t.Errorf("a drive that has been written over takes random writes at %.3g bytes a second, want %.3g", got, want)
 	}
 }
+
+// flushRate is how many writes of 4 KiB, each with a FLUSH, jobs do in a second.
+func (b *bench) flushRate(jobs, flushes int) float64 {
+	rs := make([]devices.Request, jobs)
+	n := 0
+	b.next = func(r *devices.Request) {
+		if r.Op == devices.OpFlush {
+			n++
+			b.submit(r, devices.OpWrite, 0, b.txn%1024*4096, 4096)
+			return
+		}
+		b.submit(r, devices.OpFlush, 0, 0, 0)
+	}
+	for i := range rs {
+		b.submit(&rs[i], devices.OpWrite, 0, uint64(i)*4096, 4096)
+	}
+	start := b.loop.Now()
+	b.loop.RunWhile(func() bool { return n < flushes })
+	b.next = nil
+	return float64(n) / b.loop.Now().Sub(start).Seconds()
+}
+
+// TestFlushesStaySerialAtDepth: none of the drives that were measured with many jobs
+// serves two FLUSHes at once, so that only a profile that says so may.
+func TestFlushesStaySerialAtDepth(t *testing.T) {
+	for _, p := range modelled(t) {
+		if p.Kind != "ssd" || p.Cache.Mode != "volatile" || p.SSD.FlushBase == 0 {
+			continue
+		}
+		if p.SSD.Flush != nil && p.SSD.Flush.Servers > 1 {
+			t.Errorf("%s: flush.servers is %d, and no drive is known to have more than one", p.Name, p.SSD.Flush.Servers)
+		}
+		one, many := newBench(t, p.Name).flushRate(1, 300), newBench(t, p.Name).flushRate(32, 300)
+		// While one FLUSH lasts the next write is acknowledged.
+		if limit := 1e9 / float64(p.SSD.FlushBase); many > 1.2*one && many > 1.1*limit {
+			t.Errorf("%s: %.0f writes with a FLUSH a second at depth 32, %.0f at depth 1", p.Name, many, one)
+		}
+	}
+}
+
+// TestServersOfAUsersProfileLeaveFlushSerial: a profile that states only servers has as
+// many FUA writes at once, and one FLUSH.
+func TestServersOfAUsersProfileLeaveFlushSerial(t *testing.T) {
+	for _, text := range []string{
+		"extends: nvme-990pro\nname: a\nssd: {flush_base: 300us, fua_base: 250us, servers: 16}\n",
+		"extends: fua-disk\nname: a\nssd: {flush_base: 300us, fua_base: 250us, servers: 16}\n",
+		"extends: nvme-9100pro\nname: a\nssd: {flush_base: 300us, fua_base: 250us, servers: 16}\n",
+	} {
+		p, err := catalog.Load(file(t, t.TempDir(), "a.yaml", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if one, many := benchOf(t, p).flushRate(1, 500), benchOf(t, p).flushRate(32, 500); many > 3700 || many < one {
+			t.Errorf("%s: %.0f FLUSHes a second at depth 32, %.0f at depth 1", text, many, one)
+		}
+		if one, many := benchOf(t, p).rate(1, 500, devices.FUA), benchOf(t, p).rate(16, 4000, devices.FUA); many < 12*one {
+			t.Errorf("%s: %.0f FUA writes a second at depth 16, %.0f at depth 1", text, many, one)
+		}
+	}
+}

@@ -334,7 +334,7 @@ func TestDescribePrintsDevicesWithoutACacheAndWhatWasFitted(t *testing.T) {
 		"nvme-990pro":   {"\n  ssd.fua_base: write_fua, 8KiB: 4007 us (990pro-fua)\n"},
 		"nvme-980": {
 			"\n  ssd.parallel: write, random: 16.4 us (980-write)\n",
-			"on FLUSH     a program of 200µs for each 32KiB of all that was dirty when it started, the last one padded,\n             then 200µs of mapping, 1.286ms of firmware; 20µs if nothing was dirty\n",
+			"on FLUSH     a program of 200µs for each 32KiB of all that was dirty when it started, the last one padded,\n             then 200µs of mapping, 1.286ms of firmware; 20µs if nothing was dirty;\n             each takes its whole time, one after another\n",
 			"on FUA       a program of 200µs for each 32KiB of its own data, padded,\n             then 200µs of mapping, 1.286ms of firmware; other dirty data stays in the cache\n",
 			"dies         16 on 4 channels of 1.2GB/s; a read takes 45µs, a program of 96KiB 1.2ms, an erase 3.5ms\n",
 			"             pSLC for 160GB: a read takes 25µs, a program of 32KiB 200µs; a full one is folded as the host writes\n",

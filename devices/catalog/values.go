@@ -20,6 +20,9 @@ func (p *Profile) values() map[string]string {
 	}
 	if p.SSD != nil {
 		collect(out, "ssd.", reflect.ValueOf(p.SSD).Elem(), "")
+		if p.SSD.Flush != nil {
+			collect(out, "ssd.flush.", reflect.ValueOf(p.SSD.Flush).Elem(), "")
+		}
 		if p.SSD.Flash != nil {
 			collect(out, "ssd.flash.", reflect.ValueOf(p.SSD.Flash).Elem(), "")
 		}

@@ -443,6 +443,9 @@ func (d *Drive) NextFlush() (r *devices.Request, bytes, own uint64) {
 	return r, bytes, own
 }
 
+// FlushWaits reports whether a FLUSH waits.
+func (d *Drive) FlushWaits() bool { return d.flushes.Peek() != nil }
+
 // FlushHadWork reports whether anything that the oldest waiting FLUSH covers was
 // dirty when it came. By now another FLUSH may have made it durable.
 func (d *Drive) FlushHadWork() bool { return d.flushes.Peek().Seq != 0 }

@@ -103,6 +103,75 @@ func TestAFlushThatFoundDirtyDataTakesItsWholeTimeThoughAnotherWroteIt(t *testin
 	}
 }
 
+// flushRate is the FLUSHes a second of depth jobs, each of which writes 4 KiB and then
+// flushes, in a closed loop.
+func flushRate(t *testing.T, c ssd.Config, depth int) float64 {
+	t.Helper()
+	g := newRig(t, c, cached)
+	const flushes = 600
+	rs := make([]*devices.Request, depth)
+	for i := range rs {
+		rs[i] = g.submit(write(i*4096, 4096, 0, 0))
+	}
+	for done := 0; done < flushes; {
+		before := g.done
+		g.wait(1)
+		for n := g.done - before; n > 0; n-- {
+			for i, r := range rs {
+				if r.Completed == 0 {
+					continue
+				}
+				if r.Op == devices.OpFlush {
+					done++
+					*r = *write(i*4096, 4096, 0, 0)
+				} else {
+					*r = *flush(0)
+				}
+				g.submit(r)
+				break
+			}
+		}
+	}
+	return flushes / g.loop.Now().Sub(0).Seconds()
+}
+
+func TestServersOfFUAWritesDoNotServeMoreFlushesAtOnce(t *testing.T) {
+	for _, servers := range []int{1, 2, 19, 64} {
+		c := consumer
+		c.Servers, c.FlushWhole = servers, true
+		for _, depth := range []int{1, 8, 32} {
+			want := 1e6 / (1600 + 5*float64(max(2-depth, 0)))
+			if got := flushRate(t, c, depth); got < want*0.97 || got > want*1.03 {
+				t.Errorf("%d servers, depth %d: %.0f FLUSHes a second, want about %.0f", servers, depth, got, want)
+			}
+			want = float64(min(depth, servers)) / 3985e-6
+			if got := fuaRate(t, c, depth); got < want*0.97 || got > want*1.03 {
+				t.Errorf("%d servers, depth %d: %.0f FUA writes a second, want about %.0f", servers, depth, got, want)
+			}
+		}
+	}
+}
+
+func TestFlushServersServeFlushesAtOnce(t *testing.T) {
+	c := consumer
+	c.Servers, c.Flush.Servers, c.FlushWhole = 8, 4, true
+	for _, depth := range []int{1, 4, 8} {
+		want := float64(min(depth, 4)) / 1605e-6
+		if got := flushRate(t, c, depth); got < want*0.95 || got > want*1.05 {
+			t.Errorf("depth %d: %.0f FLUSHes a second, want about %.0f", depth, got, want)
+		}
+	}
+}
+
+func TestFlushesThatWaitShareOne(t *testing.T) {
+	c := consumer
+	c.Servers = 19
+	one, many := flushRate(t, c, 1), flushRate(t, c, 16)
+	if many < 7*one {
+		t.Errorf("%.0f FLUSHes a second at depth 16, %.0f at depth 1: they do not share", many, one)
+	}
+}
+
 // TestTheControllerBoundsProgramsOfWrites: units side by side share one interface.
 func TestTheControllerBoundsProgramsOfWrites(t *testing.T) {
 	c := consumer

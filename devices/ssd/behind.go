@@ -63,15 +63,18 @@ func (f *flash) flush(u *unit, r *devices.Request, bytes, own uint64, whole bool
 		}
 		takes := d.cfg.FlushClean
 		if whole {
-			takes = d.cfg.FlushBase + d.cfg.Flash.Journal
+			u.base = d.flushBase(r)
+			takes = u.base + d.cfg.Flash.Journal
 		}
 		service := u.pool.contended(d.scaled(takes, factor))
 		r.Charge(devices.MediaStage, d.loop.Now().Add(service))
 		d.startUnit(u, service)
 		return
 	}
+	u.base = d.flushBase(r)
 	fl := d.Cache().Depart()
 	d.Cache().TakeUpTo(fl, r.Seq, ^uint64(0))
+	d.join(u)
 	f.carry(u, fl)
 }
 
@@ -150,7 +153,7 @@ func (f *flash) conclude(u *unit) {
 	since := r.Charged()
 	r.Charge(devices.MediaStage, since.Add(d.scaled(now.Sub(since), float64(u.own)/float64(max(u.bytes, 1)))))
 	r.Charge(devices.FlushOthers, now)
-	service := u.pool.beside(others, d.scaled(d.cfg.FlushBase, u.factor))
+	service := u.pool.beside(others, d.scaled(u.base, u.factor))
 	if u.own > 0 {
 		r.Charge(devices.MediaStage, now.Add(service))
 	}

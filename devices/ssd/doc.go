@@ -12,16 +12,24 @@
 //	host   = reads cross the bus one after another, n/Bandwidth each, and take
 //	         ReadBase besides
 //
-// Servers units serve FLUSH and FUA, first come first served. A FLUSH covers the data
+// Servers units make data durable, first come first served: one FUA write each. FLUSH
+// has at most Flush.Servers of them at once, in general one, as drives serve FLUSHes one
+// after another that serve many FUA writes side by side. A FLUSH covers the data
 // that is dirty when a unit starts it. With Contention c, a unit takes (1+c) times as
 // long while others work. FLUSH and FUA have separate parameters, FlushBase and
 // FUABase: either may take longer. Sigma is the lognormal spread of both around their
 // means.
 //
-// With FUAPrograms, FUA has units of its own, and its writes share programs: one
-// starts when FUABatch writes wait or the oldest has waited for FUAHoldOff, takes
-// at most FUABatch, and costs FUABase once. With FlushWhole each FLUSH that found
-// dirty data costs FlushBase, though another may have written it meanwhile.
+// With FlushWhole each FLUSH that found dirty data costs FlushBase, though another may
+// have written it meanwhile. Without it FLUSHes that wait when one begins share that one.
+// With FUAPrograms, FUA has units of its own, and its writes share programs:
+// one starts when FUABatch writes wait or the oldest has waited for FUAHoldOff, takes
+// at most FUABatch, and costs FUABase once.
+//
+// Flush has what else sets FLUSH apart: a spread of its own, a share of slow ones and of
+// those in the tail, which take a time more each, and a reserve. A drive that has been
+// flushed Reserve times with hardly a rest between has no room prepared any more: a FLUSH
+// then takes Exhausted in place of FlushBase, until Refill without one has given it back.
 //
 // # Formulas only
 //

@@ -39,16 +39,21 @@ type Config struct {
 	FlushPerStripe sim.Duration
 	Stripe         uint64 // bytes; 0 is 1 MiB
 	FUABase        sim.Duration
-	Servers        int // of FLUSH, and of FUA without FUAPrograms; 0 is 1
-	Contention     float64
+	// Servers are the units that make data durable, one FUA write each, or with
+	// FUAPrograms those of FLUSH and destage alone; 0 is 1.
+	Servers    int
+	Contention float64
+
+	// Flush is what sets FLUSH apart from FUA.
+	Flush FlushShape
 
 	// FlushWhole: a FLUSH whose data another one has made durable while it waited
-	// takes its whole time all the same. Otherwise it costs FlushClean.
+	// takes its whole time all the same. Otherwise FLUSHes that wait when one with
+	// dirty data begins are served by that one.
 	FlushWhole bool
 
 	// FUAPrograms is how many programs of FUA writes are in progress at once,
-	// beside the FLUSHes; 0 is that FLUSH and FUA share the Servers, each write a
-	// program of its own. With it a program starts when FUABatch writes wait, which
+	// beside the FLUSHes; 0 is that each write takes one of the Servers. With it a program starts when FUABatch writes wait, which
 	// are the most that it takes (0 is 1), or FUAHoldOff after the oldest came.
 	FUAPrograms int
 	FUABatch    int
@@ -110,6 +115,9 @@ func (c *Config) Validate(size uint64) error {
 			errs = append(errs, fmt.Errorf("%s is %d, want 0 to %d", n.name, n.value, MaxServers))
 		}
 	}
+	if err := c.Flush.validate(c.Servers, c.FlushBase); err != nil {
+		errs = append(errs, err)
+	}
 	if c.FUAPrograms == 0 && (c.FUABatch > 1 || c.FUAHoldOff > 0) {
 		errs = append(errs, errors.New("fua_batch or fua_hold_off is given without fua_programs, the programs of FUA writes in progress at once"))
 	}
@@ -151,6 +159,8 @@ type Device struct {
 	backlog  backlog       // of a protected buffer, without Flash
 	programs programs      // that dies are busy with, without Flash
 	flushers *pool         // of FLUSH and destage
+	flushing int           // of its units
+	flushes  flushes       // so far
 	writers  *pool         // of writes through the cache: flushers, without FUAPrograms
 	batch    batch         // of the writes that wait for a program
 	blocked  devices.Queue // FLUSHes whose data another unit is still writing
@@ -164,9 +174,11 @@ type unit struct {
 	d      *Device
 	pool   *pool
 	flush  *devices.Request // the FLUSH that it serves, or nil
+	joined devices.Queue    // FLUSHes that waited when it began, and share it
 	writes devices.Queue    // through the cache, in one program
 	flight *drive.Flight    // what a FLUSH or destage carries
 	busy   bool
+	covers bool // it serves a FLUSH or a destage, and no writes
 
 	ready   sim.Time     // when the controller has all that the unit writes
 	ack     sim.Duration // the controller's time for it
@@ -175,12 +187,20 @@ type unit struct {
 
 	factor     float64 // of what is left to do once the dies have its data
 	own, bytes uint64  // of a FLUSH on flash: what its commit wrote, and all it covers
+
+	base sim.Duration // of a FLUSH, before its spread
 }
 
 // New returns a flash drive on loop; seed feeds the spread of its times. cfg
 // must be valid.
 func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device {
 	cfg.Dies, cfg.Servers, cfg.FUABatch = max(cfg.Dies, 1), max(cfg.Servers, 1), max(cfg.FUABatch, 1)
+	if cfg.Flush.Servers == 0 {
+		cfg.Flush.Servers = 1
+		if cfg.FUAPrograms > 0 {
+			cfg.Flush.Servers = cfg.Servers
+		}
+	}
 	if cfg.Stripe == 0 {
 		cfg.Stripe = 1 << 20
 	}
@@ -205,6 +225,7 @@ func New(loop *sim.Loop, cfg Config, common drive.Config, seed sim.Seed) *Device
 	}
 	// The spread multiplies a mean of 1 s, so that one distribution serves all.
 	d.noise = sim.LognormalDist(1e9, cfg.Sigma)
+	d.flushes = d.newFlushes(seed)
 	if cfg.Flash != nil {
 		d.flash = newFlash(d, &common, seed)
 	}
@@ -265,16 +286,27 @@ func (d *Device) Kick() {
 // startUnits gives one unit work. It reports whether there was any.
 func (d *Device) startUnits() bool {
 	switch {
-	case d.flushers.idle > 0 && d.FlushFirst():
-		d.startFlush(d.flushers.free())
+	case d.mayFlush() && d.FlushFirst():
+		d.startFlush(d.flusher())
 	case d.writers.idle > 0 && d.programDue():
 		d.startWrites(d.writers.free())
-	case d.flushers.idle > 0 && d.flash == nil && d.Background():
-		return d.startDestage(d.flushers.free())
+	case d.mayFlush() && d.flash == nil && d.Background():
+		return d.startDestage()
 	default:
 		return false
 	}
 	return true
+}
+
+// mayFlush reports whether a FLUSH or a destage may start.
+func (d *Device) mayFlush() bool { return d.flushers.idle > 0 && d.flushing < d.cfg.Flush.Servers }
+
+// flusher is a unit for a FLUSH or a destage, which mayFlush permits.
+func (d *Device) flusher() *unit {
+	u := d.flushers.free()
+	u.covers = true
+	d.flushing++
+	return u
 }
 
 func (d *Device) destageToFlash() {
@@ -343,14 +375,18 @@ func (d *Device) Fire(t *sim.Timer) { d.HostDone(t.Owner.(*devices.Request)) }
 // spread is the random factor for request r: that of its step of its
 // transaction, or of its turn where a client does not say whose it is.
 func (d *Device) spread(r *devices.Request) float64 {
-	if d.cfg.Sigma == 0 {
+	noise := &d.noise
+	if r.Op == devices.OpFlush {
+		noise = &d.flushes.noise
+	}
+	if d.cfg.Sigma == 0 && (r.Op != devices.OpFlush || d.cfg.Flush.Sigma == 0) {
 		return 1
 	}
 	if r.Txn == 0 {
 		d.turn++
-		return float64(d.noise.Sample(d.draw, d.turn, anonymous)) / 1e9
+		return float64(noise.Sample(d.draw, d.turn, anonymous)) / 1e9
 	}
-	return float64(d.noise.Sample(d.draw, r.Txn, uint64(r.Step))) / 1e9
+	return float64(noise.Sample(d.draw, r.Txn, uint64(r.Step))) / 1e9
 }
 
 // anonymous is no step of a transaction.
@@ -369,9 +405,13 @@ func (d *Device) startFlush(u *unit) {
 		return
 	}
 	d.program(bytes)
-	takes, ofOwn := d.flushTime(bytes), d.flushTime(own)
-	if whole && bytes == 0 {
-		takes, ofOwn = d.cfg.FlushBase, d.cfg.FlushBase
+	takes, ofOwn := d.cfg.FlushClean, d.cfg.FlushClean
+	if bytes > 0 || whole {
+		u.base = d.flushBase(r)
+		takes = u.base + d.flushStripes(bytes)
+	}
+	if own > 0 || whole && bytes == 0 {
+		ofOwn = u.base + d.flushStripes(own)
 	}
 	service := u.pool.contended(d.scaled(takes, factor))
 	ofOwn = u.pool.contended(d.scaled(ofOwn, factor))
@@ -381,25 +421,38 @@ func (d *Device) startFlush(u *unit) {
 	if bytes > 0 {
 		u.flight = d.Cache().Depart()
 		d.Cache().TakeUpTo(u.flight, r.Seq, ^uint64(0))
+		d.join(u)
 	}
 	d.startUnit(u, service)
 }
 
-func (d *Device) flushTime(bytes uint64) sim.Duration {
-	if bytes == 0 {
-		return d.cfg.FlushClean
+// join has the FLUSHes that wait be served by unit u, which has begun to write all that
+// they cover, on a drive where they share.
+func (d *Device) join(u *unit) {
+	if d.cfg.FlushWhole {
+		return
 	}
-	return d.cfg.FlushBase + d.cfg.FlushPerStripe*sim.Duration((bytes-1)/d.cfg.Stripe)
+	for d.FlushWaits() {
+		r, _, _ := d.NextFlush()
+		r.Charge(devices.DeviceQueue, d.loop.Now())
+		u.joined.Push(r)
+	}
+}
+
+// flushStripes is what a FLUSH of bytes takes beside its base.
+func (d *Device) flushStripes(bytes uint64) sim.Duration {
+	return d.cfg.FlushPerStripe * sim.Duration((max(bytes, 1)-1)/d.cfg.Stripe)
 }
 
 // startDestage writes one stripe of what is oldest.
-func (d *Device) startDestage(u *unit) bool {
+func (d *Device) startDestage() bool {
 	f := d.Cache().Depart()
 	d.Cache().TakeUpTo(f, ^uint64(0), d.cfg.Stripe)
 	if f.Bytes() == 0 {
 		d.Land(f)
 		return false
 	}
+	u := d.flusher()
 	u.flight = f
 	d.program(f.Bytes())
 	d.startUnit(u, u.pool.contended(d.cfg.FlushPerStripe))
@@ -408,13 +461,23 @@ func (d *Device) startDestage(u *unit) bool {
 
 // Fire ends the unit's work.
 func (u *unit) Fire(*sim.Timer) {
-	d, r, writes, f := u.d, u.flush, u.writes, u.flight
-	u.flush, u.writes, u.flight, u.busy, u.promise = nil, devices.Queue{}, nil, false, false
+	d, r, joined, writes, f := u.d, u.flush, u.joined, u.writes, u.flight
+	u.flush, u.joined, u.writes, u.flight, u.busy, u.promise = nil, devices.Queue{}, devices.Queue{}, nil, false, false
 	u.pool.idle++
+	if u.covers {
+		u.covers = false
+		d.flushing--
+	}
 	if f != nil {
 		d.Land(f)
 	}
 	if r != nil {
+		if u.base > 0 {
+			u.base, d.flushes.ended = 0, d.loop.Now()
+		}
+		d.endFlush(r)
+	}
+	for r := joined.Pop(); r != nil; r = joined.Pop() {
 		d.endFlush(r)
 	}
 	for w := writes.Pop(); w != nil; w = writes.Pop() {
@@ -439,7 +502,7 @@ func (d *Device) endFlush(r *devices.Request) {
 // dirty under another unit's flight has to be written now.
 func (d *Device) recheck() {
 	for n := d.blocked.Len(); n > 0; n-- {
-		if r := d.blocked.Pop(); d.flushers.idle == 0 || !d.startRest(r) {
+		if r := d.blocked.Pop(); !d.mayFlush() || !d.startRest(r) {
 			d.endFlush(r)
 		}
 	}
@@ -458,13 +521,14 @@ func (d *Device) startRest(r *devices.Request) bool {
 		d.Land(f)
 		return false
 	}
-	u := d.flushers.free()
+	u := d.flusher()
+	u.base = d.cfg.FlushBase
 	if d.flash != nil {
 		u.flush, u.own, u.bytes, u.factor = r, 0, f.Bytes(), 1
 		d.flash.carry(u, f)
 		return true
 	}
 	u.flush, u.flight = r, f
-	d.startUnit(u, u.pool.contended(d.flushTime(f.Bytes())))
+	d.startUnit(u, u.pool.contended(u.base+d.flushStripes(f.Bytes())))
 	return true
 }

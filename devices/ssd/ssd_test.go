@@ -310,7 +310,7 @@ func TestStagesSumWhereACleanFlushIsSlowerThanAnother(t *testing.T) {
 // under another unit's destage, on a drive whose FLUSH takes no time of its own.
 func TestAFlushWaitsForAnotherUnitWithoutTakingTime(t *testing.T) {
 	cfg := consumer
-	cfg.Servers, cfg.FlushClean, cfg.FlushBase = 2, 0, 0
+	cfg.Servers, cfg.Flush.Servers, cfg.FlushClean, cfg.FlushBase = 2, 2, 0, 0
 	common := cached
 	common.Capacity, common.HighWater, common.LowWater = 1<<20, 4096, 0
 	g := newRig(t, cfg, common)
@@ -431,7 +431,7 @@ func TestValidateNamesWhatIsWrong(t *testing.T) {
 		t.Error(err)
 	}
 	for name, cfg := range map[string]ssd.Config{
-		"serial": {Serial: -1}, "fua_base": {FUABase: -1}, "servers": {Servers: 1025}, "fua_programs": {FUAPrograms: -1}, "fua_batch": {FUABatch: 2}, "fua_hold_off": {FUAHoldOff: 1}, "dies": {Dies: -1},
+		"serial": {Serial: -1}, "fua_base": {FUABase: -1}, "servers": {Servers: 1025}, "flush.servers": {Servers: 2, Flush: ssd.FlushShape{Servers: 3}}, "fua_programs": {FUAPrograms: -1}, "fua_batch": {FUABatch: 2}, "fua_hold_off": {FUAHoldOff: 1}, "dies": {Dies: -1},
 		"sigma": {Sigma: 4}, "contention": {Contention: -1}, "bandwidth": {Bandwidth: -1},
 	} {
 		if err := cfg.Validate(1 << 30); err == nil {

@@ -404,7 +404,7 @@ func (f *solver) spread() {
 // where FUA is the device's own, or else as the model fits best.
 func (f *solver) servers() error {
 	if f.s.FUABase == 0 {
-		return f.choose(catalog.OpWriteFlush, "ssd.servers", []int{1, 2, 4, 8, 16, 32, 64}, func(n int) { f.s.Servers = n })
+		return f.choose(catalog.OpWriteFlush, "ssd.servers", []int{1, 2, 4, 8, 16, 32, 64}, f.atOnce)
 	}
 	_, first, highest, atOnce := f.scaling(catalog.OpSync4k)
 	switch {
@@ -424,32 +424,42 @@ func (f *solver) servers() error {
 	return nil
 }
 
-// flushes has FLUSHes served one after another, each in its whole time and beside the
-// FUA writes, where that fits better than that they share what they write.
+// flushes has FLUSHes share one, or as many served at once as FUA writes, where that
+// fits better than what servers has found: of a drive with FUA, one after another.
 func (f *solver) flushes() error {
-	shared, err := f.misfit("write_flush")
+	if f.s.FlushBase == 0 {
+		return nil
+	}
+	best := *f.s
+	least, err := f.misfit(catalog.OpWriteFlush)
 	if err != nil {
 		return err
 	}
-	old := *f.s
-	f.s.FlushMode, f.s.Servers = "separate", 1
-	if f.s.FUABase > 0 {
-		f.s.FUAPrograms = old.Servers
-	}
-	separate, err := f.misfit("write_flush")
-	if err != nil || separate >= shared*0.98-1e-9 {
-		*f.s = old
-		return err
-	}
-	if f.s.FUAPrograms > 0 {
-		f.p.Sources["ssd.fua_programs"] = f.p.Sources["ssd.servers"]
-		if row, ok := f.p.Fitted["ssd.servers"]; ok {
-			f.p.Fitted["ssd.fua_programs"] = row
+	own := *f.s
+	for _, try := range []func(s *catalog.SSD){
+		func(s *catalog.SSD) { s.FlushMode, s.Flush = "shared", nil },
+		func(s *catalog.SSD) { s.Flush = &catalog.FlushShape{Servers: s.Servers} },
+	} {
+		*f.s = own
+		try(f.s)
+		e, err := f.misfit(catalog.OpWriteFlush)
+		if err != nil {
+			return err
+		}
+		if e < least*0.98-1e-9 {
+			best, least = *f.s, e
 		}
 	}
-	delete(f.p.Fitted, "ssd.servers")
-	f.p.Sources["ssd.servers"] = "chosen so that write_flush fits best: FLUSHes one after another"
+	*f.s = best
 	return nil
+}
+
+// atOnce has n FLUSHes served at once.
+func (f *solver) atOnce(n int) {
+	f.s.Servers, f.s.Flush = n, nil
+	if n > 1 {
+		f.s.Flush = &catalog.FlushShape{Servers: n}
+	}
 }
 
 // choose sets a whole parameter to the value with which the model comes nearest
