@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"nbdbench/devices"
+	"nbdbench/internal/sparse"
 )
 
 // Content is what a range holds: bytes, a version stamp for all of it, or
@@ -284,26 +285,35 @@ const (
 	pageSectors = pageSize / devices.Sector
 	// bulkPages is from how many pages on a write is kept as one range.
 	bulkPages = 256
-	splitBit  = 1 << 63 // a page's stamp with this bit is an index into splits
 )
 
-// stampMedia keeps a stamp for each page in a hash table, those pages whose
-// sectors differ in splits, and long writes as ranges below the table. An entry
-// of the table is always newer than a range that covers it.
+// stampMedia keeps a stamp for each page in a table, those pages whose sectors
+// differ in splits, stamps that the table has no bits for in wide, and long writes as
+// ranges below the table. An entry of the table is always newer than a range that
+// covers it.
 type stampMedia struct {
-	table  pageTable
+	table  sparse.Table
 	splits [][pageSectors]devices.Stamp
-	free   []uint32
+	free   []uint32 // of splits
+	wide   []devices.Stamp
+	gone   []uint32     // of wide
 	ranges []stampRange // ascending, disjoint
 	warm   uint64       // means nothing: see expect
+	taken  []uint64     // pages, in clear
 }
+
+// The values of the table: a stamp below all bits, or an index.
+const (
+	splitBit = 1 << 31 // into splits
+	wideBit  = 1 << 30 // into wide
+)
 
 type stampRange struct {
 	page, end uint64
 	stamp     devices.Stamp
 }
 
-func newStampMedia() *stampMedia { return &stampMedia{table: newPageTable(64)} }
+func newStampMedia() *stampMedia { return &stampMedia{} }
 
 func (m *stampMedia) Mode() Mode { return Versions }
 
@@ -318,7 +328,7 @@ func (m *stampMedia) Write(off, n uint64, c Content) {
 		page, in := first/pageSectors, first%pageSectors
 		k := min(end-first, pageSectors-in)
 		if k == pageSectors {
-			m.setPage(page, c.Stamp)
+			m.put(page, m.value(c.Stamp))
 		} else {
 			m.setSectors(page, in, k, c.Stamp)
 		}
@@ -326,31 +336,63 @@ func (m *stampMedia) Write(off, n uint64, c Content) {
 	}
 }
 
-// expect says that pages will be written one after another, so that their slots
-// are fetched together and not one after another as well.
-func (m *stampMedia) expect(page uint64) { m.warm += m.table.touch(page) }
-
-func (m *stampMedia) setPage(page uint64, s devices.Stamp) {
-	slot := m.table.slot(page)
-	if *slot&splitBit != 0 {
-		m.free = append(m.free, uint32(*slot&^splitBit))
+// value is what the table holds for a page that is one stamp.
+func (m *stampMedia) value(s devices.Stamp) uint32 {
+	if s < wideBit {
+		return uint32(s)
 	}
-	*slot = s
+	if n := len(m.gone); n > 0 {
+		i := m.gone[n-1]
+		m.gone = m.gone[:n-1]
+		m.wide[i] = s
+		return i | wideBit
+	}
+	m.wide = append(m.wide, s)
+	return uint32(len(m.wide)-1) | wideBit
 }
 
-func (m *stampMedia) setSectors(page, in, k uint64, s devices.Stamp) {
-	old, ok := m.table.get(page)
-	if !ok {
-		old = m.rangeStamp(page)
+// put gives a page a value; what the old one was an index of is free.
+func (m *stampMedia) put(page uint64, value uint32) {
+	if old, ok := m.table.Swap(page, value); ok && old >= wideBit && old != value {
+		m.drop(old)
 	}
-	i := uint32(old &^ splitBit)
-	if old&splitBit == 0 {
-		i = m.split(old)
+}
+
+// drop frees what a value of the table was an index of.
+func (m *stampMedia) drop(value uint32) {
+	switch {
+	case value&splitBit != 0:
+		m.free = append(m.free, value&^splitBit)
+	case value&wideBit != 0:
+		m.gone = append(m.gone, value&^wideBit)
+	}
+}
+
+// stamp is that of a value of the table which is no index of splits.
+func (m *stampMedia) stamp(value uint32) devices.Stamp {
+	if value&wideBit != 0 {
+		return m.wide[value&^wideBit]
+	}
+	return devices.Stamp(value)
+}
+
+// expect says that pages will be written one after another, so that their slots
+// are fetched together and not one after another as well.
+func (m *stampMedia) expect(page uint64) { m.warm += uint64(m.table.Touch(page)) }
+
+func (m *stampMedia) setSectors(page, in, k uint64, s devices.Stamp) {
+	old, ok := m.table.Get(page)
+	i := old &^ splitBit
+	switch {
+	case !ok:
+		i = m.split(m.rangeStamp(page))
+	case old&splitBit == 0:
+		i = m.split(m.stamp(old))
 	}
 	for j := in; j < in+k; j++ {
 		m.splits[i][j] = s
 	}
-	*m.table.slot(page) = devices.Stamp(i) | splitBit
+	m.put(page, i|splitBit)
 }
 
 func (m *stampMedia) split(s devices.Stamp) uint32 {
@@ -371,11 +413,7 @@ func (m *stampMedia) split(s devices.Stamp) uint32 {
 // writeRange covers whole pages with one stamp: the pages' own entries go, and
 // so do the parts of older ranges.
 func (m *stampMedia) writeRange(page, end uint64, s devices.Stamp) {
-	m.table.remove(page, end, func(v devices.Stamp) {
-		if v&splitBit != 0 {
-			m.free = append(m.free, uint32(v&^splitBit))
-		}
-	})
+	m.clear(page, end)
 	kept := m.ranges[:0:0]
 	for _, r := range m.ranges {
 		if r.page < page {
@@ -388,6 +426,21 @@ func (m *stampMedia) writeRange(page, end uint64, s devices.Stamp) {
 	kept = append(kept, stampRange{page, end, s})
 	sort.Slice(kept, func(i, j int) bool { return kept[i].page < kept[j].page })
 	m.ranges = kept
+}
+
+// clear takes the entries of pages [page, end) out of the table.
+func (m *stampMedia) clear(page, end uint64) {
+	if m.table.Len() == 0 {
+		return
+	}
+	m.taken = m.taken[:0]
+	m.table.Each(page, end, func(p uint64, value uint32) {
+		m.drop(value)
+		m.taken = append(m.taken, p)
+	})
+	for _, p := range m.taken {
+		m.table.Remove(p)
+	}
 }
 
 func (m *stampMedia) rangeStamp(page uint64) devices.Stamp {
@@ -403,14 +456,14 @@ func (m *stampMedia) rangeStamp(page uint64) devices.Stamp {
 
 func (m *stampMedia) Stamp(sector uint64) devices.Stamp {
 	page := sector / pageSectors
-	s, ok := m.table.get(page)
+	v, ok := m.table.Get(page)
 	if !ok {
 		return m.rangeStamp(page)
 	}
-	if s&splitBit != 0 {
-		return m.splits[s&^splitBit][sector%pageSectors]
+	if v&splitBit != 0 {
+		return m.splits[v&^splitBit][sector%pageSectors]
 	}
-	return s
+	return m.stamp(v)
 }
 
 func (m *stampMedia) Read(off, n uint64, p *devices.Payload) {
@@ -439,129 +492,11 @@ func (m *stampMedia) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
 
 func (m *stampMedia) Clone() Media {
 	return &stampMedia{
-		table:  m.table.clone(),
+		table:  m.table.Clone(),
 		splits: append([][pageSectors]devices.Stamp(nil), m.splits...),
 		free:   append([]uint32(nil), m.free...),
+		wide:   append([]devices.Stamp(nil), m.wide...),
+		gone:   append([]uint32(nil), m.gone...),
 		ranges: append([]stampRange(nil), m.ranges...),
 	}
-}
-
-// pageTable is an open-addressing hash table from page number to stamp: 16
-// bytes a slot, linear probing, at most 4/5 full.
-type pageTable struct {
-	slots []pageSlot
-	used  int
-	shift uint // 64 - log2(len(slots))
-}
-
-type pageSlot struct {
-	key   uint64 // page number plus one; 0 is empty
-	stamp devices.Stamp
-}
-
-// newPageTable returns a table of n slots, a power of two and at least 16.
-func newPageTable(n int) pageTable {
-	shift := uint(64)
-	for m := 1; m < n; m *= 2 {
-		shift--
-	}
-	return pageTable{slots: make([]pageSlot, 1<<(64-shift)), shift: shift}
-}
-
-// home is where the search for a page begins. Eight neighbouring pages have
-// neighbouring homes, two cache lines in all.
-func (t *pageTable) home(page uint64) int {
-	group := (page >> 3) * 0x9e3779b97f4a7c15 >> (t.shift + 3)
-	return int(group<<3 | page&7)
-}
-
-func (t *pageTable) find(page uint64) int {
-	i := t.home(page)
-	for t.slots[i].key != 0 && t.slots[i].key != page+1 {
-		i = (i + 1) & (len(t.slots) - 1)
-	}
-	return i
-}
-
-func (t *pageTable) get(page uint64) (devices.Stamp, bool) {
-	s := &t.slots[t.find(page)]
-	return s.stamp, s.key != 0
-}
-
-// touch brings the slot of page into the processor's cache. Its result means
-// nothing.
-func (t *pageTable) touch(page uint64) uint64 { return t.slots[t.home(page)].key }
-
-// slot returns the place of page's stamp, made if it was not there.
-func (t *pageTable) slot(page uint64) *devices.Stamp {
-	i := t.find(page)
-	if t.slots[i].key == 0 {
-		if 5*(t.used+1) > 4*len(t.slots) {
-			t.grow()
-			i = t.find(page)
-		}
-		t.slots[i].key = page + 1
-		t.used++
-	}
-	return &t.slots[i].stamp
-}
-
-func (t *pageTable) grow() {
-	old := t.slots
-	*t = newPageTable(2 * len(old))
-	for _, s := range old {
-		if s.key != 0 {
-			t.slots[t.find(s.key-1)] = s
-			t.used++
-		}
-	}
-}
-
-// remove takes out the entries of pages [page, end): one by one if they are
-// fewer than the table's slots, else by going through the table.
-func (t *pageTable) remove(page, end uint64, gone func(devices.Stamp)) {
-	if t.used == 0 {
-		return
-	}
-	if end-page <= uint64(len(t.slots)) {
-		for p := page; p < end; p++ {
-			if i := t.find(p); t.slots[i].key != 0 {
-				gone(t.slots[i].stamp)
-				t.delete(i)
-			}
-		}
-		return
-	}
-	old := t.slots
-	*t = newPageTable(len(old))
-	for _, s := range old {
-		switch {
-		case s.key == 0:
-		case s.key-1 >= page && s.key-1 < end:
-			gone(s.stamp)
-		default:
-			t.slots[t.find(s.key-1)] = s
-			t.used++
-		}
-	}
-}
-
-// delete empties slot i and moves later entries of the probe run back.
-func (t *pageTable) delete(i int) {
-	mask := len(t.slots) - 1
-	t.used--
-	for j := (i + 1) & mask; t.slots[j].key != 0; j = (j + 1) & mask {
-		home := t.home(t.slots[j].key - 1)
-		if (j-home)&mask >= (j-i)&mask {
-			t.slots[i] = t.slots[j]
-			i = j
-		}
-	}
-	t.slots[i] = pageSlot{}
-}
-
-func (t *pageTable) clone() pageTable {
-	c := *t
-	c.slots = append([]pageSlot(nil), t.slots...)
-	return c
 }

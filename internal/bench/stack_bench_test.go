@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -107,4 +108,25 @@ func BenchmarkDefaultPlan(b *testing.B) {
 		}
 		mustRun(b, p)
 	}
+}
+
+// BenchmarkFilledDrive is the log beside random writes on a whole drive of 512 GB that
+// was filled in order, through which collection soon works its way: tables grow, and
+// all moves. B/block is memory for each block of 4 KiB that was written.
+func BenchmarkFilledDrive(b *testing.B) {
+	p := plan("nvme-970pro", "wal-noisy", "native")
+	p.Cuts, p.Commits, p.Duration = 0, 1<<40, MaxDuration
+	cells, err := p.Cells()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	w := pump(b, &p, &cells[0], 0)
+	b.StopTimer()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(max(w.model.Stats().HostWrittenBytes>>12, 1)), "B/block")
+	b.ReportMetric(float64(w.model.Stats().MediaWrittenBytes)/float64(w.model.Stats().HostWrittenBytes), "WA")
 }

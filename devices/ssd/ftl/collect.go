@@ -64,10 +64,32 @@ func (f *FTL) release(i int32, pool *ring) {
 		panic("ftl: a superblock with valid units is freed")
 	}
 	b.state, b.used = stateFree, 0
+	f.backs.give(b.back)
+	b.back = nil
 	b.erases++
 	f.stats.Erases++
 	f.sink.Erase(i)
 	pool.push(i)
+}
+
+// backs are lists of units of superblocks that are free, for the next that are opened.
+type backs struct{ lists [][]uint32 }
+
+// take is a list of n units with any content.
+func (b *backs) take(n uint32) []uint32 {
+	for i := len(b.lists) - 1; i >= 0; i-- {
+		if list := b.lists[i]; len(list) == int(n) {
+			b.lists = append(b.lists[:i], b.lists[i+1:]...)
+			return list
+		}
+	}
+	return make([]uint32, n)
+}
+
+func (b *backs) give(list []uint32) {
+	if list != nil {
+		b.lists = append(b.lists, list)
+	}
 }
 
 // moveRow moves the valid units of the first row at or after place at of
@@ -104,7 +126,7 @@ func (f *FTL) validIn(i int32, from, n uint32) []uint32 {
 	if b.back != nil {
 		for at := from; at < from+n; at++ {
 			if u := b.back[at]; u != none {
-				f.warm += f.table.touch(u)
+				f.warm += f.table.Touch(uint64(u))
 				units = append(units, u)
 			}
 		}
@@ -116,13 +138,13 @@ func (f *FTL) validIn(i int32, from, n uint32) []uint32 {
 	count, size := f.fill.count(i), f.cfg.size()
 	for s := (uint64(from)*count + size - 1) / size; s < count && f.spread(i, s) < from+n; s++ {
 		u := uint32(f.fill.unit(i, s))
-		f.warm += f.table.touch(u)
+		f.warm += f.table.Touch(uint64(u))
 		units = append(units, u)
 	}
 	f.units = units
 	kept := units[:0]
 	for _, u := range units {
-		if _, moved := f.table.get(u); !moved {
+		if _, moved := f.table.Get(uint64(u)); !moved {
 			kept = append(kept, u)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"nbdbench/internal/sparse"
 	"nbdbench/sim"
 )
 
@@ -116,7 +117,7 @@ type Wear struct {
 
 const (
 	none = ^uint32(0)     // in back: no unit
-	hole = ^uint32(0) - 1 // in the table: not mapped, though the fill had it
+	hole = sparse.MaxValue // in the table: not mapped, though the fill had it
 )
 
 type state uint8
@@ -145,7 +146,7 @@ type block struct {
 type FTL struct {
 	cfg    Config
 	sink   Sink
-	table  table
+	table  sparse.Table
 	fill   fill
 	blocks []block
 	free   ring
@@ -162,6 +163,7 @@ type FTL struct {
 	gain   uint64   // places that the victim gives back
 	units  []uint32 // of a row that is collected
 	warm   uint32   // means nothing: see Expect
+	backs  backs
 	debt   uint64   // places of the victim that have to go by, times gain
 	stats  Stats
 
@@ -238,7 +240,7 @@ func (f *FTL) SLCFree() int { return f.slc.n }
 func (f *FTL) Stats() Stats { return f.stats }
 
 // Mapped counts the units that take memory: those written or moved.
-func (f *FTL) Mapped() int { return f.table.n }
+func (f *FTL) Mapped() int { return f.table.Len() }
 
 // Wear returns how often superblocks have been erased.
 func (f *FTL) Wear() Wear {
@@ -268,7 +270,7 @@ func (f *FTL) rowUnits(b *block) uint32 {
 
 // lookup is where unit u lies.
 func (f *FTL) lookup(u uint64) (block int32, at uint32, ok bool) {
-	if v, ok := f.table.get(uint32(u)); ok {
+	if v, ok := f.table.Get(u); ok {
 		if v == hole {
 			return 0, 0, false
 		}
@@ -304,7 +306,7 @@ func (f *FTL) Lookup(u uint64) (r Row, place uint32, ok bool) {
 // layer knows of them is fetched together and not one after another as well.
 func (f *FTL) Expect(first, end uint64) {
 	for u := first; u < end; u++ {
-		f.warm += f.table.touch(uint32(u))
+		f.warm += f.table.Touch(u)
 	}
 }
 
@@ -368,9 +370,7 @@ func (f *FTL) open(front *frontier) {
 	}
 	i := pool.pop()
 	b := &f.blocks[i]
-	if b.back == nil {
-		b.back = make([]uint32, f.limit(b))
-	}
+	b.back = f.backs.take(f.limit(b))
 	b.used, b.valid, b.state = 0, 0, stateOpen
 	front.block = i
 }
@@ -381,7 +381,7 @@ func (f *FTL) put(front *frontier, u uint64, from int32) Row {
 	i := front.block
 	b := &f.blocks[i]
 	at, n := b.used, f.rowUnits(b)
-	if before, ok := f.table.swap(uint32(u), uint32(i)*uint32(f.cfg.size())+at); !ok {
+	if before, ok := f.table.Swap(u, uint32(i)*uint32(f.cfg.size())+at); !ok {
 		f.leave(u, from)
 	} else if before != hole {
 		size := uint32(f.cfg.size())
@@ -456,24 +456,27 @@ func (f *FTL) invalid(i int32, at uint32) {
 func (f *FTL) Unmap(u uint64) {
 	f.drop(u)
 	if f.fill.kind != Empty {
-		f.table.put(uint32(u), hole)
+		f.table.Swap(u, hole)
 		return
 	}
-	f.table.remove(uint32(u))
+	f.table.Remove(u)
 }
 
 // Sparse reports whether what is mapped in [first, end) is better found in the
 // table than by asking for each unit: then UnmapAll does it.
 func (f *FTL) Sparse(first, end uint64) bool {
-	return f.fill.kind == Empty && end-first > uint64(f.table.n)+segments
+	return f.fill.kind == Empty && end-first > uint64(f.table.Len())+manyUnits
 }
+
+// manyUnits are more than are asked for one by one where few are mapped.
+const manyUnits = 1024
 
 // UnmapAll forgets what is mapped in [first, end), in time proportional to what
 // is mapped at all. Only where Sparse says so.
 func (f *FTL) UnmapAll(first, end uint64) {
-	var units []uint32
-	f.table.each(first, end, func(u uint32) { units = append(units, u) })
+	var units []uint64
+	f.table.Each(first, end, func(u uint64, _ uint32) { units = append(units, u) })
 	for _, u := range units {
-		f.Unmap(uint64(u))
+		f.Unmap(u)
 	}
 }

@@ -390,32 +390,6 @@ func TestPermutationIsABijection(t *testing.T) {
 	}
 }
 
-func TestTableAgreesWithAMap(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		var tab table
-		want := map[uint32]uint32{}
-		for range rapid.IntRange(0, 2000).Draw(rt, "steps") {
-			u := rapid.Uint32Range(0, 5000).Draw(rt, "unit")
-			if rapid.Bool().Draw(rt, "put") {
-				tab.put(u, u*3)
-				want[u] = u * 3
-			} else {
-				tab.remove(u)
-				delete(want, u)
-			}
-		}
-		if tab.n != len(want) {
-			rt.Fatalf("%d entries, want %d", tab.n, len(want))
-		}
-		for u := range uint32(5001) {
-			v, ok := tab.get(u)
-			if w, in := want[u]; ok != in || v != w {
-				rt.Fatalf("unit %d: %d %v, want %d %v", u, v, ok, w, in)
-			}
-		}
-	})
-}
-
 func TestValidateNamesWhatIsWrong(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no spare space": {Units: 1 << 16, Blocks: 256, Rows: 64, RowUnits: 4, Reserve: 2},

@@ -159,3 +159,11 @@ func (p *permutation) invert(x uint64) uint64 {
 		}
 	}
 }
+
+// mix is the finalizer of splitmix64: all bits of the result depend on all of x.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
