@@ -90,6 +90,9 @@ func (p *Profile) parameters() []string { return leaves(nil, "", reflect.ValueOf
 func leaves(paths []string, prefix string, v reflect.Value) []string {
 	for i := range v.NumField() {
 		key, f := keyOf(v.Type().Field(i)), v.Field(i)
+		if f.IsZero() && strings.HasSuffix(v.Type().Field(i).Tag.Get("yaml"), ",omitzero") {
+			continue
+		}
 		if key == "" || prefix == "" && described[key] || f.Type() == reflect.TypeFor[*Profile]() {
 			continue
 		}

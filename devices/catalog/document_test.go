@@ -67,6 +67,9 @@ func visit(prefix string, v reflect.Value, f func(path string, v reflect.Value))
 		return
 	}
 	for i := range v.NumField() {
+		if v.Field(i).IsZero() && strings.HasSuffix(v.Type().Field(i).Tag.Get("yaml"), ",omitzero") {
+			continue
+		}
 		if key := keyOf(v.Type().Field(i)); key != "" {
 			visit(strings.TrimPrefix(prefix+"."+key, "."), v.Field(i), f)
 		}

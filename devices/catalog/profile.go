@@ -77,6 +77,7 @@ type SSD struct {
 	Bandwidth      units.Bandwidth `yaml:"bandwidth"`
 	Overlap        bool            `yaml:"overlap"`
 	ReadBase       time.Duration   `yaml:"read_base"`
+	ReadSerial     time.Duration   `yaml:"read_serial,omitzero"`
 	ReadPage       time.Duration   `yaml:"read_page"`
 	Dies           int             `yaml:"dies"`
 	Page           units.Size      `yaml:"page"`
@@ -327,7 +328,7 @@ func (p *Profile) ssdConfig() ssd.Config {
 	s := p.SSD
 	return ssd.Config{
 		Serial: s.Serial, SerialPer4K: s.SerialPer4K, Parallel: s.Parallel, Bandwidth: float64(s.Bandwidth),
-		Overlap: s.Overlap, ReadBase: s.ReadBase, ReadPage: s.ReadPage, Dies: s.Dies,
+		Overlap: s.Overlap, ReadBase: s.ReadBase, ReadSerial: s.ReadSerial, ReadPage: s.ReadPage, Dies: s.Dies,
 		Page: uint64(s.Page), Program: s.Program, ProgramSize: uint64(s.ProgramSize), UnmapPerMiB: s.UnmapPerMiB,
 		Drain: float64(s.Drain), DrainRandom: float64(s.DrainRandom), Preconditioned: s.Precondition == preconditionRandom,
 		FlushClean: s.FlushClean, FlushBase: s.FlushBase, FlushPerStripe: s.FlushPerStripe, Stripe: uint64(s.Stripe),

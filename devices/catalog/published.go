@@ -67,6 +67,7 @@ const (
 	OpWriteFUA         = "write_fua"
 	OpWriteFlush       = "write_flush"
 	OpFlush            = "flush"
+	OpFlushShared      = "write_flush_shared"
 	OpFlushN           = "flush_n"
 	OpFlushClean       = "flush_clean"
 	OpChain            = "chain"
@@ -87,7 +88,7 @@ const (
 // Ops are what a row may ask. What each does is in docs/DEVICES.md.
 func Ops() []string {
 	return []string{
-		OpRead, OpWrite, OpWriteFUA, OpWriteFlush, OpFlush, OpFlushN, OpFlushClean, OpChain, OpSync4k, OpSyncShared, OpSyncN,
+		OpRead, OpWrite, OpWriteFUA, OpWriteFlush, OpFlush, OpFlushShared, OpFlushN, OpFlushClean, OpChain, OpSync4k, OpSyncShared, OpSyncN,
 		OpFsyncExt4, OpFsyncDataJournal, OpFsyncRocksdb, OpFdatasyncEtcd,
 		OpReadWrite, OpReadRate, OpWriteRate, OpWriteRateFull, OpWriteFull,
 	}

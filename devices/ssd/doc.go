@@ -9,8 +9,8 @@
 //	         after another, then Parallel, which overlaps (two-stage server law;
 //	         NVMeVirt's write buffer law is the same without the queue)
 //	clean  = FlushClean, a FLUSH with nothing dirty
-//	host   = reads cross the bus one after another, n/Bandwidth each, and take
-//	         ReadBase besides
+//	host   = reads cross the bus one after another, n/Bandwidth each and at least
+//	         ReadSerial, and take ReadBase besides
 //
 // Servers units make data durable, first come first served: one FUA write each. FLUSH
 // has at most Flush.Servers of them at once, in general one, as drives serve FLUSHes one

@@ -26,9 +26,12 @@ type Config struct {
 	UnmapPerMiB sim.Duration
 
 	ReadBase sim.Duration
-	ReadPage sim.Duration
-	Dies     int    // that read on their own; 0 is 1
-	Page     uint64 // bytes that a die reads at once; 0 is 4096
+	// ReadSerial is what the controller takes for each read, one after another, where
+	// that is more than the bus takes.
+	ReadSerial sim.Duration
+	ReadPage   sim.Duration
+	Dies       int    // that read on their own; 0 is 1
+	Page       uint64 // bytes that a die reads at once; 0 is 4096
 	// Program is how long a die is busy with ProgramSize bytes of what is written,
 	// which a read of it then waits for; 0 is that reads never wait for writes.
 	Program     sim.Duration
@@ -92,6 +95,7 @@ func (c *Config) Validate(size uint64) error {
 		{"parallel", c.Parallel},
 		{"read_base", c.ReadBase},
 		{"read_page", c.ReadPage},
+		{"read_serial", c.ReadSerial},
 		{"unmap_per_mib", c.UnmapPerMiB},
 		{"program", c.Program},
 		{"flush_clean", c.FlushClean},
@@ -363,9 +367,9 @@ func (d *Device) readDies(r *devices.Request) (first, last sim.Time) {
 }
 
 // toHost is when the data of read r, in the controller at ready, is at the host:
-// the bus takes one after another.
+// the bus takes one after another, and so does the controller.
 func (d *Device) toHost(r *devices.Request, ready sim.Time) sim.Time {
-	_, done := d.bus.Reserve(ready, d.transfer(r.Length))
+	_, done := d.bus.Reserve(ready, max(d.transfer(r.Length), d.cfg.ReadSerial))
 	return done.Add(d.cfg.ReadBase)
 }
 

@@ -245,6 +245,9 @@ func prepared(p *catalog.Profile, r *catalog.Row) (*catalog.Profile, uint64) {
 // that jobs share as in Linux; fdatasync of a file that grows is a write and a
 // FLUSH in any case.
 func asHost(model devices.Device, loop *sim.Loop, r *catalog.Row) (devices.Device, error) {
+	if r.Op == catalog.OpFlushShared {
+		return layer.BlkFlush(model, loop, layer.ClientSide)
+	}
 	if i := model.Info(); !i.CanFlush || i.FUA != devices.FUANone && r.Op != catalog.OpFdatasyncEtcd {
 		return model, nil
 	}
@@ -310,7 +313,7 @@ func rawSteps(r *catalog.Row) (transaction, between []workloads.Step) {
 		transaction = []workloads.Step{write}
 	case catalog.OpWriteFUA, catalog.OpSync4k, catalog.OpSyncShared:
 		transaction = []workloads.Step{durable}
-	case catalog.OpWriteFlush:
+	case catalog.OpWriteFlush, catalog.OpFlushShared:
 		transaction = []workloads.Step{write, flush}
 	case catalog.OpChain:
 		transaction = []workloads.Step{write, flush, durable}
