@@ -72,6 +72,32 @@ func (f *Flash) config() *ssd.Flash {
 	}
 }
 
+// enoughBlocks is how many superblocks a smaller drive has at least, if a larger one
+// has: with fewer the ones that are being written are a large part of the spare space.
+const enoughBlocks = 256
+
+// shrunk is the flash of a drive of size to, made from one of size from. It has the
+// same dies, and so the same rates, and the same share of spare space. pSLC and what
+// collection keeps free are smaller in proportion. Where there would be fewer
+// superblocks than enoughBlocks, they have fewer pages, and are erased in a shorter
+// time, so that erasing a byte takes what it took.
+func (f *Flash) shrunk(from, to units.Size) *Flash {
+	q := *f
+	share := float64(to) / float64(from)
+	before := float64(from) / float64(f.config().Superblock())
+	if now := before * share; now < enoughBlocks && f.PagesPerBlock > f.OneShot {
+		pages := float64(f.PagesPerBlock) * now / min(before, enoughBlocks)
+		q.PagesPerBlock = max(int(pages)/f.OneShot, 1) * f.OneShot
+		q.Erase = time.Duration(float64(f.Erase) * float64(q.PagesPerBlock) / float64(f.PagesPerBlock))
+	}
+	after := float64(to) / float64(q.config().Superblock())
+	q.Reserve = max(2, int(float64(f.Reserve)*after/before+0.5))
+	if f.SLC > 0 { // at least the two superblocks that it takes
+		q.SLC = max(units.Size(float64(f.SLC)*share), units.Size(2*q.config().Superblock()/uint64(f.OneShot))+1)
+	}
+	return &q
+}
+
 // lines says what the dies are, in words.
 func (f *Flash) lines() []string {
 	c := f.config()

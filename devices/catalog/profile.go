@@ -179,13 +179,18 @@ func (p *Profile) minSize() units.Size {
 }
 
 // Resized returns the profile with another size in bytes, if it may have that; 0
-// is its own.
+// is its own. Of a smaller drive with dies pSLC is smaller in proportion, and blocks
+// have fewer pages where there would be too few of them; see Flash.shrunk.
 func (p *Profile) Resized(size uint64) (*Profile, error) {
 	if size == 0 {
 		return p, nil
 	}
 	q := *p
 	q.Size = units.Size(size)
+	if p.SSD != nil && p.SSD.Flash != nil && q.Size < p.Size {
+		q.SSD = copied(p.SSD)
+		q.SSD.Flash = p.SSD.Flash.shrunk(p.Size, q.Size)
+	}
 	return &q, q.Validate()
 }
 

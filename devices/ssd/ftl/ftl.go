@@ -116,7 +116,7 @@ type Wear struct {
 }
 
 const (
-	none = ^uint32(0)     // in back: no unit
+	none = ^uint32(0)      // in back: no unit
 	hole = sparse.MaxValue // in the table: not mapped, though the fill had it
 )
 
@@ -164,7 +164,7 @@ type FTL struct {
 	units  []uint32 // of a row that is collected
 	warm   uint32   // means nothing: see Expect
 	backs  backs
-	debt   uint64   // places of the victim that have to go by, times gain
+	debt   uint64 // places of the victim that have to go by, times gain
 	stats  Stats
 
 	spare   int     // superblocks at most that the room before collection has
