@@ -104,7 +104,7 @@ func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
 		return Profile{}, fmt.Errorf("%w (extended by %w)", err, doc.Errorf("extends", "%s", parent))
 	}
 	p := *base.clone()
-	p.Sources, p.Fitted, p.Published = nil, nil, nil
+	p.Sources, p.Fitted, p.Published, p.Ranges = nil, nil, nil, nil
 	if p.SSD != nil && sharesServers(doc) {
 		p.SSD.FUAPrograms, p.SSD.FUABatch, p.SSD.FUAHoldOff = 0, 0, 0
 		if p.SSD.Flush != nil {

@@ -79,7 +79,7 @@ func (p *Profile) sourceOf(path string) string {
 // described are the keys of a profile that describe it, and are no parameters.
 var described = map[string]bool{
 	"extends": true, "name": true, "title": true, "about": true, "kind": true, "confidence": true,
-	"sources": true, "fitted": true, "published": true,
+	"sources": true, "fitted": true, "published": true, "ranges": true,
 }
 
 // parameters are the paths of all that Document writes as a parameter.

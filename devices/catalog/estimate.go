@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"nbdbench/internal/conf"
 	"nbdbench/internal/units"
 )
 
@@ -42,13 +43,61 @@ func (p Parameter) Range() (low, high float64) {
 	return p.Value / 2, 2 * p.Value
 }
 
+// RangeOf is the span in which parameter x of the profile is varied: what its sources
+// say where they disagree, else its Range.
+func (p *Profile) RangeOf(x Parameter) (low, high float64) {
+	ends, err := p.ends(x.Path)
+	if err != nil || len(ends) == 0 {
+		return x.Range()
+	}
+	return ends[0], ends[1]
+}
+
+// ends are the numbers of the profile's range of a path, or none.
+func (p *Profile) ends(path string) ([]float64, error) {
+	var out []float64
+	for _, text := range p.Ranges[path] {
+		q := p.clone()
+		if err := conf.Set(q, path, text); err != nil {
+			return nil, err
+		}
+		x, err := q.Parameter(path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x.Value)
+	}
+	return out, nil
+}
+
+// validateRanges checks that each range is one of a parameter and has its value in it.
+func (p *Profile) validateRanges() error {
+	paths := make([]string, 0, len(p.Ranges))
+	for path := range p.Ranges {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		x, err := p.Parameter(path)
+		if err != nil {
+			return conf.At("ranges."+path, "expected a parameter that is a number")
+		}
+		ends, err := p.ends(path)
+		if err != nil || len(ends) != 2 || !(ends[0] > 0 && ends[0] <= x.Value && x.Value <= ends[1] && ends[0] < ends[1]) {
+			return conf.At("ranges."+path, "expected the least and the greatest value, with the profile's between them, got %v", p.Ranges[path])
+		}
+	}
+	return nil
+}
+
 // IsEstimate reports whether a source says that a figure is an estimate.
 func IsEstimate(source string) bool {
 	return source == Estimate || strings.HasPrefix(source, Estimate+":")
 }
 
 // Estimates are the numbers other than 0 that the profile's own sources call an
-// estimate, and EstimatedParallelism, in the order of their paths. Those of a RAID's
+// estimate, those on which sources disagree, and EstimatedParallelism, in the order of
+// their paths. Those of a RAID's
 // disk are not among them.
 func (p *Profile) Estimates() []Parameter {
 	q := p.filled()
@@ -57,6 +106,9 @@ func (p *Profile) Estimates() []Parameter {
 		if IsEstimate(source) {
 			paths = append(paths, path)
 		}
+	}
+	for path := range p.Ranges {
+		paths = append(paths, path)
 	}
 	paths = append(paths, p.EstimatedParallelism())
 	slices.Sort(paths)

@@ -45,6 +45,9 @@ type Profile struct {
 	// that of the given id. A parameter names one row, so that no profile has
 	// more fitted rows than parameters that were fitted.
 	Fitted map[string]string `yaml:"fitted"`
+	// Ranges are parameters, by path, on which sources disagree: the least and the
+	// greatest value. A sensitivity analysis varies the parameter between them.
+	Ranges map[string][]string `yaml:"ranges"`
 	// Published are figures of the device beyond those that come with the package.
 	Published []Row `yaml:"published"`
 
@@ -164,6 +167,9 @@ func (p *Profile) Validate() error {
 		return err
 	}
 	if err := p.validateModel(); err != nil {
+		return err
+	}
+	if err := p.validateRanges(); err != nil {
 		return err
 	}
 	return p.validateRows()

@@ -39,9 +39,12 @@ type Row struct {
 	HostSource string        `yaml:"host_source"`
 	HostFrom   string        `yaml:"host_from"`
 
-	Value     float64 `yaml:"value"`
-	Unit      string  `yaml:"unit"`      // us and ms are means, ops/s and MB/s are rates
-	Tolerance float64 `yaml:"tolerance"` // of simulated/published-1, on both sides
+	// Value is the figure. Where two sources of one model disagree Range has both, the
+	// lesser first, in its place: any value between them agrees.
+	Value     float64   `yaml:"value"`
+	Range     []float64 `yaml:"published_range"`
+	Unit      string    `yaml:"unit"`      // us and ms are means, ops/s and MB/s are rates
+	Tolerance float64   `yaml:"tolerance"` // of simulated/published-1, on both sides
 
 	Confidence string `yaml:"confidence"` // high, medium or low; empty is the profile's
 	Source     string `yaml:"source"`
@@ -187,7 +190,9 @@ func (r *Row) validate() error {
 		return conf.At("host_from", "expected nothing without host, got %q", r.HostFrom)
 	case (r.Op == OpSync4k || r.Op == OpSyncShared) && r.Size != 0 && r.Size != 4096:
 		return conf.At("size", "expected 4KiB with %s, got %v", r.Op, r.Size)
-	case !(r.Value > 0):
+	case len(r.Range) > 0 && (r.Value != 0 || len(r.Range) != 2 || !(r.Range[0] > 0 && r.Range[0] < r.Range[1])):
+		return conf.At("published_range", "expected two figures, the lesser first, and no value, got %v", r.Range)
+	case len(r.Range) == 0 && !(r.Value > 0):
 		return conf.At("value", "expected more than 0, got %g", r.Value)
 	case !slices.Contains(rowUnits, r.Unit):
 		return conf.At("unit", "expected us, ms, ops/s or MB/s, got %q", r.Unit)
@@ -219,7 +224,19 @@ func (r *Row) String() string {
 	if r.Host != 0 {
 		text += fmt.Sprintf(", %v of host", r.Host)
 	}
+	if len(r.Range) > 0 {
+		return fmt.Sprintf("%s: %g to %g %s (%s)", text, r.Range[0], r.Range[1], r.Unit, r.ID)
+	}
 	return fmt.Sprintf("%s: %g %s (%s)", text, r.Value, r.Unit, r.ID)
+}
+
+// Nearest is the published figure with which a simulated one is compared: itself
+// where it lies between those of two sources.
+func (r *Row) Nearest(simulated float64) float64 {
+	if len(r.Range) == 0 {
+		return r.Value
+	}
+	return min(max(simulated, r.Range[0]), r.Range[1])
 }
 
 // hasOwnPattern reports whether the op is a workload profile.

@@ -14,6 +14,7 @@ type job struct {
 	flight  *drive.Flight    // what a destage writes; nil without one
 
 	off, end uint64 // of a destage: what it writes
+	from, to uint64 // ... in whole atomic units
 	zero     bool   // ... is nothing but zeros
 
 	next *job // in the spare list
@@ -146,10 +147,7 @@ func (d *RAID) onItsWay(e *drive.Extent) bool {
 	from, to := d.whole(e.Off, e.End)
 	for i := range d.slots {
 		j := &d.slots[i]
-		if j.flight == nil {
-			continue
-		}
-		if off, end := d.whole(j.off, j.end); off < to && from < end {
+		if j.flight != nil && j.from < to && from < j.to {
 			return true
 		}
 	}
@@ -165,6 +163,7 @@ func (d *RAID) depart(j *job, e *drive.Extent) {
 		e = d.cache.From(j.end).Extent()
 	}
 	j.flight, d.sweep = f, j.end
+	j.from, j.to = d.whole(j.off, j.end)
 	d.busy++
 	d.destages++
 	c := &j.request

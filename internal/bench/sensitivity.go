@@ -167,7 +167,7 @@ func (d *varied) layOut(prof *catalog.Profile, seed sim.Seed) error {
 	}
 	for _, e := range d.estimates {
 		low, high := e, e
-		low.Value, high.Value = e.Range()
+		low.Value, high.Value = prof.RangeOf(e)
 		if err := add(low); err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (d *varied) layOut(prof *catalog.Profile, seed sim.Seed) error {
 			return err
 		}
 	}
-	for _, joint := range hypercube(d.estimates, seed.Sub("sensitivity", 0)) {
+	for _, joint := range hypercube(prof, d.estimates, seed.Sub("sensitivity", 0)) {
 		if err := add(joint...); err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (x *point) set(asked []catalog.Parameter) error {
 // hypercube is a Latin hypercube: each parameter has one value in each of as many parts
 // of its range, of equal width on a log scale, as there are points, in an order of its
 // own. What is counted is rounded.
-func hypercube(parameters []catalog.Parameter, seed sim.Seed) [jointPoints][]catalog.Parameter {
+func hypercube(p *catalog.Profile, parameters []catalog.Parameter, seed sim.Seed) [jointPoints][]catalog.Parameter {
 	var out [jointPoints][]catalog.Parameter
 	for _, x := range parameters {
 		draw := seed.Stream(x.Path)
@@ -214,7 +214,7 @@ func hypercube(parameters []catalog.Parameter, seed sim.Seed) [jointPoints][]cat
 			j := draw.Uint64N(uint64(i+1), uint64(i), 0)
 			parts[i], parts[j] = parts[j], parts[i]
 		}
-		low, high := x.Range()
+		low, high := p.RangeOf(x)
 		for i, part := range parts {
 			u := (float64(part) + draw.Float64(uint64(i), 1)) / jointPoints
 			v := low * math.Exp(u*math.Log(high/low))

@@ -241,7 +241,7 @@ func TestJointPointsFillTheRangeEvenly(t *testing.T) {
 	x := catalog.Parameter{Path: "ssd.fua_base", Value: 1e9, Unit: catalog.Nanoseconds}
 	y := catalog.Parameter{Path: "ssd.servers", Value: 2, Unit: catalog.Count}
 	var parts [jointPoints]int
-	for _, p := range hypercube([]catalog.Parameter{x, y}, sim.Seed(7)) {
+	for _, p := range hypercube(&catalog.Profile{}, []catalog.Parameter{x, y}, sim.Seed(7)) {
 		parts[int(math.Log(p[0].Value/5e8)/math.Log(4)*jointPoints)]++
 		if v := p[1].Value; v < 1 || v > 8 || v != math.Round(v) {
 			t.Errorf("%g servers", v)

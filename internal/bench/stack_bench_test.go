@@ -31,6 +31,22 @@ func BenchmarkStack(b *testing.B) {
 	}
 }
 
+// BenchmarkRAID is the same with a controller and its disk, at depth 16: a log alone, and
+// one beside random writes, of which there are soon more than the cache holds.
+func BenchmarkRAID(b *testing.B) {
+	for _, workload := range []string{"sync-4k", "wal-noisy"} {
+		b.Run(workload, func(b *testing.B) {
+			p := plan("raid-bbu", workload, "native")
+			p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], 16, 0, 1<<40, MaxDuration
+			cells, err := p.Cells()
+			if err != nil {
+				b.Fatal(err)
+			}
+			pump(b, &p, &cells[0], 300_000)
+		})
+	}
+}
+
 func benchmarkStack(b *testing.B, device, strategy string, depth uint32) {
 	p := plan(device, "sync-4k", strategy)
 	p.Link, p.QueueDepth, p.Cuts, p.Commits, p.Duration = links["unix"], depth, 0, 1<<40, MaxDuration

@@ -30,10 +30,13 @@ type Check struct {
 
 // CheckRow is one figure, published and simulated.
 type CheckRow struct {
-	Device     string          `json:"device"`
-	Op         string          `json:"op"`
-	Jobs       int             `json:"jobs"`
-	Published  float64         `json:"published"`
+	Device    string  `json:"device"`
+	Op        string  `json:"op"`
+	Jobs      int     `json:"jobs"`
+	Published float64 `json:"published"`
+	// Range is what two sources have published that disagree; Published is then what
+	// lies nearest to Simulated.
+	Range      []float64       `json:"published_range,omitempty"`
 	Simulated  float64         `json:"simulated"`
 	Unit       string          `json:"unit"`
 	Ratio      float64         `json:"ratio"` // simulated/published
@@ -137,7 +140,11 @@ type question struct {
 // judge holds a simulated figure against the published one.
 func judge(p *catalog.Profile, r *catalog.Row, simulated float64) CheckRow {
 	kind, sets := p.KindOf(r)
-	ratio := simulated / r.Value
+	published := r.Nearest(simulated)
+	ratio := simulated / published
+	if len(r.Range) > 0 {
+		published = digits(published, 6)
+	}
 	source := r.Source
 	if kind == catalog.Derived {
 		source = r.Formula + ": " + source
@@ -150,7 +157,7 @@ func judge(p *catalog.Profile, r *catalog.Row, simulated float64) CheckRow {
 	}
 	return CheckRow{
 		Device: p.Called(), Op: r.Op, Jobs: max(r.Jobs, 1),
-		Published: r.Value, Simulated: digits(simulated, 6), Unit: r.Unit,
+		Published: published, Range: r.Range, Simulated: digits(simulated, 6), Unit: r.Unit,
 		Ratio: digits(ratio, 4), Tolerance: r.Tolerance, OK: math.Abs(ratio-1) <= r.Tolerance,
 		Kind: kind, Sets: sets, Confidence: r.Confidence, Source: source,
 	}

@@ -46,7 +46,7 @@ func (c *Check) Table() *table.Table {
 			{Text: r.Device, Data: r.Device},
 			{Text: r.Op, Data: r.Op},
 			{Text: strconv.Itoa(r.Jobs), Data: r.Jobs},
-			{Text: figure(r.Published), Data: r.Published},
+			{Text: r.published(), Data: r.Published},
 			{Text: figure(r.Simulated), Data: r.Simulated},
 			{Text: r.Unit, Data: r.Unit},
 			{Text: fmt.Sprintf("%.3f", r.Ratio), Data: r.Ratio},
@@ -59,6 +59,14 @@ func (c *Check) Table() *table.Table {
 		}})
 	}
 	return t
+}
+
+// published is the published figure, or the two of sources that disagree.
+func (r *CheckRow) published() string {
+	if len(r.Range) == 0 {
+		return figure(r.Published)
+	}
+	return figure(r.Range[0]) + "-" + figure(r.Range[1])
 }
 
 // figure prints a figure with four digits or more, as figures are published.
