@@ -127,6 +127,10 @@ type HDD struct {
 	Segments       int             `yaml:"segments"`
 	SegmentSize    units.Size      `yaml:"segment_size"`
 	ReadAhead      units.Size      `yaml:"read_ahead"`
+
+	MediaCache      units.Size    `yaml:"media_cache,omitzero"`
+	MediaCacheWrite time.Duration `yaml:"media_cache_write,omitzero"`
+	MediaCacheMove  time.Duration `yaml:"media_cache_move,omitzero"`
 }
 
 var cacheModes = map[string]devices.CacheMode{
@@ -360,6 +364,7 @@ func (p *Profile) hddConfig() hdd.Config {
 		Ack: h.Ack, Bandwidth: float64(h.Bandwidth), QueueDepth: h.QueueDepth, Scheduler: schedulers[h.Scheduler],
 		PhysicalBlock: uint64(h.PhysicalBlock),
 		Segments:      h.Segments, SegmentSize: uint64(h.SegmentSize), ReadAhead: uint64(h.ReadAhead),
+		MediaCache: uint64(h.MediaCache), MediaCacheWrite: h.MediaCacheWrite, MediaCacheMove: h.MediaCacheMove,
 	}
 }
 

@@ -44,6 +44,14 @@
 // sequential rate, where one at a time has one write a revolution. It needs no settling
 // at the end of a track: the skew includes the switch.
 //
+// # Media cache
+//
+// Disks of today keep areas all over the medium for small writes, wherever they belong.
+// With a MediaCache a write that goes to the medium, as all do with the write cache off,
+// takes MediaCacheWrite there and not a seek and half a revolution. What it holds is
+// durable, and where reads find it is not modelled. What the write cache destages goes
+// to its place.
+//
 // # Part of a physical block
 //
 // A write on the medium that covers part of a PhysicalBlock takes one more revolution:

@@ -5,12 +5,14 @@ import (
 	"nbdbench/devices/drive"
 )
 
-// Gauges appends the drive's own, and two more:
+// Gauges appends the drive's own, and more:
 //
 //   - The mean address of the dirty data, in bytes of the disk, times how full the
 //     cache is. The arm writes what is near first, so that what is far stays and
 //     the cache comes to hold little else: a full cache goes on getting slower for
 //     minutes.
+//   - How full the media cache is, where there is one. Past it, writes go to their
+//     place.
 //   - How full the read cache is, in bytes.
 func (d *Device) Gauges(dst []drive.Gauge) []drive.Gauge {
 	dst = d.Drive.Gauges(dst)
@@ -18,6 +20,9 @@ func (d *Device) Gauges(dst []drive.Gauge) []drive.Gauge {
 		full := c.Gauge("")
 		dst = append(dst, drive.Level("the mean address of the dirty data", "the disk",
 			c.MeanOffset()*full.Value/max(full.Scale, 1), float64(d.cfg.Size)))
+	}
+	if d.cfg.MediaCache > 0 {
+		dst = append(dst, drive.Supply("data in the media cache", "the media cache", float64(d.kept), float64(d.cfg.MediaCache)))
 	}
 	if len(d.segments) > 0 {
 		dst = append(dst, d.readCache())

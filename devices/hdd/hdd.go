@@ -50,7 +50,20 @@ type Config struct {
 	// are 1, 128 KiB and 64 KiB (Kotz, Toh and Radhakrishnan, Dartmouth TR94-220).
 	Segments               int
 	SegmentSize, ReadAhead uint64
+
+	// MediaCache is how many bytes of writes to the medium the disk takes near the
+	// head, wherever they belong, in MediaCacheWrite each and their transfer; 0 is
+	// that each is written in its place. What it holds is durable. A write of more
+	// than MaxMediaCacheWrite, or one that goes on where the head is, is written in
+	// its place in any case, and so are all while the media cache is full. An idle arm
+	// empties it, MaxMediaCacheWrite in each MediaCacheMove.
+	MediaCache      uint64
+	MediaCacheWrite sim.Duration
+	MediaCacheMove  sim.Duration
 }
+
+// MaxMediaCacheWrite bounds a write to the media cache, in bytes.
+const MaxMediaCacheWrite = 64 << 10
 
 // Scheduler is the order of service.
 type Scheduler uint8
@@ -91,6 +104,8 @@ func (c *Config) Validate() error {
 	want(c.Segments >= 0 && c.Segments <= MaxSegments, "segments is %d, want 0 to %d", c.Segments, MaxSegments)
 	want(c.Segments == 0 || (c.SegmentSize >= 4096 && c.SegmentSize <= MaxSegment), "segment_size is %d bytes, want 4096 to %d", c.SegmentSize, MaxSegment)
 	want(c.ReadAhead <= c.SegmentSize, "read_ahead is %d bytes, want at most segment_size, %d", c.ReadAhead, c.SegmentSize)
+	want(c.MediaCache == 0 || c.MediaCacheWrite > 0 && c.MediaCacheMove > 0, "media_cache is %d bytes with a write of %v and a move of %v, want both above 0", c.MediaCache, c.MediaCacheWrite, c.MediaCacheMove)
+	want(c.MediaCache > 0 || c.MediaCacheWrite == 0 && c.MediaCacheMove == 0, "media_cache_write or media_cache_move is given without media_cache")
 	want(c.Ack >= 0 && c.Settle >= 0 && c.HeadSwitch >= 0 && c.CylinderSwitch >= 0, "a time is below 0")
 	return errors.Join(errs...)
 }
@@ -124,6 +139,8 @@ type Device struct {
 	// watch, where a test sets it, is called for each interval in which the arm or
 	// the bus is taken.
 	watch func(what resource, from, to sim.Time)
+
+	kept uint64 // bytes in the media cache
 
 	flush    *devices.Request // the FLUSH being served, or nil
 	ending   bool             // ... of which only the controller's part is left
@@ -445,6 +462,9 @@ func (d *Device) serveHost(r *devices.Request) {
 	now := d.loop.Now()
 	revolutions, begin := 0, now.Add(d.cfg.Ack)
 	off, end := r.Offset, r.End()
+	if d.mediaCached(r) {
+		return
+	}
 	if drive.ForWrite(r) {
 		revolutions = d.readModify(nil, off, end)
 		off, end = d.physical(off, end)
@@ -458,6 +478,30 @@ func (d *Device) serveHost(r *devices.Request) {
 	d.start(first, (end+devices.Sector-1)/devices.Sector-first, drive.ForWrite(r), begin, revolutions)
 	d.jobEnd = d.lba
 	r.Charge(devices.CacheStage, d.began)
+}
+
+// mediaCached has the arm write r to the media cache, if that takes it. The arm stays
+// where it is.
+func (d *Device) mediaCached(r *devices.Request) bool {
+	if d.cfg.MediaCache == 0 || !drive.ForWrite(r) || r.Op != devices.OpWrite || r.Length > MaxMediaCacheWrite {
+		return false
+	}
+	now := d.loop.Now()
+	moves := uint64(now.Sub(d.ended) / d.cfg.MediaCacheMove) // while the arm was idle
+	d.kept -= min(d.kept, moves*MaxMediaCacheWrite)
+	if r.Offset == d.lba*devices.Sector || d.kept+r.Length > d.cfg.MediaCache {
+		return false
+	}
+	d.kept += r.Length
+	begin := d.unload(now, r)
+	d.overwrite(r.Offset, r.End())
+	d.Begin(r)
+	r.Charge(devices.DeviceQueue, now)
+	d.stopAhead()
+	d.job, d.jobEnd = r, max(d.lba, 1)
+	d.work(now, begin, begin.Add(d.cfg.MediaCacheWrite+d.geo.transfer(d.geo.place(d.lba), max(r.Length/devices.Sector, 1))))
+	r.Charge(devices.CacheStage, d.began)
+	return true
 }
 
 // physical rounds [off, end) outward to whole physical blocks.

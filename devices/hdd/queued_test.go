@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nbdbench/devices"
+	"nbdbench/sim"
 )
 
 // stream sends count writes of n bytes, one behind the other, depth of them in flight,
@@ -70,3 +71,50 @@ func TestQueuedWritesHoldABoundedPartOfTheDrivesMemory(t *testing.T) {
 		t.Errorf("32 writes of 4 MiB: %.0f MB/s", rate/1e6)
 	}
 }
+
+// TestAMediaCacheTakesSmallWritesWhereverTheyBelong: until it is full, and again after a
+// rest.
+func TestAMediaCacheTakesSmallWritesWhereverTheyBelong(t *testing.T) {
+	cfg := disk7200
+	cfg.MediaCache, cfg.MediaCacheWrite, cfg.MediaCacheMove = 64*4096, 3*time.Millisecond, 5*time.Millisecond
+	g := newRigWithoutCache(t, cfg)
+	seed := uint64(1)
+	mean := func(n int) time.Duration {
+		start := g.loop.Now()
+		for range n {
+			seed = seed*6364136223846793005 + 1442695040888963407
+			r := &devices.Request{Op: devices.OpWrite, Offset: seed >> 20 % (1 << 27) * 4096, Length: 4096, Completer: g, Submitted: g.loop.Now()}
+			r.Begin(g.loop.Now())
+			done := g.done
+			g.dev.Submit(r)
+			for g.done == done {
+				if !g.loop.Step() {
+					t.Fatal("nothing left to do")
+				}
+			}
+			if r.Stages.Total() != g.loop.Now().Sub(r.Submitted) {
+				t.Fatalf("stages %v sum to something else than %v", r.Stages, g.loop.Now().Sub(r.Submitted))
+			}
+		}
+		return g.loop.Now().Sub(start) / time.Duration(n)
+	}
+	if got := mean(64); got < 3*time.Millisecond || got > 3300*time.Microsecond {
+		t.Errorf("a write to the media cache takes %v, want a little more than 3 ms", got)
+	}
+	if got := mean(64); got < 7*time.Millisecond {
+		t.Errorf("a random write beside a full media cache takes %v", got)
+	}
+	g.loop.After(&sim.Timer{}, time.Second, rest{})
+	for g.loop.Step() {
+	}
+	if got := mean(64); got > 3300*time.Microsecond {
+		t.Errorf("after a rest a write to the media cache takes %v", got)
+	}
+	if n := g.dev.Cut(1).ExposedBytes(); n != 0 {
+		t.Errorf("%d bytes in the media cache are exposed", n)
+	}
+}
+
+type rest struct{}
+
+func (rest) Fire(*sim.Timer) {}

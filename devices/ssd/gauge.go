@@ -5,7 +5,8 @@ import (
 	"nbdbench/devices/drive"
 )
 
-// Gauges appends the drive's own and, of a drive whose dies are modelled, in bytes:
+// Gauges appends the drive's own, how many FLUSHes of a reserve are used up, where there
+// is one, and, of a drive whose dies are modelled, in bytes:
 //
 //   - How full a protected buffer is. Its Scale is 0 where it has no bound.
 //   - The room that is left before collection begins.
@@ -17,6 +18,9 @@ import (
 // pSLC is modelled.
 func (d *Device) Gauges(dst []drive.Gauge) []drive.Gauge {
 	dst = d.Drive.Gauges(dst)
+	if n := float64(d.cfg.Flush.Reserve); n > 0 {
+		dst = append(dst, drive.Supply("FLUSHes that room was prepared for", "the reserve", d.flushes.used, n))
+	}
 	f := d.flash
 	if f == nil {
 		return dst
