@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -81,11 +80,6 @@ state; a window of at most 15 virtual minutes. Real time: 10 blocks in random or
 of one run of every cell, each 1s after a flush and a warm-up of 500ms; 15, 20 or 30
 blocks if the deciding percentile lacks ten samples beyond it or its interval is
 wider than 5% to either side, for at most 10 minutes (--max-time); no power cuts.`
-
-// gcPercent lets the heap grow to five times what is live before it is
-// collected: a run makes little garbage and lives for seconds. Measured on the
-// default plan: 12% less time than with 100, 195 MB instead of 95.
-const gcPercent = 400
 
 // runFlags are the flags of run, which override a plan.
 type runFlags struct {
@@ -187,7 +181,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if pending != nil {
 		pending.Label(labels)
 	}
-	debug.SetGCPercent(gcPercent)
+	paceGC()
 	progress := newProgress(c.ErrOrStderr())
 	doc, err := bench.Run(c.Context(), &p, progress.update)
 	progress.end()
