@@ -55,9 +55,10 @@ func TestFittedAndDerivedRowsAreInTolerance(t *testing.T) {
 		}
 	}
 	want := []string{
-		"nvme-9100pro write_rate", "nvme-9100pro read", "nvme-950pro read", "nvme-950pro write",
-		"nvme-960pro read", "nvme-960pro write", "nvme-970evoplus write_rate", "nvme-970evoplus read", "nvme-970evoplus write_rate",
-		"nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro-4tb write_fua",
+		"ebs-gp3-9000 write_fua", "ebs-gp3-9000 write_flush", "ebs-gp3-9000 chain",
+		"nvme-9100pro write_rate", "nvme-9100pro read",
+		"nvme-970evoplus write_rate", "nvme-970evoplus read", "nvme-970evoplus write_rate", "nvme-970evoplus-2tb chain",
+		"nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro-4tb write_fua", "nvme-mp600 chain",
 		"nvme-p4800x fsync_ext4", "nvme-p4800x fsync_ext4", "nvme-p4800x fsync_data_journal",
 		"sas-pm1643a read", "sata-pm863 write_flush", "sata-pm863a sync_shared",
 	}
@@ -96,7 +97,7 @@ func TestEveryOpRequestsWhatItIsNamed(t *testing.T) {
 	const write, flush, fua = 460, 2243, 2381
 	const bus = 12 << 10 / 3360. // of 16 KiB at 3.36 GB/s, beyond that of the 4 KiB in write
 	want := map[string]float64{
-		"read": 460, "write": write, "write_fua": fua, "sync_4k": fua, "sync_shared": fua, "write_flush": write + flush,
+		"read": 460, "write": write, "write_fua": fua, "sync_4k": fua, "sync_shared": fua, "write_flush": write + flush, "write_flush_shared": write + flush,
 		"flush": flush, "flush_n": flush, "flush_clean": 20, "sync_n": fua, "chain": write + flush + fua,
 		"fsync_ext4":         2*write + flush + fua, // data, journal, FLUSH, commit record
 		"fsync_rocksdb":      2*write + flush + fua,
