@@ -11,17 +11,21 @@ import (
 // default plan: 12% less time than with 100, 195 MB instead of 95.
 const gcPercent = 400
 
-// maxGarbage is by how many bytes the heap grows at most. What makes a heap large is
-// tables without pointers, through which the collector does not look: it is as fast
-// with them as without.
-const maxGarbage = 192 << 20
+// The heap grows by no more than maxGarbage bytes, and by less the larger it is, down to
+// minGarbage. What makes a heap large is tables without pointers, through which the
+// collector does not look: it is as fast with them as without.
+const (
+	maxGarbage = 192 << 20
+	minGarbage = 64 << 20
+)
 
 // minPercent bounds how often a large heap is collected.
-const minPercent = 10
+const minPercent = 5
 
 // gcPercentOf is the percentage for a heap of which live bytes are in use.
 func gcPercentOf(live uint64) int {
-	return int(min(gcPercent, max(minPercent, 100*maxGarbage/max(live, 1))))
+	garbage := maxGarbage - min(live/8, maxGarbage-minGarbage)
+	return int(min(gcPercent, max(minPercent, 100*garbage/max(live, 1))))
 }
 
 // paceGC sets the percentage, now and after each collection.
