@@ -28,6 +28,7 @@ type Flash struct {
 	SLCFold          bool            `yaml:"slc_fold"`
 	SLCRead          time.Duration   `yaml:"slc_read"`
 	SLCProgram       time.Duration   `yaml:"slc_program"`
+	CacheProgram     bool            `yaml:"cache_program,omitzero"`
 	SuspendProgram   time.Duration   `yaml:"suspend_program"`
 	SuspendErase     time.Duration   `yaml:"suspend_erase"`
 	Journal          time.Duration   `yaml:"journal"`
@@ -66,7 +67,7 @@ func (f *Flash) config() *ssd.Flash {
 		Planes: f.Planes, Page: uint64(f.Page), OneShot: f.OneShot, PagesPerBlock: f.PagesPerBlock, MappingUnit: uint64(f.MappingUnit),
 		Read: f.Read, Program: f.Program, Erase: f.Erase,
 		SLC: uint64(f.SLC), SLCFold: f.SLCFold, SLCRead: f.SLCRead, SLCProgram: f.SLCProgram,
-		SuspendProgram: f.SuspendProgram, SuspendErase: f.SuspendErase, Journal: f.Journal,
+		CacheProgram: f.CacheProgram, SuspendProgram: f.SuspendProgram, SuspendErase: f.SuspendErase, Journal: f.Journal,
 		OverProvisioning: f.OverProvisioning, Reserve: f.Reserve, Victim: victims[f.Victim], Choices: f.Choices,
 		Fill: fills[f.Precondition], Depth: f.Depth,
 	}

@@ -28,6 +28,9 @@ func modelled(t *testing.T) (out []*catalog.Profile) {
 // spreadOf is how much less the mean of some costs may be than that of fewer bytes:
 // what the spread of FLUSH and FUA, and the place of a disk's head, leave of it.
 func spreadOf(p *catalog.Profile) float64 {
+	if p.Kind == "ssd" && p.SSD.Flush != nil && p.SSD.Flush.SlowShare > 0 {
+		return 0.60 // some of the FLUSHes are of the slow kind
+	}
 	if p.Kind == "ssd" && p.SSD.Sigma == 0 {
 		return 0.005
 	}

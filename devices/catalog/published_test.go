@@ -313,7 +313,7 @@ func TestWhatWasMeasuredOnAParentIsNotKnownOfAChildWithAnotherName(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows := rowsOf(t, p); len(rows) != 8 || fmt.Sprint(p.Fitted) != "map[ssd.flush_base:990pro-write-flush]" {
+	if rows := rowsOf(t, p); len(rows) != 9 || fmt.Sprint(p.Fitted) != "map[ssd.flush_base:990pro-write-flush]" {
 		t.Errorf("fitted %v, %d rows", p.Fitted, len(rows))
 	}
 }

@@ -53,7 +53,8 @@
 // order, adjacent rows on different channels. A die does one thing at a time:
 //
 //	program = its row over the channel (bytes/ChannelBandwidth), then Program, or
-//	          SLCProgram in pSLC
+//	          SLCProgram in pSLC; with CacheProgram the next row crosses the channel
+//	          meanwhile
 //	flush   = a row's program for all dirty data, on the dies in parallel, the last
 //	          row padded; one program of mapping (Journal); then FlushBase
 //	fua     = the same for its own data, then ack and FUABase; an older dirty copy

@@ -30,6 +30,9 @@ type Flash struct {
 	SLCRead    sim.Duration
 	SLCProgram sim.Duration
 
+	// CacheProgram: while a die programs a row, the next one crosses the channel.
+	CacheProgram bool
+
 	// SuspendProgram and SuspendErase are how long it takes to suspend what is
 	// on a die for a read; 0 is that it cannot be.
 	SuspendProgram sim.Duration

@@ -61,6 +61,7 @@ type op struct {
 	host  bool
 	row   ftl.Row
 	array sim.Duration // on the die
+	ready sim.Time     // of a program whose data has crossed the channel early; else 0
 	bytes uint64       // over the channel
 	left  sim.Duration // of a suspended one
 	stops int          // how often it was suspended
@@ -299,6 +300,7 @@ func (d *die) kick() {
 		if d.reads.head != nil && !d.halting {
 			d.halt()
 		}
+		d.preload()
 		return
 	}
 	if o := d.reads.pop(); o != nil {
@@ -319,7 +321,10 @@ func (d *die) kick() {
 func (d *die) start(o *op) {
 	now := d.n.loop.Now()
 	d.array = now
-	if o.kind == opProgram {
+	switch {
+	case o.ready != 0:
+		d.array = max(now, o.ready)
+	case o.kind == opProgram:
 		_, d.array = d.channel.Reserve(now, d.n.transfer(o.bytes))
 	}
 	if o.kind == opRead && !o.read.begun {
@@ -340,6 +345,17 @@ func (d *die) run(o *op, end sim.Time) {
 	}
 	d.now, d.end, d.began = o, end, d.n.loop.Now()
 	d.n.loop.At(&d.timer, end, d)
+	d.preload()
+}
+
+// preload has the data of the next program cross the channel while this one is at work:
+// a die has a register for it beside the one that it programs from.
+func (d *die) preload() {
+	o := d.work.head
+	if !d.n.cfg.CacheProgram || d.now.kind != opProgram || o == nil || o.kind != opProgram || o.ready != 0 {
+		return
+	}
+	_, o.ready = d.channel.Reserve(max(d.n.loop.Now(), d.array), d.n.transfer(o.bytes))
 }
 
 // halt suspends what is on the die, if it can be and is worth it.

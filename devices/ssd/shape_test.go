@@ -144,3 +144,24 @@ func TestAnImpossibleShapeIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestTheNextRowCrossesTheChannelWhileADieIsAtWork: then a FLUSH of several rows on one
+// die takes one transfer and not one for each.
+func TestTheNextRowCrossesTheChannelWhileADieIsAtWork(t *testing.T) {
+	const rows = 8
+	took := map[bool]time.Duration{}
+	for _, ahead := range []bool{false, true} {
+		c := tlc()
+		f := *c.Flash
+		f.Channels, f.DiesPerChannel, f.CacheProgram = 1, 1, ahead
+		c.Flash = &f
+		common := over(1<<30, devices.CacheVolatile)
+		g := newRig(t, c, common)
+		g.do(write(0, rows*row, 0, 1))
+		took[ahead] = g.do(flush(1))
+	}
+	each := moved(row)
+	if saved := took[false] - took[true]; saved < (rows-1)*each-10*time.Nanosecond || saved > (rows-1)*each+10*time.Nanosecond {
+		t.Errorf("a FLUSH of %d rows takes %v, and %v with transfers ahead: want %d transfers of %v less", rows, took[false], took[true], rows-1, each)
+	}
+}
