@@ -42,9 +42,9 @@ func (r *Run) breakdown(device string, groups []*group) *chart.Chart {
 		return nil
 	}
 	fr := chart.Frame{
-		Title:    device + ": where the time of a commit goes",
-		Subtitle: subtitle("mean of a commit", shown),
-		Footer:   r.footer("Left: mean time of a commit along its critical path, linear. Right: the same, each commit as 100%."),
+		Title:    device + ": where the time of " + nounIn(shown).article() + " goes",
+		Subtitle: subtitle("mean of "+nounIn(shown).article(), shown),
+		Footer:   r.footer("Left: mean time of " + nounIn(shown).article() + " along its critical path, linear. Right: the same, each " + nounIn(shown).one + " as 100%."),
 		Keys:     stageKeys(shown),
 	}
 	body := vg.Length(rows*barRow + len(shown)*(barTitle+barGap))

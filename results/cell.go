@@ -14,6 +14,8 @@ import (
 type Errors struct {
 	Commit int64 `json:"commit"`
 	Op     int64 `json:"op"`
+	// Transaction is Commit of a written cell without commits.
+	Transaction int64 `json:"transaction,omitempty"`
 }
 
 // RunResult is what one run of a cell showed, in compact form. A Recorder makes
@@ -122,6 +124,8 @@ type Ops struct {
 	Flush       *Latency `json:"flush"`
 	Trim        *Latency `json:"trim"`
 	WriteZeroes *Latency `json:"write_zeroes"`
+	// All are the transactions of a written cell without commits, from when they were due.
+	All *Latency `json:"all,omitempty"`
 }
 
 // Rates are counts over time. IOPS counts reads, writes, trims and
@@ -130,6 +134,7 @@ type Rates struct {
 	Commits float64 `json:"commits_per_s"`
 	IOPS    float64 `json:"iops"`
 	Bytes   float64 `json:"bytes_per_s"`
+	Ops     float64 `json:"ops_per_s,omitempty"` // Commits of a written cell without commits
 
 	over float64 // seconds
 }
@@ -159,6 +164,11 @@ type CI95 struct {
 	P50  *Span `json:"commit.p50"`
 	P90  *Span `json:"commit.p90"`
 	P99  *Span `json:"commit.p99"`
+	// The same of a written cell without commits.
+	OpsMean *Span `json:"ops.mean,omitempty"`
+	OpsP50  *Span `json:"ops.p50,omitempty"`
+	OpsP90  *Span `json:"ops.p90,omitempty"`
+	OpsP99  *Span `json:"ops.p99,omitempty"`
 }
 
 // PerRun is one run of a cell.
@@ -170,6 +180,9 @@ type PerRun struct {
 	// CommitSum is the sum of the commits' latencies, exactly.
 	CommitSum uint64 `json:"commit_sum_ns"`
 	Rates     *Rates `json:"rates"`
+	// Ops and OpsSum are Commit and CommitSum of a written cell without commits.
+	Ops    *Latency `json:"ops,omitempty"`
+	OpsSum uint64   `json:"ops_sum_ns,omitempty"`
 }
 
 // CellConfig says what a cell is.
@@ -220,7 +233,8 @@ type Cell struct {
 	Strategy   string `json:"strategy"`
 	Durable    bool   `json:"durable"`
 	WhoDurable string `json:"who_durable"`
-	// NoCommits says that Commit has transactions which make nothing durable.
+	// NoCommits says that Commit has transactions which make nothing durable. As
+	// written they are in Ops.All, and Commit is null.
 	NoCommits   bool           `json:"no_commits,omitempty"`
 	Clock       string         `json:"clock"`
 	Link        string         `json:"link"`
@@ -437,8 +451,8 @@ func (c *Cell) markPartial() {
 	case cut > 0:
 		c.Partial(fmt.Sprintf("%d of %d runs were interrupted", cut, c.Runs))
 	case short > 0:
-		c.Partial(fmt.Sprintf("%d of %d runs reached their bound in time before their %s commits were done, one with %s",
-			short, c.Runs, formatCount(int64(c.commits)), formatCount(fewest)))
+		c.Partial(fmt.Sprintf("%d of %d runs reached their bound in time before their %s %s were done, one with %s",
+			short, c.Runs, formatCount(int64(c.commits)), c.noun().many, formatCount(fewest)))
 	}
 }
 
@@ -596,7 +610,7 @@ func (c *Cell) estimate() {
 // interval whose half is at most that part of the value. A cell that cannot be had
 // is known. It is for a cell that is not finished.
 func (c *Cell) Known(name string, half float64) bool {
-	m := metric(slices.Index(metricNames[:], name))
+	m := metricOf(name)
 	if m < 0 || c.Status != StatusOK || len(c.runs) == 0 {
 		return true
 	}
@@ -718,19 +732,19 @@ func (c *Cell) warnings(decide metric) {
 		}
 	}
 	if mismatches > 0 {
-		c.Warn("%d of %d commits: the stages do not sum to the latency", mismatches, c.Commit.Count)
+		c.Warn("%d of %d %s: the stages do not sum to the latency", mismatches, c.Commit.Count, c.noun().many)
 	}
 	if backwards > 0 {
 		c.Warn("%d intervals ended before they began and count as 0", backwards)
 	}
 	if n := c.Errors.Commit; n > 0 {
-		c.Warn("%d commits failed and have no latency", n)
+		c.Warn("%d %s failed and have no latency", n, c.noun().many)
 	}
 	if n := c.Errors.Op; n > 0 {
 		c.Warn("%d requests failed and have no latency", n)
 	}
 	if n := c.Commit.Overflow; n > 0 {
-		c.Warn("%d commits took longer than 1 h and count as 1 h in percentiles", n)
+		c.Warn("%d %s took longer than 1 h and count as 1 h in percentiles", n, c.noun().many)
 	}
 	c.warnSample(decide)
 	c.warnLate()
@@ -739,9 +753,9 @@ func (c *Cell) warnings(decide metric) {
 // warnSample says what is wrong with the runs as a sample.
 func (c *Cell) warnSample(decide metric) {
 	if c.Commit.Count == 0 {
-		c.Warn("no commit was due in the window and acknowledged")
+		c.Warn("no %s was due in the window and acknowledged", c.noun().one)
 	} else if c.Commit.P99 == nil {
-		c.Warn("p99 needs at least 1000 commits, there are %d", c.Commit.Count)
+		c.Warn("p99 needs at least 1000 %s, there are %d", c.noun().many, c.Commit.Count)
 	}
 	if n := c.Runs; n < minRuns {
 		c.Warn("%d runs: an interval over runs needs at least %d", n, minRuns)
@@ -779,8 +793,8 @@ func (c *Cell) warnLate() {
 		return
 	}
 	if late, median := *c.Lateness.P99, *c.Commit.P50; float64(late) > maxLateShare*float64(median) {
-		c.Warn("the host was late: p99 %s, more than %.0f%% of the median commit (%s)",
-			formatNS(late), 100*maxLateShare, formatNS(median))
+		c.Warn("the host was late: p99 %s, more than %.0f%% of the median %s (%s)",
+			formatNS(late), 100*maxLateShare, c.noun().one, formatNS(median))
 	}
 }
 

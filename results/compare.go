@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"nbdbench/sim"
 )
@@ -148,8 +149,8 @@ func (g *group) overloaded() bool {
 
 // decide is the metric that decides verdicts.
 func (r *Run) decide() metric {
-	if i := slices.Index(metricNames[:], r.Decide); i >= 0 {
-		return metric(i)
+	if m := metricOf(r.Decide); m >= 0 {
+		return m
 	}
 	return metricP99
 }
@@ -221,7 +222,7 @@ func (g *group) compare(m metric) []Comparison {
 			e.span, e.exact = nil, false
 		}
 		out = append(out, Comparison{
-			Device: g.device, Workload: g.workload, At: g.at, Metric: metricNames[m], A: c.Strategy, B: base.Strategy,
+			Device: g.device, Workload: g.workload, At: g.at, Metric: c.metricName(m), A: c.Strategy, B: base.Strategy,
 			Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict(), withheld: why,
 		})
 	}
@@ -250,7 +251,7 @@ func (c *Cell) unfit(m metric) string {
 	case len(c.seeds()) < minRuns:
 		return fmt.Sprintf("has %s of the %d that an interval needs", plural(int64(len(c.seeds())), "run"), minRuns)
 	case c.at(m) == nil:
-		return fmt.Sprintf("has too few commits (%s) for %s", formatCount(c.Commit.Count), shortMetric(metricNames[m]))
+		return fmt.Sprintf("has too few %s (%s) for %s", c.noun().many, formatCount(c.Commit.Count), shortMetric(metricNames[m]))
 	case len(c.Outliers) > 0:
 		return fmt.Sprintf("has an outlier, run %d", c.Outliers[0]+1)
 	}
@@ -266,7 +267,7 @@ func (c *Cell) sustained() string {
 }
 
 // short is the metric's name without its prefix.
-func shortMetric(name string) string { return name[len("commit."):] }
+func shortMetric(name string) string { return name[strings.IndexByte(name, '.')+1:] }
 
 func (c *Comparison) sentence() string {
 	what := shortMetric(c.Metric)

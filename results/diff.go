@@ -127,7 +127,7 @@ func (d *Diff) add(all []pair, m metric) {
 		if why != "" {
 			e.span, e.exact = nil, false
 		}
-		d.Rows = append(d.Rows, DiffRow{Cell: p.id, Metric: metricNames[m], Old: *x.at(m), New: *y.at(m), Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict(), Reason: why})
+		d.Rows = append(d.Rows, DiffRow{Cell: p.id, Metric: x.metricName(m), Old: *x.at(m), New: *y.at(m), Ratio: e.ratio, CI95: e.span, Exact: e.exact, Verdict: e.verdict(), Reason: why})
 	}
 }
 

@@ -37,12 +37,15 @@ func (r *Run) dots(workload string, groups []*group) *chart.Chart {
 	}
 	full := draw.GlyphStyle{Color: chart.Ink, Radius: dotRadius, Shape: draw.CircleGlyph{}}
 	box := draw.GlyphStyle{Color: chart.Ink, Radius: dotRadius, Shape: draw.SquareGlyph{}}
+	footer := nounIn(groups).title() + " latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error."
+	if showsLosses(groups) {
+		footer += " Lost: acknowledged commits lost by a power cut, on average."
+	}
 	fr := chart.Frame{
 		Title:    workload + ": " + r.findings(groups, func(g *group) string { return g.device }),
 		Subtitle: subtitle("p50 and p99", groups),
-		Footer: r.footer("Commit latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. " +
-			"Lost: acknowledged commits lost by a power cut, on average."),
-		Keys: []chart.Key{{Name: "p50", Glyph: &full}, {Name: "p99", Glyph: &box}},
+		Footer:   r.footer(footer),
+		Keys:     []chart.Key{{Name: "p50", Glyph: &full}, {Name: "p99", Glyph: &box}},
 	}
 	body := vg.Length(rows*dotRow + len(groups)*(dotGroup+dotGap) + dotHead + dotFoot)
 	return fr.Chart(fileName("latency", workload), body, func(c draw.Canvas) { drawDots(c, groups) })
@@ -86,7 +89,9 @@ func drawDots(c draw.Canvas, groups []*group) {
 	x := chart.Scale{Lo: lo, Hi: hi, From: c.Min.X + names + 10, To: c.Max.X - losses - 12}
 	y := chart.Scale{Lo: 0, Hi: 1, From: c.Min.Y + dotFoot, To: c.Max.Y - dotHead}
 	drawDotAxis(c, x, y)
-	c.FillText(chart.Aligned(chart.Letter(chart.SmallSize, chart.Faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.To + 1}, "lost in a power cut")
+	if showsLosses(groups) {
+		c.FillText(chart.Aligned(chart.Letter(chart.SmallSize, chart.Faint), draw.XRight, draw.YBottom), vg.Point{X: c.Max.X, Y: y.To + 1}, lossTitle)
+	}
 	at := y.To
 	for _, g := range groups {
 		c.FillText(chart.Rightward(chart.Bold(chart.TextSize, chart.Ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, g.device)
@@ -99,10 +104,18 @@ func drawDots(c draw.Canvas, groups []*group) {
 	}
 }
 
+const lossTitle = "lost in a power cut"
+
+// showsLosses reports whether the chart says what power cuts lost: of loads with
+// commits.
+func showsLosses(groups []*group) bool { return nounIn(groups) != operationNoun }
+
 // dotColumns are the widths of the names at the left and the losses at the right.
 func dotColumns(groups []*group) (names, losses vg.Length) {
 	s := chart.Letter(chart.TextSize, chart.Ink)
-	losses = chart.Letter(chart.SmallSize, chart.Ink).Width("lost in a power cut")
+	if showsLosses(groups) {
+		losses = chart.Letter(chart.SmallSize, chart.Ink).Width(lossTitle)
+	}
 	for _, c := range cellsOf(groups) {
 		names = max(names, s.Width(dotName(c)))
 		losses = max(losses, s.Width(dotLoss(c)))
@@ -121,6 +134,9 @@ func dotName(c *Cell) string {
 }
 
 func dotLoss(c *Cell) string {
+	if c.NoCommits {
+		return ""
+	}
 	if !c.Durability.Measured() {
 		return "not measured"
 	}

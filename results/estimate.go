@@ -325,4 +325,11 @@ func median(x []float64) float64 {
 }
 
 // Metrics are the names of the metrics that documents compare cells by.
-func Metrics() []string { return metricNames[:] }
+func Metrics() (names []string) {
+	for _, noCommits := range []bool{false, true} {
+		for m := range numMetrics {
+			names = append(names, metricName(m, noCommits))
+		}
+	}
+	return names
+}

@@ -45,11 +45,11 @@ type Tried struct {
 
 // Metric is a metric of the run, such as "commit.p99"; ok is false without a commit.
 func (r *RunResult) Metric(name string) (ns float64, ok bool) {
-	m := slices.Index(metricNames[:], name)
+	m := metricOf(name)
 	if m < 0 || r.Commit.Count() == 0 {
 		return 0, false
 	}
-	return figureOf(r.Commit, metric(m)).value, true
+	return figureOf(r.Commit, m).value, true
 }
 
 // Sustained reports whether the device kept up with an open loop of so many slots.
@@ -64,7 +64,7 @@ func (l *LoadCounts) sustained(slots int64) bool {
 // Summarise computes the figures of a cell that is in no document, and returns its
 // metric, such as "commit.p99"; null where it is not known.
 func (c *Cell) Summarise(name string) *int64 {
-	m := metric(slices.Index(metricNames[:], name))
+	m := metricOf(name)
 	c.summarise(m)
 	if !c.usable() {
 		return nil

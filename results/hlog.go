@@ -14,14 +14,18 @@ import (
 // The operations that a latency log has besides those at the wire.
 const (
 	logCommit   = "commit"
+	logOps      = "ops" // in place of commit, of a load that has none
 	logService  = "service"
 	logLag      = "lag"
 	logLateness = "lateness"
 )
 
 // logged are the distributions of a run by the name of their operation.
-func (r *RunResult) logged() (names []string, parts []**Distribution) {
+func (r *RunResult) logged(noCommits bool) (names []string, parts []**Distribution) {
 	names = []string{logCommit, logService, logLag, logLateness}
+	if noCommits {
+		names[0] = logOps
+	}
 	parts = []**Distribution{&r.Commit, &r.Service, &r.Lag, &r.Lateness}
 	for i := range r.ops {
 		names, parts = append(names, operationNames[i]), append(parts, &r.ops[i])
@@ -48,7 +52,7 @@ func (r *Run) WriteLog(w io.Writer) error {
 	h := NewHistogram().hdr
 	for _, c := range r.Cells {
 		for i, run := range c.runs {
-			if err := run.writeLog(log, h, c.ID, i); err != nil {
+			if err := run.writeLog(log, h, c, i); err != nil {
 				return fmt.Errorf("latency log: cell %s, run %d: %w", c.ID, i, err)
 			}
 		}
@@ -56,8 +60,8 @@ func (r *Run) WriteLog(w io.Writer) error {
 	return nil
 }
 
-func (r *RunResult) writeLog(log *hdrhistogram.HistogramLogWriter, h *hdrhistogram.Histogram, cell string, run int) error {
-	names, parts := r.logged()
+func (r *RunResult) writeLog(log *hdrhistogram.HistogramLogWriter, h *hdrhistogram.Histogram, c *Cell, run int) error {
+	names, parts := r.logged(c.NoCommits)
 	for i, p := range parts {
 		if (*p).Count() == 0 {
 			continue
@@ -65,7 +69,7 @@ func (r *RunResult) writeLog(log *hdrhistogram.HistogramLogWriter, h *hdrhistogr
 		if err := (*p).hdrInto(h); err != nil {
 			return err
 		}
-		h.SetTag(hlog.Tag(cell, run, names[i]))
+		h.SetTag(hlog.Tag(c.ID, run, names[i]))
 		h.SetStartTimeMs(0)
 		h.SetEndTimeMs(r.Elapsed.Milliseconds())
 		if err := log.OutputIntervalHistogram(h); err != nil {
@@ -87,14 +91,14 @@ func (r *Run) readLog(in io.Reader) error {
 		for i := range c.PerRun {
 			p := &c.PerRun[i]
 			run := &RunResult{Seed: p.Seed, Elapsed: p.Elapsed, Partial: p.Partial}
-			names, parts := run.logged()
+			names, parts := run.logged(c.NoCommits)
 			for k := range parts {
 				t := hlog.Tag(c.ID, i, names[k])
 				*parts[k] = found[t]
 				delete(found, t)
 			}
 			if run.Commit, err = p.exactly(run.Commit); err != nil {
-				return fmt.Errorf("tag %s: %w", hlog.Tag(c.ID, i, logCommit), err)
+				return fmt.Errorf("tag %s: %w", hlog.Tag(c.ID, i, names[0]), err)
 			}
 			c.runs = append(c.runs, run)
 		}
@@ -108,7 +112,7 @@ func (r *Run) readLog(in io.Reader) error {
 // exactly restores a run's exact moments.
 func (p *PerRun) exactly(d *Distribution) (*Distribution, error) {
 	if d.Count() != p.Commit.Count {
-		return nil, fmt.Errorf("holds %d commits where run.json says %d", d.Count(), p.Commit.Count)
+		return nil, fmt.Errorf("holds %d where run.json says %d", d.Count(), p.Commit.Count)
 	}
 	if d == nil {
 		return new(Distribution), nil

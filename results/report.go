@@ -65,7 +65,7 @@ func (r *Run) WriteHTML(w io.Writer) error { return r.writeHTML(w, r.Charts()) }
 func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 	t := r.Summary()
 	p := page{
-		Title: "nbdbench: what a durable write costs, and loses", Table: t, Findings: r.findingSentences(),
+		Title: r.title(), Table: t, Findings: r.findingSentences(),
 		Warnings: r.warnings(), Notes: append([]string{r.legend()}, r.reasons()...),
 		Columns: pageColumns(t), Groups: pageGroups(t), Comparisons: r.pageComparisons(),
 	}
@@ -85,6 +85,14 @@ func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 	}
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// title is the page's.
+func (r *Run) title() string {
+	if r.noCommits() {
+		return "nbdbench: what operations cost"
+	}
+	return "nbdbench: what a durable write costs, and loses"
 }
 
 // inline draws charts as SVG without the prolog that only a file has. What it

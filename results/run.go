@@ -110,8 +110,9 @@ func (r *Run) Finish() {
 	r.addSensitivity()
 }
 
-// DecideNames are the metrics that may decide a verdict.
-func DecideNames() []string { return metricNames[:] }
+// DecideNames are the metrics that may decide a verdict: those of commits, and of the
+// operations of a load that has none.
+func DecideNames() []string { return Metrics() }
 
 // WriteJSON writes the document as run.json holds it.
 func (r *Run) WriteJSON(w io.Writer) error {
@@ -119,7 +120,7 @@ func (r *Run) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	if err := e.Encode(r); err != nil {
+	if err := e.Encode(r.published()); err != nil {
 		return fmt.Errorf("run document: %w", err)
 	}
 	_, err := w.Write(text.EscapeJSON(b.Bytes()))

@@ -105,9 +105,9 @@ func (r *Run) spectrum(device string, groups []*group) *chart.Chart {
 	cross := draw.GlyphStyle{Color: chart.Ink, Radius: 3, Shape: draw.CrossGlyph{}}
 	fr := chart.Frame{
 		Title:    device + ": " + r.findings(shown, func(g *group) string { return g.workload }),
-		Subtitle: subtitle("how long a commit takes", shown),
-		Footer:   r.footer("Commit latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
-		Keys:     append(strategyKeys(shown), chart.Key{Name: "10 samples beyond", Glyph: &ring}, chart.Key{Name: "slowest commit", Glyph: &cross}),
+		Subtitle: subtitle("how long "+nounIn(shown).article()+" takes", shown),
+		Footer:   r.footer(nounIn(shown).title() + " latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
+		Keys:     append(strategyKeys(shown), chart.Key{Name: "10 samples beyond", Glyph: &ring}, chart.Key{Name: "slowest " + nounIn(shown).one, Glyph: &cross}),
 	}
 	rows := (len(shown) + 1) / 2
 	return fr.Chart(fileName("spectrum", device), vg.Length(rows*spectrumHeight), func(c draw.Canvas) { r.drawSpectrum(c, shown, all) })
@@ -123,7 +123,7 @@ func (r *Run) drawSpectrum(c draw.Canvas, groups []*group, all [][]*curve) {
 	for i, p := range parts {
 		chart.DrawText(p, style, r.panelTitle(groups[i]), lines)
 		p.Max.Y -= vg.Length(lines)*style.Font.Size*1.25 + 2 // all begin at one height
-		drawCurves(p, all[i], [4]float64{x0, x1, y0, y1})
+		drawCurves(p, all[i], [4]float64{x0, x1, y0, y1}, nounOf(groups[i].cells))
 	}
 }
 
@@ -146,13 +146,13 @@ func ranges(all [][]*curve) (x0, x1, y0, y1 float64) {
 }
 
 // drawCurves draws one panel: axes, bands, lines, marks.
-func drawCurves(c draw.Canvas, curves []*curve, r [4]float64) {
+func drawCurves(c draw.Canvas, curves []*curve, r [4]float64, of noun) {
 	ticks := chart.LogTicks(r[2], r[3])
 	left := labelWidth(ticks) + 5
 	x := chart.Scale{Lo: r[0], Hi: r[1], From: c.Min.X + left, To: c.Max.X}
 	y := chart.Scale{Lo: r[2], Hi: r[3], From: c.Min.Y + 28, To: c.Max.Y - 4}
 	drawTimeAxis(c, x, y, ticks)
-	drawNines(c, x, y)
+	drawNines(c, x, y, of)
 	for _, v := range curves {
 		v.drawBand(c, x, y)
 	}
@@ -183,7 +183,7 @@ func drawTimeAxis(c draw.Canvas, x, y chart.Scale, ticks []chart.Tick) {
 }
 
 // drawNines draws the horizontal axis of percentiles.
-func drawNines(c draw.Canvas, x, y chart.Scale) {
+func drawNines(c draw.Canvas, x, y chart.Scale, of noun) {
 	s := chart.Centred(chart.Letter(chart.SmallSize, chart.Faint))
 	nines := []chart.Tick{{Label: "0"}, {At: math.Log10(2), Label: "50"}, {At: 1, Label: "90"}, {At: 2, Label: "99"}}
 	for n := 3; float64(n) <= x.Hi; n++ {
@@ -198,7 +198,7 @@ func drawNines(c draw.Canvas, x, y chart.Scale) {
 		c.FillText(s, vg.Point{X: at, Y: y.From - 3}, t.Label)
 	}
 	c.StrokeLine2(draw.LineStyle{Color: chart.Faint, Width: 0.7}, x.From, y.From, x.To, y.From)
-	c.FillText(chart.Centred(chart.Letter(chart.SmallSize, chart.Faint)), vg.Point{X: (x.From + x.To) / 2, Y: y.From - 14}, "percentile of commits")
+	c.FillText(chart.Centred(chart.Letter(chart.SmallSize, chart.Faint)), vg.Point{X: (x.From + x.To) / 2, Y: y.From - 14}, "percentile of "+of.many)
 }
 
 func (v *curve) drawBand(c draw.Canvas, x, y chart.Scale) {

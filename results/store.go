@@ -52,7 +52,7 @@ func (e *FileError) Unwrap() error { return e.Err }
 // from the runs themselves: a document that was read back does not have it.
 func (r *Run) WriteIntervals(w io.Writer) error {
 	out := csv.NewWriter(w)
-	rows := [][]string{{"cell", "run", "start_ns", "width_ns", "commits", "p50_ns", "p99_ns", "max_ns"}}
+	rows := [][]string{{"cell", "run", "start_ns", "width_ns", nounOf(r.Cells).many, "p50_ns", "p99_ns", "max_ns"}}
 	for _, c := range r.Cells {
 		for i, run := range c.runs {
 			for _, v := range run.Intervals {
@@ -104,6 +104,11 @@ func Decode(doc []byte) (*Run, error) {
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, at(doc, int(d.InputOffset()), errors.New("want nothing after the document"))
+	}
+	for _, c := range r.Cells {
+		if c != nil {
+			c.restore()
+		}
 	}
 	if err := r.check(); err != nil {
 		return nil, err

@@ -30,7 +30,8 @@ var summaryColumns = []summaryColumn{
 	{table.Column{Key: "arrival", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return textValue(c.Arrival) }},
 	{table.Column{Key: "offered_per_s", Title: "asked/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return rateValue(c.Offered) }},
 	{table.Column{Key: "achieved_per_s", Title: "done/s", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return rateValue(c.Achieved) }},
-	{table.Column{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.rate() }},
+	{table.Column{Key: "commits_per_s", Title: "commits/s", Right: true, Drop: 4, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.rate(false) }},
+	{table.Column{Key: "ops_per_s", Title: "ops/s", Right: true, Drop: 4, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.rate(true) }},
 	{table.Column{Key: "service_p99_ns", Title: "service p99", Right: true, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.service() }},
 	{table.Column{Key: "p50_ns", Title: "p50", Right: true, Drop: 7, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.duration(metricP50) }},
 	{table.Column{Key: "p99_ns", Title: "p99", Right: true, Shorten: 6, Cut: "±", Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.p99() }},
@@ -150,7 +151,9 @@ func (r *Run) Summary() *table.Table {
 	}
 	if open == len(r.Cells) { // it is what was done
 		t.Remove("commits_per_s")
+		t.Remove("ops_per_s")
 	}
+	r.withoutCommits(t)
 	return t
 }
 
@@ -254,8 +257,9 @@ func (c *Cell) p999() table.Value {
 	return table.Value{Text: formatNS(*c.Commit.P999), Data: *c.Commit.P999}
 }
 
-func (c *Cell) rate() table.Value {
-	if c.Rates == nil || !c.usable() {
+// rate is that of commits, or of the operations of a cell without any.
+func (c *Cell) rate(noCommits bool) table.Value {
+	if c.Rates == nil || !c.usable() || c.NoCommits != noCommits {
 		return none
 	}
 	return table.Value{Text: formatRate(c.Rates.Commits), Data: c.Rates.Commits}
@@ -264,7 +268,7 @@ func (c *Cell) rate() table.Value {
 func (c *Cell) flushes() table.Value {
 	var n float64
 	switch {
-	case !c.usable():
+	case !c.usable() || c.NoCommits:
 		return none
 	case c.PluginCalls != nil:
 		n = float64(c.PluginCalls.Flush)
@@ -321,7 +325,7 @@ func averageValue(total, n int64) table.Value {
 // ComparisonOf is the cell's row of the comparisons by the metric that decides; nil
 // for the baseline and for what is not compared.
 func (r *Run) ComparisonOf(c *Cell) *Comparison {
-	decide := metricNames[r.decide()]
+	decide := c.metricName(r.decide())
 	i := slices.IndexFunc(r.Comparisons, func(x Comparison) bool {
 		return x.Device == c.Device && x.Workload == c.Workload && x.A == c.Strategy && x.Metric == decide && slices.Equal(x.At, c.At)
 	})
@@ -478,9 +482,12 @@ func conditionsOf(cells []*Cell) []string {
 		if c.Commit == nil || c.Runs == 0 {
 			return ""
 		}
-		return fmt.Sprintf("%s x %s commits", plural(int64(c.Runs), "run"), formatCount(c.Commit.Count/int64(c.Runs)))
+		return fmt.Sprintf("%s x %s %s", plural(int64(c.Runs), "run"), formatCount(c.Commit.Count/int64(c.Runs)), c.noun().many)
 	})
 	add(func(c *Cell) string {
+		if c.NoCommits {
+			return ""
+		}
 		if !c.Durability.Measured() || c.Runs == 0 {
 			return "no cuts"
 		}
@@ -536,10 +543,14 @@ func (r *Run) notes() []string {
 
 // legend explains columns, and names who makes a commit durable in full.
 func (r *Run) legend() string {
-	s := fmt.Sprintf("Latencies are of whole commits, from when they were due: a run's percentile, averaged over runs; ± is its 95%% interval "+
+	s := fmt.Sprintf("Latencies are of whole %s, from when they were due: a run's percentile, averaged over runs; ± is its 95%% interval "+
 		"and [] that of the ratio, all ratios of the table at once (they cover seeds, not model error). %s alone decides: the "+
-		"interval of its ratio against a margin of %.0f%%. flush/c: flushes that the device served for each commit; "+
-		"lost/cut: acknowledged commits that a power cut lost on average, over cuts at any time of the run (in the worst legal image).", shortMetric(metricNames[r.decide()]), 100*Margin)
+		"interval of its ratio against a margin of %.0f%%.", nounOf(r.Cells).many, shortMetric(metricNames[r.decide()]), 100*Margin)
+	if r.noCommits() {
+		return s + r.sensitivityLegend()
+	}
+	s += " flush/c: flushes that the device served for each commit; " +
+		"lost/cut: acknowledged commits that a power cut lost on average, over cuts at any time of the run (in the worst legal image)."
 	var who []string
 	for _, c := range r.Cells {
 		if w := c.Strategy + " = " + c.WhoDurable; c.WhoDurable != "" && !slices.Contains(who, w) {

@@ -74,7 +74,7 @@ func (r *Run) sweepChart(lines []*axisLine) *chart.Chart {
 		title += " by " + axisName(first.name)
 	}
 	fr := chart.Frame{
-		Title: title, Subtitle: subtitle(shortMetric(metricNames[r.decide()])+" of a commit, and commits a second, by "+axisName(first.name), groups),
+		Title: title, Subtitle: subtitle(shortMetric(metricNames[r.decide()])+" of "+nounIn(groups).article()+", and "+nounIn(groups).many+" a second, by "+axisName(first.name), groups),
 		Footer: r.footer("Marks are what was measured; a wide line has others on it. Bands: 95% intervals over runs; they cover seeds, not model error." + unsustainedNote(groups) + omittedNote(len(shown), len(lines))),
 		Keys:   strategyKeys(usableOf(groups)),
 	}
@@ -231,9 +231,9 @@ func (r *Run) drawSweep(c draw.Canvas, lines []*axisLine) {
 		if len(l.at) > 0 {
 			where = l.at.String() + ": "
 		}
-		latency := panel{axisLine: l, place: p, traces: left[i], lo: l0, hi: l1, ticks: chart.LogTicks(l0, l1), title: where + shortMetric(metricNames[m]) + " of a commit"}
+		latency := panel{axisLine: l, place: p, traces: left[i], lo: l0, hi: l1, ticks: chart.LogTicks(l0, l1), title: where + shortMetric(metricNames[m]) + " of " + nounIn(l.groups).article()}
 		latency.draw(parts[2*i])
-		rate := panel{axisLine: l, place: p, traces: right[i], lo: r0, hi: r1, ticks: chart.CountTicks(r0, r1), title: "commits a second", asked: l.name == axisRate && l.scale != nil}
+		rate := panel{axisLine: l, place: p, traces: right[i], lo: r0, hi: r1, ticks: chart.CountTicks(r0, r1), title: nounIn(l.groups).many + " a second", asked: l.name == axisRate && l.scale != nil}
 		rate.draw(parts[2*i+1])
 	}
 }

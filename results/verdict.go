@@ -85,7 +85,7 @@ func (j *judgement) decideIt(v *Verdict) {
 	j.contest()
 	best := j.first[0]
 	if len(j.first) == 1 {
-		v.Winner, v.Metric, v.Outcome = best.Strategy, metricNames[j.decide], OutcomeWins
+		v.Winner, v.Metric, v.Outcome = best.Strategy, best.metricName(j.decide), OutcomeWins
 	} else {
 		v.Tied, v.Outcome = names(j.first), j.tieOutcome()
 	}
@@ -299,7 +299,7 @@ func (j *judgement) byRate(ratio float64, best, other *Cell) string {
 	if max(rates/ratio, ratio/rates) < hidden {
 		return ""
 	}
-	return fmt.Sprintf("%s times the commits a second (%s against %s)", significant(rates), formatRate(best.Rates.Commits), formatRate(other.Rates.Commits))
+	return fmt.Sprintf("%s times the %s a second (%s against %s)", significant(rates), best.noun().many, formatRate(best.Rates.Commits), formatRate(other.Rates.Commits))
 }
 
 // hidden is how far the ratio of rates must be from that of the percentile to be

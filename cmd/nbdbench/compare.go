@@ -90,6 +90,9 @@ func newCompare() *cobra.Command {
 			if err != nil {
 				return asUsage(err)
 			}
+			if err := checkRegressions(diffs, bounds); err != nil {
+				return err
+			}
 			for i, d := range diffs {
 				if i > 0 {
 					fmt.Fprintln(c.OutOrStdout())
@@ -173,6 +176,27 @@ func parseRegressions(texts []string) (out []regression, err error) {
 		out = append(out, regression{metric, percent / 100})
 	}
 	return out, nil
+}
+
+// checkRegressions refuses a bound on a metric that no cell has: those without commits
+// have ops.p99 where others have commit.p99.
+func checkRegressions(diffs []*results.Diff, bounds []regression) error {
+	for _, b := range bounds {
+		var others []string
+		found := false
+		for _, d := range diffs {
+			for _, r := range d.Rows {
+				found = found || r.Metric == b.metric
+				if !slices.Contains(others, r.Metric) {
+					others = append(others, r.Metric)
+				}
+			}
+		}
+		if !found && len(others) > 0 {
+			return usage("--max-regress: expected a metric of the cells, one of %s, got %q", strings.Join(others, ", "), b.metric)
+		}
+	}
+	return nil
 }
 
 // judgeRegressions says which bounds are exceeded, which is an error, and which may

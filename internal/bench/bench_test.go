@@ -355,7 +355,9 @@ func TestThresholds(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"commit.p50<1ms", "x/y/z:commit.p50<1ms", cell + "commit.p51<1ms", cell + "commit.p50<1", cell + "rates.iops<1ms", cell + "commit.p50", cell + "commit.p50==1ms", cell + "commit.p50=1ms", "[:commit.p50<1ms"} {
-		if _, err := parseThreshold(bad, cells); err == nil {
+		q := p
+		q.Thresholds = []string{bad}
+		if _, err := q.parseThresholds(cells); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}

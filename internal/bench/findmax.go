@@ -78,6 +78,35 @@ func (p *Plan) UseFindMax(expression string) error {
 	return err
 }
 
+// fitMetrics checks that loads without commits are judged as such, and those with
+// commits by them. A plan without any commit decides by its operations, though the
+// default is a metric of commits.
+func (p *Plan) fitMetrics(loads []workloads.Profile) error {
+	with := slices.ContainsFunc(loads, func(w workloads.Profile) bool { return w.HasCommits() })
+	without := slices.ContainsFunc(loads, func(w workloads.Profile) bool { return !w.HasCommits() })
+	switch _, statistic, _ := strings.Cut(p.Decide, "."); {
+	case !with && without:
+		p.Decide = "ops." + statistic
+	case with && !without && strings.HasPrefix(p.Decide, "ops."):
+		return conf.At("decide", "expected commit.%s, got %s: each workload makes commits", statistic, p.Decide)
+	}
+	if p.FindMax == "" {
+		return nil
+	}
+	b, err := parseBounded(p.FindMax)
+	if err != nil {
+		return conf.At("find_max", "%v", err)
+	}
+	_, statistic, _ := strings.Cut(b.metric, ".")
+	switch ofOps := strings.HasPrefix(b.metric, "ops."); {
+	case with && ofOps:
+		return conf.At("find_max", "expected commit.%s, got %s: a workload makes commits", statistic, b.metric)
+	case without && !ofOps:
+		return conf.At("find_max", "expected ops.%s, got %s: a workload makes no commits", statistic, b.metric)
+	}
+	return nil
+}
+
 // validateFindMax checks a search against the rest of the plan.
 func (p *Plan) validateFindMax() error {
 	if p.FindMax == "" {

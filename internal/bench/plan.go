@@ -357,6 +357,9 @@ func (p *Plan) Cells() ([]Cell, error) {
 	if _, err := p.parseThresholds(cells); err != nil {
 		return nil, err
 	}
+	if err := p.fitMetrics(loads); err != nil {
+		return nil, err
+	}
 	return cells, nil
 }
 

@@ -351,5 +351,9 @@ func (p *Plan) doubtful(c *Cell) string {
 	if p.Sensitivity || c.Profile == nil || c.Plugin != "" {
 		return ""
 	}
-	return c.Profile.EstimatedParallelism()
+	path := c.Profile.EstimatedParallelism()
+	if path == "ssd.fua_programs" && !c.Workload.HasCommits() {
+		return ""
+	}
+	return path
 }

@@ -85,6 +85,7 @@ func settle(p *Plan, c *Cell, stop func() bool) (settling, error) {
 type pilot struct {
 	w     *world
 	found settling
+	what  string // its transactions are, to people
 	// each and between are the requests of a transaction and of what follows it; of
 	// several streams they are counted.
 	each, between uint64
@@ -101,7 +102,10 @@ type pilot struct {
 }
 
 func newPilot(w *world, c *Cell, seed sim.Seed) *pilot {
-	s := &pilot{w: w, step: 4 * leastWarmup / maxSamples, draw: seed.Stream("samples")}
+	s := &pilot{w: w, what: "commits", step: 4 * leastWarmup / maxSamples, draw: seed.Stream("samples")}
+	if !c.Workload.HasCommits() {
+		s.what = "operations"
+	}
 	if len(c.Workload.Streams) == 0 {
 		s.each, s.between = requestsOf(c.Workload.Transaction), requestsOf(c.Workload.Between)
 	}
@@ -236,10 +240,10 @@ func (s *pilot) check() bool {
 		return true
 	}
 	if f.Reason == "" && done < leastCommits {
-		f.Reason = fmt.Sprintf("there were only %d commits in the last %v", done, half)
+		f.Reason = fmt.Sprintf("there were only %d %s in the last %v", done, s.what, half)
 	}
 	if f.Reason == "" {
-		f.Reason = s.rate("commits", s.commits[:s.n])
+		f.Reason = s.rate(s.what, s.commits[:s.n])
 	}
 	if f.Reason == "" {
 		f.Reason = s.rate("bytes written", s.bytes[:s.n])
@@ -401,7 +405,7 @@ func (s *pilot) giveUp(end why) {
 		return
 	}
 	if f.Reason == "" {
-		f.Reason = fmt.Sprintf("there were only %d commits in %v", f.Commits, f.Elapsed)
+		f.Reason = fmt.Sprintf("there were only %d %s in %v", f.Commits, s.what, f.Elapsed)
 	}
 	if end == outOfRequests {
 		f.Reason += fmt.Sprintf("; the pilot ended after %d requests, %v", s.requests(), f.Elapsed.Round(time.Millisecond))

@@ -143,6 +143,9 @@ func TestALoadWithoutCommitsHasNoPowerCuts(t *testing.T) {
 	if c := cellOf(t, doc, "nvme-990pro/reads/native"); c.Durability != nil || c.Commit.Count != 6*400 || !c.NoCommits || c.WhoDurable != "" {
 		t.Errorf("%+v", c)
 	}
+	if doc.Decide != "ops.p99" || doc.Verdicts[0].Metric != "" || doc.Comparisons[0].Metric != "ops.mean" {
+		t.Errorf("decided by %s, %s; compared by %s", doc.Decide, doc.Verdicts[0].Metric, doc.Comparisons[0].Metric)
+	}
 	if v := doc.Verdicts[0]; v.Outcome != results.OutcomeEquivalent || strings.Contains(v.Sentence, "durable") || strings.Contains(v.Sentence, "power") {
 		t.Errorf("%s", v.Sentence)
 	}
@@ -160,5 +163,36 @@ func TestAnOpenStreamBesideAClosedOneIsSustainedOrNot(t *testing.T) {
 	doc = mustRun(t, plan("nvme-990pro", load("1000000/s"), "native"))
 	if c := doc.Cells[0]; c.Status != results.StatusUnsustained {
 		t.Errorf("%s: %s", c.Status, c.Reason)
+	}
+}
+
+// TestMetricsOfALoadWithoutCommitsAreThoseOfItsOperations, in thresholds, searches and
+// what decides.
+func TestMetricsOfALoadWithoutCommitsAreThoseOfItsOperations(t *testing.T) {
+	reads := fileOfLoad(t, "reads", "transaction: [{op: read, size: 4k, pattern: random}]\n")
+	p := plan("nvme-990pro", reads, "native")
+	p.Runs, p.Thresholds = 6, []string{"*/*/*:ops.p50<1s", "*/*/*:rates.ops_per_s>1"}
+	for _, th := range mustRun(t, p).Thresholds {
+		if th.OK == nil || !*th.OK {
+			t.Errorf("%+v", th)
+		}
+	}
+	for _, c := range []struct {
+		load   string
+		change func(p *Plan)
+		want   string
+	}{
+		{reads, func(p *Plan) { p.Thresholds = []string{"*/*/*:commit.p50<1s"} }, "the workload makes no commits"},
+		{reads, func(p *Plan) { p.Thresholds = []string{"*/*/*:durability.commits_lost<1"} }, "the workload makes no commits"},
+		{"sync-4k", func(p *Plan) { p.Thresholds = []string{"*/*/*:ops.p50<1s"} }, "the workload makes commits"},
+		{"sync-4k", func(p *Plan) { p.Decide = "ops.p50" }, "decide: expected commit.p50"},
+		{reads, func(p *Plan) { p.FindMax, p.Over = "commit.p99<2ms", AxisQueueDepth }, "find_max: expected ops.p99"},
+		{"sync-4k", func(p *Plan) { p.FindMax, p.Over = "ops.p99<2ms", AxisQueueDepth }, "find_max: expected commit.p99"},
+	} {
+		p := plan("nvme-990pro", c.load, "native")
+		c.change(&p)
+		if _, err := p.Cells(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
 	}
 }

@@ -27,21 +27,50 @@ type metric struct {
 	name     string
 	duration bool // the bound is written as one
 	counted  bool // the figure is a count, of which the value decides
+	of       loadKind
 	read     func(doc *results.Run, c *results.Cell) (v *float64, span *results.Ratio)
+}
+
+// loadKind says which cells have a metric.
+type loadKind uint8
+
+const (
+	anyLoad loadKind = iota
+	ofCommits
+	ofOperations // of loads without commits
+)
+
+// has reports whether a cell whose workload has commits, or has none, has the metric.
+func (k loadKind) has(commits bool) bool { return k == anyLoad || (k == ofCommits) == commits }
+
+// expected says what a metric should be of where no cell has it.
+func (k loadKind) expected() string {
+	if k == ofCommits {
+		return "the workload makes no commits: expected a metric such as ops.p99 or rates.iops"
+	}
+	return "the workload makes commits: expected a metric such as commit.p99"
 }
 
 // metrics are the figures that thresholds can bound.
 var metrics = []metric{
-	latencyMetric("commit.mean", func(l *results.Latency) *int64 { return l.Mean }, func(s *results.CI95) *results.Span { return s.Mean }),
-	latencyMetric("commit.min", func(l *results.Latency) *int64 { return l.Min }, nil),
-	latencyMetric("commit.max", func(l *results.Latency) *int64 { return l.Max }, nil),
-	latencyMetric("commit.p50", func(l *results.Latency) *int64 { return l.P50 }, func(s *results.CI95) *results.Span { return s.P50 }),
-	latencyMetric("commit.p90", func(l *results.Latency) *int64 { return l.P90 }, func(s *results.CI95) *results.Span { return s.P90 }),
-	latencyMetric("commit.p99", func(l *results.Latency) *int64 { return l.P99 }, func(s *results.CI95) *results.Span { return s.P99 }),
-	latencyMetric("commit.p999", func(l *results.Latency) *int64 { return l.P999 }, nil),
-	rateMetric("rates.commits_per_s", func(r *results.Rates) float64 { return r.Commits }),
-	rateMetric("rates.iops", func(r *results.Rates) float64 { return r.IOPS }),
-	rateMetric("rates.bytes_per_s", func(r *results.Rates) float64 { return r.Bytes }),
+	latencyMetric(ofCommits, "commit.mean", func(l *results.Latency) *int64 { return l.Mean }, func(s *results.CI95) *results.Span { return s.Mean }),
+	latencyMetric(ofCommits, "commit.min", func(l *results.Latency) *int64 { return l.Min }, nil),
+	latencyMetric(ofCommits, "commit.max", func(l *results.Latency) *int64 { return l.Max }, nil),
+	latencyMetric(ofCommits, "commit.p50", func(l *results.Latency) *int64 { return l.P50 }, func(s *results.CI95) *results.Span { return s.P50 }),
+	latencyMetric(ofCommits, "commit.p90", func(l *results.Latency) *int64 { return l.P90 }, func(s *results.CI95) *results.Span { return s.P90 }),
+	latencyMetric(ofCommits, "commit.p99", func(l *results.Latency) *int64 { return l.P99 }, func(s *results.CI95) *results.Span { return s.P99 }),
+	latencyMetric(ofCommits, "commit.p999", func(l *results.Latency) *int64 { return l.P999 }, nil),
+	latencyMetric(ofOperations, "ops.mean", func(l *results.Latency) *int64 { return l.Mean }, func(s *results.CI95) *results.Span { return s.Mean }),
+	latencyMetric(ofOperations, "ops.min", func(l *results.Latency) *int64 { return l.Min }, nil),
+	latencyMetric(ofOperations, "ops.max", func(l *results.Latency) *int64 { return l.Max }, nil),
+	latencyMetric(ofOperations, "ops.p50", func(l *results.Latency) *int64 { return l.P50 }, func(s *results.CI95) *results.Span { return s.P50 }),
+	latencyMetric(ofOperations, "ops.p90", func(l *results.Latency) *int64 { return l.P90 }, func(s *results.CI95) *results.Span { return s.P90 }),
+	latencyMetric(ofOperations, "ops.p99", func(l *results.Latency) *int64 { return l.P99 }, func(s *results.CI95) *results.Span { return s.P99 }),
+	latencyMetric(ofOperations, "ops.p999", func(l *results.Latency) *int64 { return l.P999 }, nil),
+	rateMetric(ofCommits, "rates.commits_per_s", func(r *results.Rates) float64 { return r.Commits }),
+	rateMetric(ofOperations, "rates.ops_per_s", func(r *results.Rates) float64 { return r.Commits }), // of a cell that is not read from a file
+	rateMetric(anyLoad, "rates.iops", func(r *results.Rates) float64 { return r.IOPS }),
+	rateMetric(anyLoad, "rates.bytes_per_s", func(r *results.Rates) float64 { return r.Bytes }),
 	lossMetric("durability.commits_lost", func(d *results.Durability) float64 { return float64(d.CommitsLost) }),
 	lossMetric("durability.commits_at_risk", func(d *results.Durability) float64 { return float64(d.CommitsAtRisk) }),
 	lossMetric("durability.violations", func(d *results.Durability) float64 { return float64(d.Violations) }),
@@ -55,8 +84,8 @@ var metrics = []metric{
 	}},
 }
 
-func latencyMetric(name string, get func(*results.Latency) *int64, span func(*results.CI95) *results.Span) metric {
-	return metric{name: name, duration: true, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
+func latencyMetric(of loadKind, name string, get func(*results.Latency) *int64, span func(*results.CI95) *results.Span) metric {
+	return metric{name: name, duration: true, of: of, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
 		if c.Commit == nil || get(c.Commit) == nil {
 			return nil, nil
 		}
@@ -69,8 +98,8 @@ func latencyMetric(name string, get func(*results.Latency) *int64, span func(*re
 	}}
 }
 
-func rateMetric(name string, get func(*results.Rates) float64) metric {
-	return metric{name: name, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
+func rateMetric(of loadKind, name string, get func(*results.Rates) float64) metric {
+	return metric{name: name, of: of, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
 		if c.Rates == nil {
 			return nil, nil
 		}
@@ -80,7 +109,7 @@ func rateMetric(name string, get func(*results.Rates) float64) metric {
 }
 
 func lossMetric(name string, get func(*results.Durability) float64) metric {
-	return metric{name: name, counted: true, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
+	return metric{name: name, counted: true, of: ofCommits, read: func(_ *results.Run, c *results.Cell) (*float64, *results.Ratio) {
 		if !c.Durability.Measured() {
 			return nil, nil
 		}
@@ -92,17 +121,23 @@ func lossMetric(name string, get func(*results.Durability) float64) metric {
 // comparisons are what may stand between a metric and its bound.
 var comparisons = []string{"<=", ">=", "==", "<", ">"}
 
+// subject is a cell that a threshold may be about, and whether it has commits.
+type subject struct {
+	id      string
+	commits bool
+}
+
 // parseThreshold reads a threshold. Cell and metric must exist: a misspelt
 // threshold must not pass.
-func parseThreshold(text string, cells []Cell) (threshold, error) {
+func parseThreshold(text string, cells []subject) (threshold, error) {
 	cell, rest, ok := strings.Cut(text, ":")
 	at := strings.IndexAny(rest, "<>=")
 	if !ok || at < 0 {
 		return threshold{}, fmt.Errorf("expected CELL:METRIC<VALUE, got %q", text)
 	}
 	t := threshold{cells: strings.TrimSpace(cell)}
-	if !slices.ContainsFunc(cells, func(c Cell) bool { return t.of(c.ID) }) {
-		return threshold{}, fmt.Errorf("%q: expected one of the plan's cells, such as %s, got %q", text, cells[0].ID, cell)
+	if !slices.ContainsFunc(cells, func(c subject) bool { return t.of(c.id) }) {
+		return threshold{}, fmt.Errorf("%q: expected one of the plan's cells, such as %s, got %q", text, cells[0].id, cell)
 	}
 	for _, op := range comparisons {
 		if strings.HasPrefix(rest[at:], op) {
@@ -119,6 +154,9 @@ func parseThreshold(text string, cells []Cell) (threshold, error) {
 		return threshold{}, fmt.Errorf("%q: expected a metric, one of %s, got %q", text, strings.Join(metricNames(), ", "), name)
 	}
 	t.metric, t.text = metrics[i], strings.TrimSpace(rest[at+len(t.op):])
+	if !slices.ContainsFunc(cells, func(c subject) bool { return t.of(c.id) && t.metric.of.has(c.commits) }) {
+		return threshold{}, fmt.Errorf("%q: %s, got %s", text, t.metric.of.expected(), name)
+	}
 	var err error
 	if t.bound, err = t.metric.parse(t.text); err != nil {
 		return threshold{}, fmt.Errorf("%q: %w", text, err)
@@ -166,9 +204,13 @@ func (m metric) parse(value string) (float64, error) {
 
 // parseThresholds reads the plan's thresholds.
 func (p *Plan) parseThresholds(cells []Cell) ([]threshold, error) {
+	all := make([]subject, len(cells))
+	for i := range cells {
+		all[i] = subject{cells[i].ID, cells[i].Workload.HasCommits()}
+	}
 	var out []threshold
 	for i, text := range p.Thresholds {
-		t, err := parseThreshold(text, cells)
+		t, err := parseThreshold(text, all)
 		if err != nil {
 			return nil, conf.At(fmt.Sprintf("thresholds[%d]", i), "%v", err)
 		}
@@ -182,7 +224,7 @@ func (p *Plan) parseThresholds(cells []Cell) ([]threshold, error) {
 func (p *Plan) judgeThresholds(doc *results.Run) {
 	for _, text := range p.Thresholds {
 		for _, c := range doc.Cells {
-			t, err := parseThreshold(text, []Cell{{ID: c.ID}})
+			t, err := parseThreshold(text, []subject{{c.ID, !c.NoCommits}})
 			skip := c.Status == results.StatusUnsupported && t.cells != c.ID // a pattern is about what can be had
 			if err == nil && !skip {                                         // else it is about other cells
 				doc.Thresholds = append(doc.Thresholds, t.judge(doc, c))

@@ -100,9 +100,12 @@ func (t *Table) PageColumns() []int {
 	return slices.DeleteFunc(t.at(InPage).columns, func(i int) bool { return t.Columns[i].Heading })
 }
 
-// Remove takes the column of this key out of the table, which has it.
+// Remove takes the column of this key out of the table, if it has one.
 func (t *Table) Remove(key string) {
 	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
+	if i < 0 {
+		return
+	}
 	t.Columns = slices.Delete(t.Columns, i, i+1)
 	for k := range t.Rows {
 		t.Rows[k].Values = slices.Delete(t.Rows[k].Values, i, i+1)
