@@ -205,6 +205,8 @@ type CellConfig struct {
 	Settled    any
 	NotSettled string // why Settled is false
 	Warmup     sim.Duration
+	// PhaseWarmups are those of a workload's phases where they differ, else nil.
+	PhaseWarmups []sim.Duration
 	// Durable says that by its definition the strategy makes an acknowledged
 	// commit durable on this device; WhoDurable who does it: "device, per write".
 	Durable    bool
@@ -235,26 +237,28 @@ type Cell struct {
 	WhoDurable string `json:"who_durable"`
 	// NoCommits says that Commit has transactions which make nothing durable. As
 	// written they are in Ops.All, and Commit is null.
-	NoCommits   bool           `json:"no_commits,omitempty"`
-	Clock       string         `json:"clock"`
-	Link        string         `json:"link"`
-	QueueDepth  int            `json:"queue_depth"`
-	Connections int            `json:"connections"`
-	Runs        int            `json:"runs"`
-	Arrival     string         `json:"arrival"`
-	Offered     *float64       `json:"offered_per_s"`  // null for a closed loop
-	Achieved    *float64       `json:"achieved_per_s"` // likewise
-	Warmup      sim.Duration   `json:"warmup_ns"`
-	Settled     any            `json:"settled"` // true, false, CleanDevice or null
-	Elapsed     sim.Duration   `json:"elapsed_ns"`
-	Advertised  *Advertised    `json:"advertised"`
-	Commit      *Latency       `json:"commit"`
-	CI95        *CI95          `json:"ci95"`
-	Ops         *Ops           `json:"ops"`
-	Service     *Latency       `json:"service"` // null for a closed loop, where it is commit
-	Lag         *Latency       `json:"lag"`
-	Lateness    *Latency       `json:"lateness"`
-	Late        *ReplyLateness `json:"reply_lateness"`
+	NoCommits   bool         `json:"no_commits,omitempty"`
+	Clock       string       `json:"clock"`
+	Link        string       `json:"link"`
+	QueueDepth  int          `json:"queue_depth"`
+	Connections int          `json:"connections"`
+	Runs        int          `json:"runs"`
+	Arrival     string       `json:"arrival"`
+	Offered     *float64     `json:"offered_per_s"`  // null for a closed loop
+	Achieved    *float64     `json:"achieved_per_s"` // likewise
+	Warmup      sim.Duration `json:"warmup_ns"`
+	// PhaseWarmups are those of a workload's phases where they differ; Warmup is the longest.
+	PhaseWarmups []sim.Duration `json:"phase_warmups_ns,omitempty"`
+	Settled      any            `json:"settled"` // true, false, CleanDevice or null
+	Elapsed      sim.Duration   `json:"elapsed_ns"`
+	Advertised   *Advertised    `json:"advertised"`
+	Commit       *Latency       `json:"commit"`
+	CI95         *CI95          `json:"ci95"`
+	Ops          *Ops           `json:"ops"`
+	Service      *Latency       `json:"service"` // null for a closed loop, where it is commit
+	Lag          *Latency       `json:"lag"`
+	Lateness     *Latency       `json:"lateness"`
+	Late         *ReplyLateness `json:"reply_lateness"`
 	// Little is the rate of commits times the mean of whole iterations, over the
 	// queue depth; 1 by Little's law. Null but for a closed loop with enough of them.
 	Little *float64 `json:"littles_law"`
@@ -297,7 +301,7 @@ func NewCell(c CellConfig) *Cell {
 		ID:        c.ID, At: c.At, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
 		Durable: c.Durable, WhoDurable: c.WhoDurable, Clock: c.Clock, Link: c.Link,
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
-		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup,
+		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup, PhaseWarmups: c.PhaseWarmups,
 		PerRun: []PerRun{}, Warnings: []string{}, Outliers: []int{},
 		Storage: c.Storage, planned: c.Runs, commits: c.Commits, notSettled: c.NotSettled, parallel: c.Parallelism,
 	}

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"fmt"
+	"slices"
 
 	"nbdbench/devices"
 	"nbdbench/internal/units"
@@ -27,7 +28,9 @@ type Config struct {
 	Duration sim.Duration
 	// Warmup is how long from the start on nothing is measured; see
 	// Runner.Measured. The Observer receives all events all the same.
-	Warmup  sim.Duration
+	Warmup sim.Duration
+	// Warmups, if not nil, are those of the profile's phases, in place of Warmup.
+	Warmups []sim.Duration
 	Content Content
 	// Sustain keeps the load up after the window has ended: transactions that are
 	// not measured go on being begun until the last measured one is done, so that
@@ -40,10 +43,18 @@ type Config struct {
 	Ends func(at sim.Time, last uint64)
 	// Phase, if not nil, is called on the loop when a further phase of the profile
 	// begins, with its number, from 1, and the instant of its window's beginning.
-	// Commits, Duration and Warmup are those of each phase.
+	// Commits, Duration and Warmup are those of each phase, Warmups one for each.
 	Phase func(n int, from sim.Time)
 	// Observer may be nil.
 	Observer Observer
+}
+
+// warmup is that of a phase.
+func (c *Config) warmup(phase int) sim.Duration {
+	if c.Warmups != nil {
+		return c.Warmups[phase]
+	}
+	return c.Warmup
 }
 
 // MaxCommits bounds a run that has only a Duration.
@@ -60,8 +71,10 @@ func (c *Config) Validate(info devices.Info) error {
 		return fmt.Errorf("workload %s: expected a number of commits or a duration", p.Name)
 	case c.Commits > MaxCommits:
 		return fmt.Errorf("workload %s: commits: expected at most %d, got %d", p.Name, uint64(MaxCommits), c.Commits)
-	case c.Duration < 0 || c.Warmup < 0:
+	case c.Duration < 0 || c.Warmup < 0 || slices.ContainsFunc(c.Warmups, func(d sim.Duration) bool { return d < 0 }):
 		return fmt.Errorf("workload %s: expected no negative duration or warm-up, got %v and %v", p.Name, c.Duration, c.Warmup)
+	case c.Warmups != nil && len(c.Warmups) != len(p.EachPhase()):
+		return fmt.Errorf("workload %s: expected a warm-up for each of %d phases, got %d", p.Name, len(p.EachPhase()), len(c.Warmups))
 	case c.Connections > MaxConnections:
 		return fmt.Errorf("workload %s: connections: expected at most %d, got %d", p.Name, MaxConnections, c.Connections)
 	}

@@ -145,7 +145,7 @@ func (r *Runner) Start() {
 func (r *Runner) startPhase() {
 	now := r.loop.Now()
 	r.clients, r.stopped = r.phases[r.phase], false
-	r.from, r.end, r.last = now.Add(r.cfg.Warmup), sim.Never, math.MaxUint64
+	r.from, r.end, r.last = now.Add(r.cfg.warmup(r.phase)), sim.Never, math.MaxUint64
 	if r.cfg.Duration != 0 {
 		r.end = r.from.Add(r.cfg.Duration)
 	}
@@ -179,6 +179,13 @@ func (r *Runner) Stop() {
 	r.halted = true
 	r.stop()
 }
+
+// EndPhase begins no further transactions in the present phase; the next one begins
+// when those in progress have ended.
+func (r *Runner) EndPhase() { r.stop() }
+
+// Phase is the number of the present phase, from 0.
+func (r *Runner) Phase() int { return r.phase }
 
 // stop ends the present phase.
 func (r *Runner) stop() {

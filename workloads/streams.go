@@ -74,19 +74,15 @@ func (p *Profile) EachPhase() [][]int {
 	return out
 }
 
-// Last is the profile of its last phase alone, of which no stream ends by itself.
-func (p Profile) Last() Profile {
-	if len(p.Streams) == 0 {
-		return p
+// Bounded reports, for each phase, whether it ends by itself: each of its streams
+// begins no more than a number of transactions, or those of a trace.
+func (p *Profile) Bounded() []bool {
+	all, phases := p.All(), p.EachPhase()
+	out := make([]bool, len(phases))
+	for i, phase := range phases {
+		out[i] = !slices.ContainsFunc(phase, func(k int) bool { return all[k].Transactions == 0 && all[k].replays() == nil })
 	}
-	all, phases := p.Streams, p.EachPhase()
-	p.Streams, p.Phases = nil, nil
-	for _, i := range phases[len(phases)-1] {
-		s := all[i]
-		s.Transactions = 0
-		p.Streams = append(p.Streams, s)
-	}
-	return p
+	return out
 }
 
 // Steps are all steps of all streams.

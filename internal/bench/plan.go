@@ -298,9 +298,18 @@ type Cell struct {
 	// Warmup comes before the window. Settled and NotSettled are for the document:
 	// see results.CellConfig. The pilot run gave the rate of commits, 0 without one.
 	Warmup     time.Duration
+	Warmups    []time.Duration // of each phase where they differ, else nil; Warmup is the longest
 	Settled    any
 	NotSettled string
 	rate       float64
+}
+
+// firstWarmup is that of the first phase.
+func (c *Cell) firstWarmup() time.Duration {
+	if len(c.Warmups) > 0 {
+		return c.Warmups[0]
+	}
+	return c.Warmup
 }
 
 // Cells opens what the plan names and returns its matrix in order: device,

@@ -254,7 +254,7 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 		return
 	}
 	real.Do(func() {
-		w.start = loop.Now().Add(c.Warmup)
+		w.start = loop.Now().Add(c.firstWarmup())
 		recorder.StartAt(w.start)
 		w.opens.at(loop, w.start)
 		runner.Start()

@@ -33,7 +33,7 @@ func Record(doc *results.Run, id string, run int, sink history.Sink, stop func()
 	if err != nil {
 		return err
 	}
-	cells[0].Warmup = doc.Cells[at].Warmup
+	cells[0].Warmup, cells[0].Warmups = doc.Cells[at].Warmup, doc.Cells[at].PhaseWarmups
 	seed := p.seedOf(run)
 	if seed != stored.Seed {
 		return conf.At("run", "expected the seed %d of run %d, the document has %d", uint64(seed), run, uint64(stored.Seed))

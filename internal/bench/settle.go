@@ -55,37 +55,75 @@ type settling struct {
 	Warmup  sim.Duration
 	Settled bool
 	Reason  string // why it has not settled
+	Bounded bool   // it ends by itself
 	Elapsed sim.Duration
 	Commits uint64  // in all of Elapsed
 	Rate    float64 // commits a second in the second half of Elapsed; 0 if they take no time
 }
 
-// settle decides when a cell has settled, by a pilot run in virtual time without
+// settle is settlePhases of the last phase.
+func settle(p *Plan, c *Cell, stop func() bool) (settling, error) {
+	phases, err := settlePhases(p, c, stop)
+	if err != nil {
+		return settling{}, err
+	}
+	return phases[len(phases)-1], nil
+}
+
+// settlePhases decides when a cell has settled, by a pilot run in virtual time without
 // power cuts. That is at half of the earliest instant t at which, from t/2 to t,
 // no gauge of the device has a trend and commits have the same rate in both halves
 // of that time. The state comes first: the rate alone is as steady on the plateau
 // before a cache is full.
-func settle(p *Plan, c *Cell, stop func() bool) (settling, error) {
+//
+// Each phase begins where the one before it has settled, or where it has ended by
+// itself: such a phase has no steady state, and needs no warm-up.
+func settlePhases(p *Plan, c *Cell, stop func() bool) ([]settling, error) {
 	q := *p
 	q.Cuts, q.Commits, q.Duration = 0, 0, pilotTime
 	seed := sim.Seed(p.Seed).Sub("settle", 0)
 	w, err := newWorld(&q, c, seed)
 	if err != nil {
-		return settling{}, err
+		return nil, err
 	}
 	defer w.close()
 	s := newPilot(w, c, seed)
-	if err := s.run(stop); err != nil {
-		return settling{}, err
+	w.runner.Start()
+	var out []settling
+	bounded := c.Workload.Bounded()
+	for phase, ends := range bounded {
+		if err := s.runPhase(ends, stop); err != nil {
+			return nil, err
+		}
+		out = append(out, s.found)
+		if phase == len(bounded)-1 {
+			break
+		}
+		if end := s.next(phase, stop); end == interrupted {
+			return nil, stack.ErrNotRun
+		} else if end != goesOn {
+			return unreached(out, bounded), nil
+		}
 	}
-	return s.found, nil
+	return out, nil
+}
+
+// unreached adds the phases that a pilot has not come to.
+func unreached(out []settling, bounded []bool) []settling {
+	reason := fmt.Sprintf("the pilot has not come to the end of phase %d", max(len(out), 1))
+	for len(out) < len(bounded) {
+		out = append(out, settling{Bounded: bounded[len(out)], Reason: reason})
+	}
+	return out
 }
 
 // pilot is one pilot run and what it has seen: one sample for each step of time.
 type pilot struct {
 	w     *world
 	found settling
-	what  string // its transactions are, to people
+	what  string   // its transactions are, to people
+	from  sim.Time // of the phase, and what there was before it
+	base  workloads.Stats
 	// each and between are the requests of a transaction and of what follows it; of
 	// several streams they are counted.
 	each, between uint64
@@ -135,16 +173,21 @@ const (
 	runnerEnded
 )
 
-// run samples until the cell has settled or the pilot is at a bound.
-func (s *pilot) run(stop func() bool) error {
-	s.w.runner.Start()
+// runPhase samples until the cell has settled in the phase or the pilot is at a bound. Of
+// a phase that ends by itself nothing is found.
+func (s *pilot) runPhase(bounded bool, stop func() bool) error {
+	s.found, s.n, s.step = settling{Bounded: bounded}, 0, 4*leastWarmup/maxSamples
+	s.from, s.base = s.w.loop.Now(), s.w.runner.Stats()
+	if bounded {
+		return nil
+	}
 	for {
 		end := s.sample(stop)
 		switch {
 		case end == interrupted:
 			return stack.ErrNotRun
 		case end == timeless:
-			s.found.Settled, s.found.Commits = true, s.w.runner.Stats().Commits
+			s.found.Settled, s.found.Commits = true, s.w.runner.Stats().Commits-s.base.Commits
 			return nil
 		case end != goesOn:
 			s.giveUp(end)
@@ -157,6 +200,26 @@ func (s *pilot) run(stop func() bool) error {
 			s.thin()
 		}
 	}
+}
+
+// next goes on to the next phase: at once, or when a phase that ends by itself has
+// ended. It says why there is none, or that it goes on.
+func (s *pilot) next(phase int, stop func() bool) why {
+	if s.w.runner.Phase() == phase && !s.found.Bounded {
+		s.w.runner.EndPhase()
+	}
+	for s.w.runner.Phase() == phase {
+		s.events++
+		switch {
+		case s.events%stack.InterruptEvery == 0 && stop():
+			return interrupted
+		case s.w.runner.Stats().Requests-s.base.Requests > pilotRequests:
+			return outOfRequests
+		case s.w.runner.Err() != nil || !s.w.loop.Step():
+			return runnerEnded
+		}
+	}
+	return goesOn
 }
 
 // sample runs one step. Gauges are read at a random instant within it, so that
@@ -194,7 +257,7 @@ func (s *pilot) advance(until sim.Time, stop func() bool) why {
 			switch requests := s.requests(); {
 			case requests > pilotRequests:
 				return outOfRequests
-			case requests > timelessRequests && loop.Now() == 0:
+			case requests > timelessRequests && loop.Now() == s.from:
 				return timeless
 			}
 		}
@@ -209,7 +272,7 @@ func (s *pilot) advance(until sim.Time, stop func() bool) why {
 func (s *pilot) requests() uint64 {
 	stats := s.w.runner.Stats()
 	if s.each == 0 {
-		return stats.Requests
+		return stats.Requests - s.base.Requests
 	}
 	return stats.Begun*s.each + stats.Between*s.between
 }
@@ -231,7 +294,7 @@ func (s *pilot) thin() {
 func (s *pilot) check() bool {
 	f := &s.found
 	f.Elapsed = sim.Duration(s.n) * s.step
-	f.Commits = s.commits[s.n-1]
+	f.Commits = s.commits[s.n-1] - s.base.Commits
 	half := f.Elapsed / 2
 	done := s.commits[s.n-1] - s.commits[s.n/2-1]
 	f.Rate = float64(done) / half.Seconds()
@@ -399,7 +462,7 @@ func (s *pilot) batches(counts []uint64, from int) (rate, variance float64) {
 // giveUp is the end of a pilot in which the cell has not settled.
 func (s *pilot) giveUp(end why) {
 	f := &s.found
-	f.Elapsed, f.Commits = s.w.loop.Now().Sub(0), s.w.runner.Stats().Commits
+	f.Elapsed, f.Commits = s.w.loop.Now().Sub(s.from), s.w.runner.Stats().Commits-s.base.Commits
 	if err := s.w.runner.Err(); err != nil { // it does not keep up, or fails: the runs say so too
 		f.Reason = err.Error()
 		return

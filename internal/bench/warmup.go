@@ -62,10 +62,12 @@ func settleEach(p *Plan, cells []Cell, stop func() bool) error {
 	if p.Clock == "real" || p.Warmup == 0 {
 		return cellsWithoutPilot(p, cells)
 	}
-	found := make([]settling, len(cells))
+	found := make([][]settling, len(cells))
 	errs := make([]error, len(cells))
 	pool.Each(0, len(cells), func(i int) {
-		found[i], errs[i] = settle(p, &cells[i], stop)
+		if found[i], errs[i] = settlePhases(p, &cells[i], stop); errs[i] != nil {
+			found[i] = unreached(nil, cells[i].Workload.Bounded())
+		}
 	})
 	for i := range cells {
 		if errs[i] != nil && !isCellError(errs[i]) {
@@ -73,18 +75,36 @@ func settleEach(p *Plan, cells []Cell, stop func() bool) error {
 		}
 	}
 	for i := range cells {
-		c := &cells[i]
-		c.rate = found[i].Rate
-		c.Warmup = time.Duration(p.Warmup)
-		if p.Warmup == WarmupAuto {
-			c.Warmup = longest(cells, found, c)
-		}
-		c.Settled = found[i].Settled && found[i].Warmup <= c.Warmup
-		if c.NotSettled = found[i].Reason; found[i].Settled {
-			c.NotSettled = fmt.Sprintf("it takes %v to settle, and had %v", found[i].Warmup, c.Warmup)
-		}
+		cells[i].rate = found[i][len(found[i])-1].Rate
+		cells[i].warmUp(p, cells, found, found[i])
 	}
 	return nil
+}
+
+// warmUp gives the cell the warm-ups of its phases, and says whether it has settled in
+// each. Phases that end by themselves are from the device as the one before leaves it:
+// unless the plan says how long, they have none.
+func (c *Cell) warmUp(p *Plan, cells []Cell, found [][]settling, phases []settling) {
+	warmups := make([]time.Duration, len(phases))
+	c.Settled, c.NotSettled = results.CleanDevice, ""
+	for k, f := range phases {
+		warmups[k] = time.Duration(p.Warmup)
+		if p.Warmup == WarmupAuto {
+			if warmups[k] = 0; !f.Bounded {
+				warmups[k] = longest(cells, found, c, k)
+			}
+		}
+		c.Warmup = max(c.Warmup, warmups[k])
+		if !f.Bounded && c.Settled != false {
+			c.Settled = f.Settled && f.Warmup <= warmups[k]
+			if c.NotSettled = f.Reason; f.Settled {
+				c.NotSettled = fmt.Sprintf("it takes %v to settle, and had %v", f.Warmup, warmups[k])
+			}
+		}
+	}
+	if slices.Max(warmups) != slices.Min(warmups) {
+		c.Warmups = warmups
+	}
 }
 
 // cellsWithoutPilot gives every cell the same warm-up, without pilot runs.
@@ -104,18 +124,18 @@ func cellsWithoutPilot(p *Plan, cells []Cell) error {
 }
 
 // longest is the longest time to settle of all strategies on the cell's device
-// under its workload; those that do not settle count only if none does.
-func longest(cells []Cell, found []settling, of *Cell) (warmup time.Duration) {
+// in a phase of its workload; those that do not settle count only if none does.
+func longest(cells []Cell, found [][]settling, of *Cell, phase int) (warmup time.Duration) {
 	var hopeless sim.Duration
 	for i := range cells {
 		c := &cells[i]
 		if c.Device != of.Device || c.Name != of.Name || !slices.Equal(c.At, of.At) {
 			continue
 		}
-		if found[i].Settled {
-			warmup = max(warmup, found[i].Warmup)
+		if f := &found[i][phase]; f.Settled {
+			warmup = max(warmup, f.Warmup)
 		} else {
-			hopeless = max(hopeless, found[i].Elapsed/2)
+			hopeless = max(hopeless, f.Elapsed/2)
 		}
 	}
 	if warmup == 0 {

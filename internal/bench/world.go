@@ -92,7 +92,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world,
 		w.cutter = newCutter(w, p, c, seed)
 		sinks = append(sinks, w.cutter.wire)
 	}
-	w.window.from = sim.Time(c.Warmup)
+	w.window.from = sim.Time(c.firstWarmup())
 	w.recorder = results.NewRecorder(recorderConfig(p, c, w.window.from))
 	s, err := stack.Connect(w.model, stack.Config{
 		Loop: w.loop, Strategy: c.Strategy, Connections: int(c.Connections), Up: c.Link.one(), Down: c.Link.one(),
@@ -146,7 +146,7 @@ func runnerConfig(p *Plan, c *Cell, seed sim.Seed, o workloads.Observer) workloa
 	}
 	return workloads.Config{
 		Profile: c.Workload, Connections: c.Connections, Seed: seed,
-		Commits: p.Commits, Duration: duration, Warmup: c.Warmup, Observer: o, Sustain: true,
+		Commits: p.Commits, Duration: duration, Warmup: c.Warmup, Warmups: c.Warmups, Observer: o, Sustain: true,
 	}
 }
 
