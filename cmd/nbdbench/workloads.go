@@ -13,13 +13,14 @@ import (
 
 func newWorkloads() *cobra.Command {
 	c := &cobra.Command{
-		Use: "workloads", Short: "List, show and check workload profiles", Args: cobra.NoArgs,
+		Use: "workloads", Short: "List, show, check and fit workload profiles", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the workload profiles", Args: cobra.NoArgs, RunE: listWorkloads},
 		newShowWorkload(),
 		&cobra.Command{Use: "check FILE", Short: "Check a workload profile of your own", Args: cobra.ExactArgs(1), RunE: checkWorkload},
+		newFitWorkload(),
 	)
 	return c
 }

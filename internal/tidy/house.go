@@ -51,6 +51,7 @@ var House = Rules{
 		"workloads":                5,
 		"nbd/kernel":               7,
 		"internal/stack":           7, // wires devices, nbd and workloads
+		"internal/tracefit":        6, // makes profiles of workloads from traces
 		"internal/serve":           8,
 		"internal/bench":           8,
 		"internal/calibrate":       9, // measures a socket's round trip by a run of bench
