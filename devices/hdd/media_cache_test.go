@@ -6,8 +6,10 @@ import (
 )
 
 func TestAMediaCacheIsRefusedWithoutItsTimes(t *testing.T) {
-	good := Config{Size: 1 << 40, RPM: 7200, Heads: 4, Zones: 16, OuterTrack: 3600, InnerTrack: 1800, SeekA: time.Millisecond, SeekB: time.Millisecond, SeekKnee: 0.5, QueueDepth: 32,
-		MediaCache: 1 << 30, MediaCacheWrite: time.Millisecond, MediaCacheMove: time.Millisecond}
+	good := Config{
+		Size: 1 << 40, RPM: 7200, Heads: 4, Zones: 16, OuterTrack: 3600, InnerTrack: 1800, SeekA: time.Millisecond, SeekB: time.Millisecond, SeekKnee: 0.5, QueueDepth: 32,
+		MediaCache: 1 << 30, MediaCacheWrite: time.Millisecond, MediaCacheMove: time.Millisecond,
+	}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}

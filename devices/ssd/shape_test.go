@@ -48,7 +48,11 @@ func TestAShareOfFlushesIsSlow(t *testing.T) {
 		what      string
 		got, want time.Duration
 	}{
-		{"p10", at(0.10), 594 * us}, {"p50", at(0.50), 783 * us}, {"p60", at(0.60), 1549 * us}, {"p90", at(0.90), 2180 * us}, {"p99", at(0.99), 2376 * us},
+		{"p10", at(0.10), 594 * us},
+		{"p50", at(0.50), 783 * us},
+		{"p60", at(0.60), 1549 * us},
+		{"p90", at(0.90), 2180 * us},
+		{"p99", at(0.99), 2376 * us},
 		{"mean", sum / time.Duration(len(took)), 1273 * us},
 	} {
 		if x.got < x.want*80/100 || x.got > x.want*120/100 {

@@ -227,7 +227,6 @@ type drive struct {
 // batch is requests in flight. Its fields but the channel are the loop's.
 type batch struct {
 	requests []devices.Request
-	writes   []write
 	left     int
 	failed   error
 	acked    chan int // an index into writes as it ends; -1 after the last

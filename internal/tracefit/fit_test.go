@@ -50,7 +50,8 @@ func TestAFitFindsTheParametersOfItsProfile(t *testing.T) {
 		yaml  string
 		check func(t *testing.T, p *workloads.Profile)
 	}{
-		"zipf": {region + "arrival: poisson\nrate: 2000/s\nqueue_depth: 64\ntransaction: [{op: read, size: 4k, region: data, pattern: zipf, theta: 0.9}]\n",
+		"zipf": {
+			region + "arrival: poisson\nrate: 2000/s\nqueue_depth: 64\ntransaction: [{op: read, size: 4k, region: data, pattern: zipf, theta: 0.9}]\n",
 			func(t *testing.T, p *workloads.Profile) {
 				s := p.Streams[0]
 				near(t, "theta", s.Transaction[0].Theta, 0.9, 0.05)
@@ -58,16 +59,20 @@ func TestAFitFindsTheParametersOfItsProfile(t *testing.T) {
 				if s.Arrival != workloads.ArrivalPoisson || s.Transaction[0].Pattern != workloads.PatternZipf {
 					t.Errorf("%+v", s)
 				}
-			}},
-		"uniform, even": {region + "arrival: constant\nrate: 5000/s\nqueue_depth: 64\ntransaction: [{op: write, size: 8k, region: data, pattern: random}]\n",
+			},
+		},
+		"uniform, even": {
+			region + "arrival: constant\nrate: 5000/s\nqueue_depth: 64\ntransaction: [{op: write, size: 8k, region: data, pattern: random}]\n",
 			func(t *testing.T, p *workloads.Profile) {
 				s := p.Streams[0]
 				near(t, "rate", float64(s.Rate), 5000, 1)
 				if s.Arrival != workloads.ArrivalConstant || s.Transaction[0].Pattern != workloads.PatternRandom || s.Transaction[0].Size != 8<<10 {
 					t.Errorf("%+v", s)
 				}
-			}},
-		"hot and cold": {region + "arrival: poisson\nrate: 2000/s\nqueue_depth: 64\ntransaction: [{op: read, size: 4k, region: data, pattern: zoned, zones: [{percent: 30, weight: 10}, {percent: 20, weight: 80}, {percent: 50, weight: 10}]}]\n",
+			},
+		},
+		"hot and cold": {
+			region + "arrival: poisson\nrate: 2000/s\nqueue_depth: 64\ntransaction: [{op: read, size: 4k, region: data, pattern: zoned, zones: [{percent: 30, weight: 10}, {percent: 20, weight: 80}, {percent: 50, weight: 10}]}]\n",
 			func(t *testing.T, p *workloads.Profile) {
 				z := p.Streams[0].Transaction[0].Zones
 				if len(z) != 3 {
@@ -76,8 +81,10 @@ func TestAFitFindsTheParametersOfItsProfile(t *testing.T) {
 				near(t, "percent before", z[0].Percent, 30, 1)
 				near(t, "percent", z[1].Percent, 20, 1)
 				near(t, "weight", z[1].Weight, 80, 2)
-			}},
-		"sizes": {region + "arrival: poisson\nrate: 2000/s\nqueue_depth: 64\ntransaction: [{op: write, region: data, pattern: random, split: [{size: 4k, weight: 70}, {size: 16k, weight: 20}, {size: 64k, weight: 10}]}]\n",
+			},
+		},
+		"sizes": {
+			region + "arrival: poisson\nrate: 2000/s\nqueue_depth: 64\ntransaction: [{op: write, region: data, pattern: random, split: [{size: 4k, weight: 70}, {size: 16k, weight: 20}, {size: 64k, weight: 10}]}]\n",
 			func(t *testing.T, p *workloads.Profile) {
 				var all, first float64
 				for _, s := range p.Streams[0].Transaction[0].Split {
@@ -87,14 +94,17 @@ func TestAFitFindsTheParametersOfItsProfile(t *testing.T) {
 					}
 				}
 				near(t, "share of 4k", first/all, 0.7, 0.01)
-			}},
-		"bursts": {region + "arrival: bursts\nrate: 4000/s\non: 50ms\noff: 950ms\nqueue_depth: 64\ntransaction: [{op: write, size: 4k, region: data, pattern: random}]\n",
+			},
+		},
+		"bursts": {
+			region + "arrival: bursts\nrate: 4000/s\non: 50ms\noff: 950ms\nqueue_depth: 64\ntransaction: [{op: write, size: 4k, region: data, pattern: random}]\n",
 			func(t *testing.T, p *workloads.Profile) {
 				s := p.Streams[0]
 				near(t, "rate", float64(s.Rate), 4000, 200)
 				near(t, "on", s.On.Std().Seconds(), 0.050, 0.003)
 				near(t, "off", s.Off.Std().Seconds(), 0.950, 0.003)
-			}},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := fitted(t, recorded(t, c.yaml, 50*time.Second))
