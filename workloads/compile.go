@@ -96,6 +96,9 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 	if s.Durable {
 		o.flags = devices.FUA
 	}
+	if s.NoHole {
+		o.flags |= devices.NoHole
+	}
 	if s.Op == ActionCommit {
 		o.to, o.record = s.Log, uint64(s.Record)+uint64(s.Blocks)
 	}

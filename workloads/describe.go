@@ -171,6 +171,9 @@ func (s *Step) String() string {
 	if s.Op == ActionMix {
 		out = s.Mix.String()
 	}
+	if s.NoHole {
+		out += " (no hole)"
+	}
 	if s.Durable {
 		out = "durable " + out
 	}

@@ -161,6 +161,7 @@ const (
 type Step struct {
 	Op      Action     `yaml:"op"`
 	Durable bool       `yaml:"durable"` // done only once the data is durable: FUA
+	NoHole  bool       `yaml:"no_hole,omitzero"` // of ActionWriteZeroes: the zeros are to take up room, and are no hole
 	Size    units.Size `yaml:"size"`    // bytes of one request
 	Count   uint32     `yaml:"count"`   // how many; 0 is 1
 	// Parallel puts all Count requests in flight together. Without it, each
@@ -228,6 +229,13 @@ type Override = Load
 // valid with one: see WithStream.
 func (p Profile) With(o Override) Profile {
 	p.Load = p.Load.with(o)
+	return p
+}
+
+// WithoutTrims returns the profile without the trims of its transactions, for a device
+// that has none. Steps of a mix stay as they are.
+func (p Profile) WithoutTrims() Profile {
+	p.Transaction = slices.DeleteFunc(slices.Clone(p.Transaction), func(s Step) bool { return s.Op == ActionTrim })
 	return p
 }
 

@@ -217,6 +217,8 @@ func (s *Step) validate() error {
 		return conf.At("log", "expected log and blocks only with op commit")
 	case s.Durable && !s.modifies():
 		return conf.At("durable", "expected only on write, trim and write_zeroes, got it on %s", s.Op)
+	case s.NoHole && s.Op != ActionWriteZeroes:
+		return conf.At("no_hole", "expected only on write_zeroes, got it on %s", s.Op)
 	case !slices.Contains(patterns, s.pattern()):
 		return conf.At("pattern", "expected %s, got %q", oneOf(patterns), s.Pattern)
 	case (s.Op == ActionMix) != (s.Mix != nil):

@@ -20,6 +20,7 @@ const crashHelp = `Cut the power of simulated devices many times and report what
   nbdbench crash --workload wal --commits 2 --exhaustive
   nbdbench crash --device nvme-pm963 --fault no-capacitor
   nbdbench crash --device go:lossy                   a Go plugin (docs/PLUGINS.md)
+  nbdbench crash --device small-cache:hdd-7200 --workload mixed-geometry
   nbdbench crash --history session.log               recorded by serve --log
 
 At each cut it checks the images that this device could leave and every image that
@@ -27,6 +28,11 @@ the device's contract allows: for promises made at the wire, for commits that th
 application saw acknowledged, and for the workload's invariant. Images are built for
 the invariant: all of them if there are at most 65536, else corner cases and random
 ones; coverage says which.
+
+Without --workload, each drive with a volatile cache is tested a second time as
+small-cache:NAME: the drive with a cache of 256 KiB that is written back all the time,
+under mixed-geometry, whose requests overlap in all ways. Bugs in how a drive handles
+ranges show there.
 
 A violation is reduced to the shortest history that still shows it, and printed
 with its timeline and with the command that replays it.
@@ -75,8 +81,9 @@ func newCrash() *cobra.Command {
 	fl.BoolVar(&f.Exhaustive, "exhaustive", false, "one run, a cut after each event, all images built")
 	fl.StringVar(&f.fault, "fault", "", "faults to inject; see above")
 	fl.Uint32Var(&f.QueueDepth, "queue-depth", 0, "transactions in flight (default: the workload's)")
-	fl.Uint32Var(&f.Connections, "connections", f.Connections, "connections to the server")
+	fl.Uint32Var(&f.Connections, "connections", f.Connections, "connections to the server (default: 1, of mixed-geometry 3)")
 	fl.StringVar(&f.History, "history", "", "replay this history, or dm-log-writes log, instead of workloads")
+	fl.BoolVar(&f.ReadOrder, "read-order", false, "a read that returned the newer of two concurrent writes, and then a FLUSH, exclude the older one")
 	fl.StringVar(&f.requests, "requests", "", "pass only these requests to the device, such as 1-3,7 (for replays)")
 	fl.Uint64Var(&f.CutAt, "cut-at", 0, "cut once, after this event (for replays)")
 	fl.StringVar(&f.picture, "picture", "", "draw the timeline of the first violation into this file: svg, png or pdf")

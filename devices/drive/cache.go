@@ -43,7 +43,8 @@ type Cache struct {
 	reserved uint64 // bytes promised to writes that are not acknowledged yet
 	written  uint64 // bytes that reached the medium
 
-	fault Defect
+	fault  Defect
+	landed uint64 // seq at the latest landing, for DefectFlushEndsAtAnyLanding
 }
 
 // Defect is a deliberate defect of a cache, for fault plans and for the tests
@@ -62,6 +63,16 @@ const (
 	DefectFlushMissesOldFlights         // FLUSH waits for the newest destage in flight alone
 	DefectFUADropsOneExtent             // FUA drops the first cached copy of its range and leaves the others
 	DefectFUACutsTooMuch                // FUA drops all that a destage carries behind its range too
+	DefectFUACutsNewestFlight           // FUA drops its range from the newest destage in flight alone
+	DefectFUACutLosesTail               // FUA drops what one piece of a destage carries behind its range
+	DefectFUASkipsUnaligned             // FUA drops no older copies where it does not begin at 4 KiB
+	DefectSplitLosesTail                // an extent that is overwritten in its middle loses what is behind
+	DefectZeroSplitLosesTail            // the same of zeros alone
+	DefectUnitInTwoFlights              // two destages may carry parts of one atomic unit
+	DefectLongOverwriteForgets          // DefectOverwriteForgets for overwrites of more than 4 KiB
+	DefectFlushEndsAtAnyLanding         // FLUSH ends as soon as any flight lands
+	DefectSnapshotOffByOne              // FLUSH does not cover the latest write
+	DefectFlushSkipsDestages            // FLUSH that finds nothing dirty does not wait for destages
 )
 
 // Break gives the cache a defect.
@@ -144,7 +155,12 @@ func NewCache(media Media, capacity uint64, atomic uint32) *Cache {
 }
 
 // Seq is the number of completions so far: a snapshot for a FLUSH.
-func (c *Cache) Seq() uint64 { return c.seq }
+func (c *Cache) Seq() uint64 {
+	if c.fault == DefectSnapshotOffByOne && c.seq > 0 {
+		return c.seq - 1
+	}
+	return c.seq
+}
 
 // Dirty is the number of bytes that are acknowledged, not durable and not in flight.
 func (c *Cache) Dirty() uint64 { return c.dirty }
@@ -195,7 +211,7 @@ func (c *Cache) Write(off, n uint64, content Content, txn uint64) uint64 {
 	e := c.newExtent()
 	e.Off, e.End, e.Content, e.Txn = off, off+n, content, txn
 	e.First = c.seq
-	if first != 0 && c.fault != DefectOverwriteForgets {
+	if first != 0 && c.fault != DefectOverwriteForgets && (c.fault != DefectLongOverwriteForgets || n <= pageSize) {
 		e.First = first
 	}
 	if e.First == c.seq {
@@ -228,6 +244,11 @@ func (c *Cache) carve(off, end uint64) (first uint64, at *Extent) {
 func (c *Cache) cutOut(e *Extent, off, end uint64) {
 	c.dirty -= weight(e.Len(), e.Content)
 	if e.Off < off && e.End > end { // a hole: the part behind becomes an extent
+		if c.losesTail(e) {
+			c.truncate(e, off)
+			c.dirty += weight(e.Len(), e.Content)
+			return
+		}
 		tail := c.newExtent()
 		tail.Off, tail.End, tail.First, tail.Txn = end, e.End, e.First, e.Txn
 		tail.Content = e.Content.slice(end-e.Off, e.End-end)
@@ -247,6 +268,11 @@ func (c *Cache) cutOut(e *Extent, off, end uint64) {
 		c.index.shrink(e, end)
 	}
 	c.dirty += weight(e.Len(), e.Content)
+}
+
+// losesTail reports whether a defect has extent e lose what is behind a hole.
+func (c *Cache) losesTail(e *Extent) bool {
+	return c.fault == DefectSplitLosesTail && !e.Content.Zero || c.fault == DefectZeroSplitLosesTail && e.Content.Zero
 }
 
 func (c *Cache) truncate(e *Extent, end uint64) {
@@ -276,10 +302,13 @@ func (c *Cache) newExtent() *Extent {
 // Clean reports whether a FLUSH with the given snapshot has nothing to wait
 // for.
 func (c *Cache) Clean(snapshot uint64) bool {
+	if c.fault == DefectFlushEndsAtAnyLanding && c.landed >= snapshot {
+		return true
+	}
 	if e := c.age.oldest; e != nil && e.First <= snapshot {
 		return c.fault == DefectFlushForgetsZeroes && e.Content.Zero
 	}
-	if c.fault == DefectFlushMissesFlights {
+	if c.fault == DefectFlushMissesFlights || c.fault == DefectFlushSkipsDestages && c.index.n == 0 {
 		return true
 	}
 	for f := c.flights; f != nil; f = f.next {
@@ -375,6 +404,9 @@ func (c *Cache) Take(f *Flight, e *Extent) {
 	from, to := e.Off/c.atomic*c.atomic, (e.End+c.atomic-1)/c.atomic*c.atomic
 	off, end := e.Off, e.End
 	c.take(f, e, off, end)
+	if c.fault == DefectUnitInTwoFlights {
+		return
+	}
 	c.takeRange(f, from, off)
 	c.takeRange(f, end, to)
 }
@@ -430,7 +462,9 @@ func (c *Cache) InFlightElsewhere(f *Flight, off, end uint64) bool {
 	if !c.flying.any(first, last) {
 		return false
 	}
-	off, end = first*c.atomic, last*c.atomic
+	if c.fault != DefectUnitInTwoFlights {
+		off, end = first*c.atomic, last*c.atomic
+	}
 	for g := c.flights; g != nil; g = g.next {
 		if g != f && !g.through && g.overlaps(off, end) {
 			return true
@@ -494,12 +528,16 @@ func (c *Cache) Land(f *Flight) {
 	if !f.through {
 		c.airborne -= f.bytes
 	}
+	c.landed = c.seq
 	c.retire(f)
 }
 
 // supersede drops every older version of [off, end): what is dirty in the
 // cache, and what destages in flight still carry.
 func (c *Cache) supersede(by *Flight, off, end uint64) {
+	if c.fault == DefectFUASkipsUnaligned && off%pageSize != 0 {
+		return
+	}
 	switch c.fault {
 	case DefectStaleCopyAfterFUA:
 	case DefectFUADropsOneExtent:
@@ -516,21 +554,26 @@ func (c *Cache) supersede(by *Flight, off, end uint64) {
 		end = ^uint64(0)
 	}
 	for f := c.flights; f != nil; f = f.next {
-		if f != by && !f.through {
-			f.cutOut(off, end)
+		if f == by || f.through {
+			continue
+		}
+		f.cutOut(off, end, c.fault == DefectFUACutLosesTail)
+		if c.fault == DefectFUACutsNewestFlight {
+			return
 		}
 	}
 }
 
-// cutOut removes [off, end) from what the flight carries.
-func (f *Flight) cutOut(off, end uint64) {
+// cutOut removes [off, end) from what the flight carries; a defect loses what a piece
+// has behind that.
+func (f *Flight) cutOut(off, end uint64, losesTail bool) {
 	for i := 0; i < len(f.pieces); i++ {
 		p := &f.pieces[i]
 		if p.off >= end || p.end <= off || p.off == p.end {
 			continue
 		}
 		whole := *p
-		if whole.end > end {
+		if whole.end > end && !losesTail {
 			tail := whole
 			tail.off, tail.marked, tail.markedEnd = end, 0, 0
 			tail.content = whole.content.slice(end-whole.off, whole.end-end)

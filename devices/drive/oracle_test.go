@@ -337,6 +337,14 @@ func TestTheOracleFindsEveryBrokenCache(t *testing.T) {
 		"FLUSH waits for the newest destage alone":         drive.DefectFlushMissesOldFlights,
 		"FUA drops one of the older cached copies":         drive.DefectFUADropsOneExtent,
 		"FUA drops what a destage has behind its range":    drive.DefectFUACutsTooMuch,
+		"FUA drops the copy of the newest destage alone":   drive.DefectFUACutsNewestFlight,
+		"FUA drops what a piece has behind its range":      drive.DefectFUACutLosesTail,
+		"FUA at an unaligned offset drops no copies":       drive.DefectFUASkipsUnaligned,
+		"an extent that is split loses its tail":           drive.DefectSplitLosesTail,
+		"zeros that are split lose their tail":             drive.DefectZeroSplitLosesTail,
+		"FLUSH ends at any landing":                        drive.DefectFlushEndsAtAnyLanding,
+		"FLUSH does not cover the latest write":            drive.DefectSnapshotOffByOne,
+		"FLUSH with nothing dirty awaits no destage":       drive.DefectFlushSkipsDestages,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range most {

@@ -16,7 +16,8 @@ type Judge struct {
 	anyFlush  bool // a FLUSH has succeeded
 	promises  uint64
 
-	promisedOnly bool // see PromisedOnly
+	promisedOnly bool       // see PromisedOnly
+	reads        *readOrder // nil unless READs order writes
 
 	atomic  uint64 // sectors of an atomic unit, 1 to pageSectors
 	longest uint64 // see bulkLength
@@ -84,6 +85,9 @@ func NewJudge(info devices.Info) *Judge {
 
 // Observe takes the next event of the history.
 func (j *Judge) Observe(e *Event) {
+	if j.reads != nil && !(e.Op == devices.OpRead && e.Kind == Done) {
+		j.reads.observe(e, nil)
+	}
 	switch {
 	case e.Kind == PowerCut:
 		j.powerCut(e.Seq)

@@ -21,6 +21,7 @@ type Legal struct {
 	cells  grid[candidates]
 	links  []link // 0 is unused; op is an index into writes
 	bulks  []longRange
+	reads  *readOrder          // nil unless READs order writes
 	open   map[uint64]uint32   // submit to its write
 	acked  map[uint32][]uint32 // by connection: replied to, for a FLUSH to promise
 }
@@ -67,6 +68,9 @@ func NewLegal(info devices.Info) *Legal {
 
 // Observe takes the next event of the history.
 func (l *Legal) Observe(e *Event) {
+	if l.reads != nil && !(e.Op == devices.OpRead && e.Kind == Done) {
+		l.reads.observe(e, nil)
+	}
 	switch {
 	case e.Kind == PowerCut:
 		l.powerCut(e.Seq)
@@ -196,7 +200,18 @@ func (l *Legal) At(sector uint64, into []devices.Stamp) []devices.Stamp {
 		c = *p
 	}
 	f := l.floorOf(&c, sector)
-	return l.list(&c, f, sector, into)
+	from := len(into)
+	into = l.list(&c, f, sector, into)
+	if l.reads == nil {
+		return into
+	}
+	kept := into[:from]
+	for _, v := range into[from:] {
+		if l.reads.legal(sector, v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
 }
 
 // Covered is the completion that made the latest promise of a sector, and

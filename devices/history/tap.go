@@ -110,6 +110,11 @@ func (t *Tap) record(k Kind, of uint64, r *devices.Request) uint64 {
 		e.Errno = r.Errno
 	}
 	for _, s := range t.sinks {
+		if k == Done && r.Op == devices.OpRead && r.Versions != nil {
+			if reads, ok := s.(ReadSink); ok {
+				reads.ObserveRead(e, r.Versions)
+			}
+		}
 		s.Observe(e)
 	}
 	return e.Seq

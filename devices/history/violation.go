@@ -23,11 +23,14 @@ const (
 	// alone does not distinguish it from a FUA write that never arrived where the older
 	// one was written back by itself.
 	StaleResurrected Class = "stale-resurrected"
+	// StaleRead is a version in place of which a READ had returned a newer one before a
+	// FLUSH; see Judge.OrderByReads.
+	StaleRead Class = "stale-read"
 )
 
 // Classes are all there are.
 func Classes() []Class {
-	return []Class{LostFUA, LostFlushed, Regressed, WrongZero, Shorn, Misdirected, Corrupt, StaleResurrected}
+	return []Class{LostFUA, LostFlushed, Regressed, WrongZero, Shorn, Misdirected, Corrupt, StaleResurrected, StaleRead}
 }
 
 // Violation is a sector of an image that breaks a promise.
@@ -91,6 +94,9 @@ func (c *cell) merge(d *cell) {
 func (j *Judge) Check(sector uint64, found devices.Stamp) (v Violation, bad bool) {
 	c := j.state(sector)
 	class := j.class(&c, sector, found)
+	if class == "" && j.reads != nil && !j.reads.legal(sector, found) {
+		class = StaleRead
+	}
 	return Violation{class, sector, found, c.promised, c.covered}, class != ""
 }
 

@@ -26,7 +26,7 @@ func (c *Cell) check(stop func() bool) (*CellResult, error) {
 	for n := uint64(0); r.Cuts < int64(c.target()) && !stop(); n++ {
 		s := scenario{
 			cell: c, seed: c.Config.Seed + n, commits: c.Config.Commits,
-			queueDepth: c.Config.QueueDepth, connections: c.Config.Connections, requests: c.Config.Requests,
+			queueDepth: c.Config.QueueDepth, connections: c.Config.connections(c.Load.Name), requests: c.Config.Requests,
 		}
 		err := c.oneRun(s, r, first, stop)
 		if errors.Is(err, layer.ErrUnsupported) {

@@ -45,11 +45,14 @@ type Config struct {
 	Exhaustive  bool
 	Fault       fault.Plan
 	QueueDepth  uint32 // 0 is the workload's own
-	Connections uint32
+	Connections uint32 // 0 is 1, and 3 for mixed-geometry
 
 	// History, where set, is a file of a history, or of dm-log-writes, that is
 	// replayed in place of workloads.
 	History string
+
+	// ReadOrder has READs order concurrent writes: see history.Judge.OrderByReads.
+	ReadOrder bool
 
 	// Requests, where set, are those that reach the device, counted from 1 in the
 	// order in which the application submits them.
@@ -64,7 +67,7 @@ func Default() Config {
 	return Config{
 		Devices: []string{"nvme-990pro", "nvme-pm963", "hdd-7200"}, Workloads: usual(),
 		Strategies: []string{"native", "emulate", "none", "none-unsafe"},
-		Cuts:       200, Commits: 24, Seed: 1, Connections: 1,
+		Cuts:       200, Commits: 24, Seed: 1,
 	}
 }
 
@@ -124,10 +127,50 @@ func (c *Config) Validate() error {
 		return conf.At("cuts", "expected 1 to %d, got %d", MaxCuts, c.Cuts)
 	case c.Commits < 1 || c.Commits > MaxCommits:
 		return conf.At("commits", "expected 1 to %d, got %d", MaxCommits, c.Commits)
-	case c.Connections < 1 || c.Connections > workloads.MaxConnections:
+	case c.Connections > workloads.MaxConnections:
 		return conf.At("connections", "expected 1 to %d, got %d", workloads.MaxConnections, c.Connections)
 	}
 	return nil
+}
+
+// SmallCache before a drive's name is the same drive with a cache so small that a few
+// requests fill it: see catalog.Profile.WithSmallCache.
+const SmallCache = "small-cache:"
+
+// mixedGeometry is the workload that such a drive is for, and how many connections it
+// has where nobody says.
+const (
+	mixedGeometry    = "mixed-geometry"
+	mixedConnections = 3
+	// twoUnits is a drive that has two destages in flight at a time.
+	twoUnits = "nvme-970pro"
+)
+
+// variants are the drives with small caches that a call without workloads also tests.
+func (c *Config) variants() (names []string) {
+	if !slices.Equal(c.Workloads, usual()) {
+		return nil
+	}
+	for _, name := range c.Devices {
+		if p, err := c.profile(name); err == nil && p.Cache.Mode == "volatile" && !strings.HasPrefix(name, SmallCache) {
+			names = append(names, SmallCache+name)
+		}
+	}
+	if slices.Equal(c.Devices, Default().Devices) {
+		names = append(names, SmallCache+twoUnits)
+	}
+	return names
+}
+
+// connections is how many connections a workload has.
+func (c *Config) connections(workload string) uint32 {
+	switch {
+	case c.Connections != 0:
+		return c.Connections
+	case workload == mixedGeometry:
+		return mixedConnections
+	}
+	return 1
 }
 
 // Cell is one element of the matrix.
@@ -163,13 +206,18 @@ func (c *Config) Cells() ([]Cell, error) {
 		c.Workloads = []string{c.History}
 		c.Connections = uint32(min(max(len(connectionsOf(log)), 1), workloads.MaxConnections))
 	}
+	devices, small := c.Devices, c.variants()
 	var cells []Cell
-	for _, d := range c.Devices {
+	for i, d := range slices.Concat(devices, small) {
 		profile, err := c.profile(d)
 		if err != nil {
 			return nil, err
 		}
-		for _, w := range c.Workloads {
+		loads := c.Workloads
+		if i >= len(devices) {
+			loads = []string{mixedGeometry}
+		}
+		for _, w := range loads {
 			load := workloads.Profile{Name: filepath.Base(w)}
 			if log == nil {
 				if load, err = workloads.Open(w); err != nil {
@@ -201,6 +249,15 @@ func (c *Config) profile(device string) (*catalog.Profile, error) {
 	switch {
 	case sh.IsDevice(device):
 		return nil, fmt.Errorf("device %s: expected a simulated device or a Go plugin, got a script, whose power cannot be cut", device)
+	case strings.HasPrefix(device, SmallCache):
+		p, err := catalog.Load(strings.TrimPrefix(device, SmallCache))
+		if err != nil {
+			return nil, err
+		}
+		if p, err = p.WithSmallCache(); err == nil {
+			p.Name = SmallCache + p.Name
+		}
+		return p, err
 	case !plugin.IsDevice(device):
 		return catalog.Load(device)
 	}
@@ -230,7 +287,8 @@ const (
 // MaxVirtual bounds a run's time: one of a device that answers too slowly.
 const MaxVirtual = 15 * time.Minute
 
-// usual are the workloads of a test that names none: one for each way to commit.
+// usual are the workloads of a test that names none: one for each way to commit, and
+// one for the ranges of requests.
 func usual() []string {
-	return []string{"btrfs-tree-log", "doublewrite", "ext4-journal", "overwrite", "sync-4k", "wal-noisy", "wal", "xfs-log"}
+	return []string{"btrfs-tree-log", "doublewrite", "ext4-journal", mixedGeometry, "overwrite", "sync-4k", "wal-noisy", "wal", "xfs-log"}
 }

@@ -138,11 +138,14 @@ func (f *found) replay() string {
 	if f.queueDepth != 0 && c.history == nil {
 		words = append(words, "--queue-depth", fmt.Sprint(f.queueDepth))
 	}
-	if f.connections != 1 && c.history == nil {
+	if f.connections != (&Config{}).connections(c.Load.Name) && c.history == nil {
 		words = append(words, "--connections", fmt.Sprint(f.connections))
 	}
 	if plan := c.Config.Fault.String(); plan != "" {
 		words = append(words, "--fault", plan)
+	}
+	if c.Config.ReadOrder {
+		words = append(words, "--read-order=true")
 	}
 	if f.requests != nil {
 		words = append(words, "--requests", Ranges(f.requests))

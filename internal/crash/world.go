@@ -164,6 +164,9 @@ func (w *world) connect() (top devices.Device, err error) {
 	if w.atDevice == nil {
 		w.info = w.model.Info()
 		w.contract = history.NewLegal(w.info)
+		if w.cell.Config.ReadOrder {
+			w.contract.OrderByReads()
+		}
 		w.atDevice = history.NewTap(&w.device, w.loop, w.contract)
 	}
 	w.device.Device = w.model
@@ -188,6 +191,10 @@ func (w *world) judged(served devices.Device) devices.Device {
 		w.wire = history.NewJudge(advertised)
 		advertised.Cache = devices.CacheVolatile // the wire promises only by FLUSH and FUA
 		w.expected = history.NewLegal(advertised)
+		if w.cell.Config.ReadOrder {
+			w.wire.OrderByReads()
+			w.expected.OrderByReads()
+		}
 		w.atWire = history.NewTap(&w.wired, w.loop, w.wire, w.expected, &w.log)
 	}
 	return w.atWire
@@ -260,6 +267,9 @@ func (w *world) start(top devices.Device) error {
 		return nil
 	}
 	load := c.Load.With(workloads.Override{QueueDepth: w.queueDepth})
+	if !top.Info().CanTrim { // nobody trims there, and a trim promises nothing
+		load = load.WithoutTrims()
+	}
 	runner, err := workloads.NewRunner(w.loop, w.app.mask, workloads.Config{
 		Profile: load, Connections: w.connections, Seed: sim.Seed(w.seed), Commits: w.commits, Duration: MaxVirtual, Observer: &w.app,
 	})

@@ -146,6 +146,29 @@ func TestTheSwarmFindsEveryMutant(t *testing.T) {
 	}
 }
 
+// multiConn says of a device that its FLUSH covers all connections.
+type multiConn struct{ devices.Device }
+
+func (m multiConn) Info() devices.Info {
+	info := m.Device.Info()
+	info.MultiConn = true
+	return info
+}
+
+// A FLUSH that covers its own connection alone is legal only where MultiConn is not
+// advertised.
+func TestAFlushOfOneConnectionUnderMultiConnIsFound(t *testing.T) {
+	for seed := range 200 {
+		_, err := Run(sim.Seed(seed), Options{Strategy: "none", Device: "ssd", Around: func(l *sim.Loop, d catalog.Device) devices.Device {
+			return multiConn{newPerConnection(d, l)}
+		}})
+		if err != nil && strings.Contains(err.Error(), "promised") {
+			return
+		}
+	}
+	t.Error("not found")
+}
+
 // TestACompletionTooManyIsFound leaves NBD out, whose server would have
 // recycled the request.
 func TestACompletionTooManyIsFound(t *testing.T) {

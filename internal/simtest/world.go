@@ -115,17 +115,6 @@ type inside interface {
 	Cache() *drive.Cache
 }
 
-// perConnection is a device whose FLUSH holds for its connection only. It
-// promises less and does the same.
-type perConnection struct{ devices.Device }
-
-// Info is the device's, without MultiConn.
-func (p perConnection) Info() devices.Info {
-	info := p.Device.Info()
-	info.MultiConn = false
-	return info
-}
-
 func newWorld(s *setup, seed sim.Seed, o Options) (*world, error) {
 	w := &world{setup: s, seed: seed, loop: sim.NewLoop()}
 	w.dice, w.cuts = dice{stream: seed.Stream("requests")}, dice{stream: seed.Stream("cuts")}
@@ -143,9 +132,12 @@ func newWorld(s *setup, seed sim.Seed, o Options) (*world, error) {
 		served = o.Around(w.loop, w.model)
 	}
 	if s.perConn {
-		served = perConnection{served}
+		served = newPerConnection(served, w.loop)
 	}
 	w.judge, w.ledger = history.NewJudge(served.Info()), history.NewLedger()
+	if seed%2 == 0 {
+		w.judge.OrderByReads()
+	}
 	w.readers = newReaders(s.base, s.span+longSpan)
 	w.slots = make([]slot, s.depth)
 	for i := range w.slots {
