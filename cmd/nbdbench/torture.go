@@ -51,8 +51,10 @@ is bounded. An image that does not mount is unmountable; one in which fsck finds
 after the check is corrupt.
 
 --image says what a cut leaves: device, the medium, with those atomic units in flight
-that the seed selects; worst, the medium alone; random, any atomic units of data that is
-not yet durable. The drive writes back idle data also for worst.
+that the seed selects; worst, what a FLUSH or FUA that the drive carried out made
+durable; random, of each atomic unit that or a later version. For these two, what the
+drive has written back on its own is not durable, so that a lying drive loses all that it
+claimed.
 
 The first image that fails is kept in --keep DIR; torture --replay DIR checks it again.
 On this way into the kernel a FUA write arrives as a write and a FLUSH. A run in real

@@ -31,6 +31,7 @@ type device struct {
 	model fault.Device
 	top   devices.Device // the model under the strategy's half
 	fence *fencedMedia
+	kept  *superseded // nil where nobody cuts, or nothing is written back on its own
 	cuts  uint64
 	tap   *history.Tap // nil without a journal
 	log   *wireLog
@@ -46,13 +47,18 @@ type device struct {
 type fencedMedia struct {
 	drive.Media
 	shut bool
+	kept *superseded // or nil
 }
 
 // Write writes unless the power has been cut.
 func (g *fencedMedia) Write(off, n uint64, c drive.Content) {
-	if !g.shut {
-		g.Media.Write(off, n, c)
+	if g.shut {
+		return
 	}
+	if g.kept != nil {
+		g.kept.before(off, n, c)
+	}
+	g.Media.Write(off, n, c)
 }
 
 // Status is that of the medium.
@@ -136,6 +142,12 @@ func (l *device) power() error {
 	if err != nil {
 		return err
 	}
+	if err := l.keepSuperseded(model.Info()); err != nil {
+		return err
+	}
+	if g.kept = l.kept; g.kept != nil {
+		model = &promising{Device: model, kept: l.kept, lies: l.profile.Lies}
+	}
 	wrapped, err := c.Fault.Wrap(l.loop, model, seed.Sub("fault", 0))
 	if err != nil {
 		return &layer.Unsupported{Reason: "--fault: " + err.Error()}
@@ -146,6 +158,18 @@ func (l *device) power() error {
 	}
 	l.model, l.top, l.fence = wrapped, top, g
 	return nil
+}
+
+// keepSuperseded begins anew to keep what the drive writes back on its own, where it has
+// a cache that a cut empties and somebody may cut.
+func (l *device) keepSuperseded(info devices.Info) (err error) {
+	switch {
+	case l.kept != nil:
+		l.kept.flushed()
+	case l.config.KeepSuperseded && (info.Cache == devices.CacheVolatile || l.profile.Lies.Capacitor):
+		l.kept, err = newSuperseded(l.media, info.Size)
+	}
+	return err
 }
 
 // record opens the logs that the configuration asks for.
@@ -356,6 +380,10 @@ type lostPower struct {
 	Seed         uint64 `json:"seed"`
 	Image        string `json:"image"`
 	ExposedBytes uint64 `json:"exposed_bytes"` // acknowledged and not durable
+	// SupersededBytes had been written back with no FLUSH and no FUA, and were taken back
+	// or may have been; Full says that there were more, which counted as durable.
+	SupersededBytes uint64 `json:"superseded_bytes,omitempty"`
+	SupersededFull  bool   `json:"superseded_full,omitempty"`
 }
 
 // The images that a cut may leave: what this drive makes of it, what is durable
@@ -378,29 +406,53 @@ func (l *device) cutAs(name string, seed sim.Seed, image string) (*drive.Cut, lo
 	case imageRandom:
 		k.Random(seed)
 	}
-	return k, lostPower{name, l.cuts, uint64(seed), image, k.ExposedBytes()}
+	out := lostPower{Export: name, Cut: l.cuts, Seed: uint64(seed), Image: image, ExposedBytes: k.ExposedBytes()}
+	if l.kept != nil && image != imageDevice {
+		out.SupersededBytes, out.SupersededFull = uint64(len(l.kept.pages))*keptPage, l.kept.full
+	}
+	return k, out
+}
+
+// leftBy is a copy of the medium as a cut leaves it.
+func (l *device) leftBy(k *drive.Cut, seed sim.Seed, image string) (drive.Media, error) {
+	if l.kept == nil || image == imageDevice {
+		return k.Media(), nil
+	}
+	m := l.media.Clone()
+	err := l.takeBack(m, seed, image)
+	k.Land(m)
+	return m, err
 }
 
 // cut cuts the power and gives it back. In the loop.
 func (l *device) cut(seed sim.Seed, image string) (lostPower, error) {
 	k, out := l.cutAs(l.name, seed, image)
-	l.lose(k)
+	if err := l.lose(k, seed, image); err != nil {
+		return out, err
+	}
 	return out, l.power()
 }
 
 // lose does to the medium what a power cut does, and has it in the logs.
-func (l *device) lose(k *drive.Cut) {
+func (l *device) lose(k *drive.Cut, seed sim.Seed, image string) error {
 	l.fence.shut = true
+	err := l.takeBack(l.media, seed, image)
 	k.Land(l.media)
 	if l.dm != nil {
 		left := l.left()
-		left.Exposed = func(visit func(off, end uint64)) { k.Exposed(0, left.Size, visit) }
+		left.Exposed = func(visit func(off, end uint64)) {
+			k.Exposed(0, left.Size, visit)
+			if l.kept != nil && image != imageDevice {
+				l.kept.visit(visit)
+			}
+		}
 		l.dm.Cut(left)
 		_ = l.dm.Commit() // the error stays
 	}
 	if l.tap != nil {
 		l.tap.Cut()
 	}
+	return err
 }
 
 // left is what the medium has.
@@ -414,7 +466,7 @@ func (l *device) left() history.Left {
 func (l *device) end(powerCut bool) lostPower {
 	k, out := l.cutAs(l.name, l.nextSeed(), imageDevice)
 	if powerCut {
-		l.lose(k)
+		_ = l.lose(k, 0, imageDevice) // which takes nothing back
 		return out
 	}
 	k.Save(l.media)
@@ -442,6 +494,9 @@ func (l *device) close() error {
 	if l.file != nil {
 		note("--image", l.file.Close())
 	}
+	if l.kept != nil {
+		note("superseded versions", l.kept.close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -458,6 +513,10 @@ func (l *device) clone(name string, seed sim.Seed, which string) (*device, lostP
 	k, out := l.cutAs(name, seed, which)
 	c := *l.config
 	c.Image, c.Log, c.LogWrites = "", nil, nil
-	other, err := newDevice(&c, name, l.loop, k.Media())
+	m, err := l.leftBy(k, seed, which)
+	if err != nil {
+		return nil, out, err
+	}
+	other, err := newDevice(&c, name, l.loop, m)
 	return other, out, err
 }

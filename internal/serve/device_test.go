@@ -29,7 +29,7 @@ func newDeviceRig(t *testing.T, device string) *deviceRig { return newLoggedRig(
 func newLoggedRig(t *testing.T, device string, log, writes *os.File) *deviceRig {
 	t.Helper()
 	b := &deviceRig{t: t, loop: sim.NewLoop()}
-	c := &Config{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1}
+	c := &Config{Device: device, Strategy: "pass", Size: 1 << 30, Seed: 1, KeepSuperseded: true}
 	if log != nil {
 		c.Log, c.LogWrites = log, writes
 	}

@@ -50,5 +50,9 @@ func (v *Live) Image(seed sim.Seed, which string) (drive.Media, uint64, error) {
 		return nil, 0, fmt.Errorf("--image: expected one of %s, got %q", strings.Join(images, ", "), which)
 	}
 	k, out := v.l.cutAs(v.l.name, seed, which)
-	return k.Media(), out.ExposedBytes, nil
+	m, err := v.l.leftBy(k, seed, which)
+	if err == nil && out.SupersededFull {
+		err = fmt.Errorf("--image %s: expected at most %d bytes that the drive writes back between two FLUSHes that it carries out; --image device has no such bound", which, uint64(maxKeptFile))
+	}
+	return m, out.ExposedBytes, err
 }

@@ -55,6 +55,10 @@ type Config struct {
 	Fault     fault.Plan
 	Control   string           // the path of a Unix socket for commands; empty is none
 	Cuts      <-chan os.Signal // each cuts the power
+	// KeepSuperseded keeps, within a bound, what a drive with a volatile cache replaces on
+	// its medium with no FLUSH and no FUA, so that cuts with the images worst and random
+	// do not count it as durable. Serve sets it where there is a Control.
+	KeepSuperseded bool
 	// Drain is how long requests in flight may take once ctx has ended.
 	Drain time.Duration
 	// Memory is how many bytes all clients together may have the server hold, at
@@ -113,6 +117,7 @@ type NamedDevice struct {
 // image or a log does not have what it should.
 func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 	loop := sim.NewLoop()
+	c.KeepSuperseded = c.KeepSuperseded || c.Control != ""
 	events := newEventLog(talk, c.LogFormat, c.Verbose)
 	at, err := c.listen()
 	if err != nil {

@@ -50,7 +50,7 @@ type station struct {
 // serveDevice is the device process: it serves the drive by FUSE until in ends.
 func (c *Config) serveDevice(in io.Reader, out io.Writer) (err error) {
 	loop := sim.NewLoop()
-	live, err := serve.NewLive(serve.Config{Device: c.Device, Strategy: c.Strategy, Size: c.size(), Seed: sim.Seed(c.Seed), Fault: c.Fault}, loop)
+	live, err := serve.NewLive(serve.Config{Device: c.Device, Strategy: c.Strategy, Size: c.size(), Seed: sim.Seed(c.Seed), Fault: c.Fault, KeepSuperseded: c.Image != "device"}, loop)
 	if err != nil {
 		return err
 	}
