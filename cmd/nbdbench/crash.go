@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"nbdbench/devices/fault"
 	"nbdbench/internal/crash"
+	"nbdbench/internal/text"
 	"nbdbench/results/chart"
 )
 
@@ -45,10 +50,20 @@ device; parameters follow after colons:
   eio-read:every=10 eio-write:every=10 eio-flush:every=10
   slow:every=10:time=100ms dead:after=100 no-capacitor
 
---history replays what serve --log or --log-writes has recorded, including its power
-cuts, and checks promises at the wire. A history has its own requests, no commits
-and no invariant: --workload, --commits, --queue-depth and --connections do not
-apply to it.
+--history judges what serve --log or --log-writes has recorded, or dm-log-writes of any
+kernel. Without --device and --strategy it is judged by the FLUSH and FUA of the log
+itself, for any drive with a volatile cache:
+
+  nbdbench crash --history fs.log --invariant commit-record
+  nbdbench crash --history fs.log --check 'e2fsck -fy $NBDBENCH_IMAGE; test $? -le 1' --images DIR
+
+commit-record: where a FUA write is there, all writes that were done since the previous
+one are. --check judges images that a cut may leave after each FLUSH and FUA, by its
+status: 0 kept, 1 lost, 2 corrupt. Nothing else is judged, and the verdict says so.
+
+With --device and --strategy the log is replayed there, including its power cuts, and
+promises at the wire are checked. It has its own requests, no commits and no invariant:
+--workload, --commits, --queue-depth and --connections do not apply to it.
 
 The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
 
@@ -56,6 +71,8 @@ The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
 type crashFlags struct {
 	crash.Config
 	fault, requests, format, picture string
+
+	own crash.LogConfig // of a history without --device and --strategy
 }
 
 // crashFormats write a document as text.
@@ -84,6 +101,9 @@ func newCrash() *cobra.Command {
 	fl.Uint32Var(&f.Connections, "connections", f.Connections, "connections to the server (default: 1, of mixed-geometry 3)")
 	fl.StringVar(&f.History, "history", "", "replay this history, or dm-log-writes log, instead of workloads")
 	fl.BoolVar(&f.ReadOrder, "read-order", false, "a read that returned the newer of two concurrent writes, and then a FLUSH, exclude the older one")
+	fl.StringVar(&f.own.Invariant, "invariant", "", "of --history: commit-record")
+	fl.StringVar(&f.own.Check, "check", "", "of --history: command that checks an image, $NBDBENCH_IMAGE")
+	fl.StringVar(&f.own.Images, "images", "", "of --history: directory for the images that --check sees")
 	fl.StringVar(&f.requests, "requests", "", "pass only these requests to the device, such as 1-3,7 (for replays)")
 	fl.Uint64Var(&f.CutAt, "cut-at", 0, "cut once, after this event (for replays)")
 	fl.StringVar(&f.picture, "picture", "", "draw the timeline of the first violation into this file: svg, png or pdf")
@@ -99,6 +119,9 @@ func (f *crashFlags) run(c *cobra.Command) error {
 	}
 	if err := f.parse(c); err != nil {
 		return err
+	}
+	if f.ownLog(c) {
+		return f.judgeLog(c, write)
 	}
 	if _, err := f.Cells(); err != nil {
 		return &exitError{exitUsage, err}
@@ -125,12 +148,54 @@ func (f *crashFlags) run(c *cobra.Command) error {
 	return nil
 }
 
+// ownLog reports whether a history is judged by its own FLUSH and FUA.
+func (f *crashFlags) ownLog(c *cobra.Command) bool {
+	return f.History != "" && !c.Flags().Changed("device") && !c.Flags().Changed("strategy")
+}
+
+// judgeLog judges a history by its own FLUSH and FUA.
+func (f *crashFlags) judgeLog(c *cobra.Command, write func(io.Writer, *crash.Document) error) error {
+	f.own.History, f.own.Cuts, f.own.Seed = f.History, f.Cuts, f.Seed
+	doc, err := crash.JudgeLog(f.own, func(image string) (int, string, error) { return checkImage(c.Context(), f.own.Check, image) })
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	if err := errors.Join(write(c.OutOrStdout(), doc), f.draw(doc)); err != nil {
+		return err
+	}
+	if doc.Broken() {
+		return &exitError{exitDeviation, fmt.Errorf("%d violations", len(doc.Violations))}
+	}
+	return nil
+}
+
+// maxSaid bounds what is kept of what a check writes, in bytes.
+const maxSaid = 512
+
+// checkImage runs a check on an image.
+func checkImage(ctx context.Context, command, image string) (status int, said string, err error) {
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Env = append(os.Environ(), "NBDBENCH_IMAGE="+image)
+	out, err := cmd.CombinedOutput()
+	said = text.Line(strings.TrimSpace(string(out[max(0, len(out)-maxSaid):])))
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
+		return exit.ExitCode(), said, nil
+	}
+	return 0, said, err
+}
+
 func (f *crashFlags) parse(c *cobra.Command) (err error) {
 	if c.Flags().Changed("history") {
 		for _, name := range []string{"workload", "commits", "queue-depth", "connections"} {
 			if c.Flags().Changed(name) {
 				return usage("--%s: expected no --history beside it: a history has its own requests, at their own times", name)
 			}
+		}
+	}
+	for _, name := range []string{"invariant", "check", "images"} {
+		if c.Flags().Changed(name) && !f.ownLog(c) {
+			return usage("--%s: expected --history beside it, and no --device and --strategy: a history is then judged by its own FLUSH and FUA", name)
 		}
 	}
 	if f.Config.Fault, err = fault.Parse(f.fault); err != nil {

@@ -47,6 +47,8 @@ func TestCrashRefusesWhatItDoesNotUnderstandWith2(t *testing.T) {
 		"--format yaml":               "expected table, md or json",
 		"--picture x.gif":             ".svg, .png, .pdf",
 		"--history /nonexistent":      "no such file",
+		"--invariant commit-record":   "--invariant: expected --history beside it",
+		"--history x --check true":    "--check: expected --images DIR beside it",
 		"--history x --workload wal":  "--workload: expected no --history beside it",
 		"--history x --commits 3":     "--commits: expected no --history beside it",
 		"--history x --queue-depth 3": "--queue-depth: expected no --history beside it",

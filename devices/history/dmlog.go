@@ -412,7 +412,23 @@ func ReadDM(r io.Reader) (*Log, error) {
 	return &d.log, nil
 }
 
+// DMData is where a log of dm-log-writes has the data of a write, in bytes: Length of
+// them, from Data in the file on, for Offset of the device. Data is 0 for a discard.
+type DMData struct{ Offset, Length, Data int64 }
+
+// ReadDMData returns where the log has the data of each write: by the stamps that ReadDM
+// gives. There is none of stamp 0.
+func ReadDMData(r io.Reader) ([]DMData, error) {
+	d := &dmReader{r: bufio.NewReaderSize(r, 1<<20), data: make([]DMData, 1)}
+	err := d.read()
+	if err != nil && (!errors.Is(err, errTorn) || d.entry == 0) {
+		return nil, &DMError{d.entry, d.offset, err}
+	}
+	return d.data[:min(len(d.data), int(d.stamp)+1)], nil
+}
+
 type dmReader struct {
+	data   []DMData // nil if nobody asks
 	r      *bufio.Reader
 	sector uint64
 	entry  uint64
@@ -492,6 +508,7 @@ func (d *dmReader) one() error {
 	if flags&dmMark == 0 {
 		text = 0
 	}
+	begin := d.offset - dmHeader + int64(d.sector)
 	mark := make([]byte, text)
 	if err := d.full(mark); err != nil {
 		return err
@@ -502,6 +519,13 @@ func (d *dmReader) one() error {
 	if flags&dmMark != 0 {
 		d.marked(string(mark))
 	} else if !d.left {
+		if d.data != nil && n > 0 {
+			at := DMData{int64(sector * d.sector), int64(n * d.sector), begin}
+			if data == 0 {
+				at.Data = 0
+			}
+			d.data = append(d.data, at)
+		}
 		d.addWrite(sector, n, flags)
 	}
 	return nil

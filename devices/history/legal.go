@@ -271,6 +271,21 @@ func appendOnce(s []devices.Stamp, from int, v devices.Stamp) []devices.Stamp {
 	return append(s, v)
 }
 
+// Touched visits every sector that was written, page by page in the order in which the
+// pages were first written, until visit returns an error, which it returns. Sectors that
+// only commands of more than 32 MiB touched are not looked at.
+func (l *Legal) Touched(visit func(sector uint64) error) error {
+	for i := range l.cells.pages {
+		first := l.cells.pages[i].number * pageSectors
+		for s := first; s < first+pageSectors; s++ {
+			if err := visit(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Place is a range of sectors within one atomic unit that survive together,
 // with what they may hold: more than one version, oldest first.
 type Place struct {

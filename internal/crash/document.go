@@ -69,6 +69,10 @@ type CellResult struct {
 	Violations  []*Violation       `json:"violations"`
 	// Promises counts the writes that were promised at the wire, over all runs.
 	Promises uint64 `json:"promises"`
+	// Judged says by what a history was judged that was judged by its own FLUSH and FUA:
+	// invariant, check, both, or nothing. PowerCuts are those that it has.
+	Judged    string `json:"judged,omitempty"`
+	PowerCuts uint64 `json:"power_cuts,omitempty"`
 
 	history       bool // it was replayed, and no workload ran
 	everyEvent    bool
@@ -131,6 +135,9 @@ func (r *CellResult) finish() {
 	if r.CutsExhaustive < r.Cuts {
 		r.Coverage = "sampled"
 	}
+	if r.Judged != "" {
+		r.Coverage = coverageOf(r.Judged)
+	}
 	if r.Cuts > 0 {
 		r.ImagesLog2Total, r.ImagesLog2Max = r.log2, r.maxLog2
 	}
@@ -184,7 +191,10 @@ func (d *Document) Table() *table.Table {
 	}
 	t.Notes = append([]string{d.summary()}, d.unsupported()...)
 	t.Notes = append(t.Notes, "", legend)
-	if d.ofHistory() {
+	switch {
+	case d.ofHistory() && d.Cells[0].Judged != "":
+		t.Notes = append(t.Notes[:len(t.Notes)-2], "", fmt.Sprintf(ownLegend, d.Cells[0].Promises, d.Cells[0].PowerCuts))
+	case d.ofHistory():
 		t.Notes = append(t.Notes, "", historyLegend)
 	}
 	if d.Torn != "" {
@@ -199,6 +209,10 @@ func (d *Document) ofHistory() bool { return len(d.Cells) > 0 && d.Cells[0].hist
 // historyLegend says what a history is judged by.
 const historyLegend = "A history has no commits and no invariant: what is judged is what was promised at the wire, by FUA and by FLUSH, of the requests that the strategy lets pass. " +
 	"Whether an application would find its data whole is not judged. nothing promised: the strategy lets no FUA and no FLUSH pass, or the history has none."
+
+// ownLegend says what a history is judged by that is judged by its own FLUSH and FUA.
+const ownLegend = "Judged by the FLUSH and FUA that the log itself has, for any drive with a volatile cache and atomic units of 4 KiB: %d writes are promised by them; power cuts in the log: %d. " +
+	"--invariant commit-record looks at each FUA write, which decides all images of all cuts. --check sees five of the images of a cut. What neither was asked for is not judged."
 
 // unsupported says why there are cells without a result: each reason, and of how
 // many cells.
@@ -262,6 +276,16 @@ func (r *CellResult) coverage() string {
 
 func (r *CellResult) verdict() string {
 	switch {
+	case r.Judged == "nothing":
+		return "not judged"
+	case r.Judged != "" && len(r.Violations) > 0:
+		return fmt.Sprintf("VIOLATED: at %d of %d moments", r.InvariantBroken, r.Cuts)
+	case r.Judged != "" && r.Cuts == 0:
+		return "not judged: no FUA write"
+	case r.Judged == "invariant":
+		return "invariant holds"
+	case r.Judged != "":
+		return "no image failed"
 	case len(r.Violations) > 0:
 		var classes []string
 		for _, v := range r.Violations {

@@ -234,7 +234,9 @@ func (v *Violation) String() string {
 		lines = append(cut, lines[maxLines/4+drop:]...)
 	}
 	b.WriteString(strings.Join(lines, "\n"))
-	b.WriteString("\n" + v.Timeline.image())
+	if len(v.Timeline.Survived) > 0 {
+		b.WriteString("\n" + v.Timeline.image())
+	}
 	return b.String()
 }
 
