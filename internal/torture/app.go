@@ -23,6 +23,7 @@ type program struct {
 // preset is a program of the distribution with a workload and a check.
 type preset struct {
 	script string   // for python3, called with setup, workload or check
+	module string   // of Debian's python3 that it needs, which then runs it
 	needs  []string // programs
 	debian string   // the packages that have them
 	// settings are those that --set knows, with their defaults.
@@ -35,6 +36,29 @@ var sqliteScript string
 
 //go:embed apps/postgres.py
 var postgresScript string
+
+// bankScript has what stores of keys and values share; theirs follow it.
+//
+//go:embed apps/bank.py
+var bankScript string
+
+//go:embed apps/mariadb.py
+var mariadbScript string
+
+//go:embed apps/etcd.py
+var etcdScript string
+
+//go:embed apps/redis.py
+var redisScript string
+
+//go:embed apps/rocksdb.py
+var rocksdbScript string
+
+//go:embed apps/lmdb.py
+var lmdbScript string
+
+// debianPython is the interpreter that has Debian's modules.
+const debianPython = "/usr/bin/python3"
 
 var presets = map[string]*preset{
 	"sqlite": {
@@ -52,6 +76,24 @@ var presets = map[string]*preset{
 			"fsync": {"on", "off"}, "synchronous_commit": {"on", "off"}, "full_page_writes": {"on", "off"},
 			"wal_sync_method": {"fdatasync", "fsync", "open_datasync", "open_sync"},
 		},
+	},
+	"mariadb": {
+		script: bankScript + mariadbScript, needs: []string{"python3", "mariadbd", "mariadb"}, debian: "python3 mariadb-server mariadb-client",
+		settings: map[string]string{"flush_log_at_trx_commit": "1", "doublewrite": "ON"},
+		values:   map[string][]string{"flush_log_at_trx_commit": {"0", "1", "2"}, "doublewrite": {"ON", "OFF"}},
+	},
+	"etcd": {script: bankScript + etcdScript, needs: []string{"python3", "etcd"}, debian: "python3 etcd-server"},
+	"redis": {
+		script: bankScript + redisScript, needs: []string{"python3", "redis-server"}, debian: "python3 redis-server",
+		settings: map[string]string{"appendfsync": "always"}, values: map[string][]string{"appendfsync": {"always", "everysec", "no"}},
+	},
+	"rocksdb": {
+		script: bankScript + rocksdbScript, needs: []string{"python3", "db_bench"}, debian: "python3 rocksdb-tools",
+		settings: map[string]string{"sync": "on"}, values: map[string][]string{"sync": {"on", "off"}},
+	},
+	"lmdb": {
+		script: bankScript + lmdbScript, module: "lmdb", needs: []string{debianPython}, debian: "python3-lmdb",
+		settings: map[string]string{"sync": "on"}, values: map[string][]string{"sync": {"on", "off"}},
 	},
 }
 
@@ -80,6 +122,9 @@ func (c *Config) preset() (program, error) {
 	for _, set := range c.Set {
 		key, value, ok := strings.Cut(set, "=")
 		if _, known := settings[key]; !ok || !known {
+			if len(settings) == 0 {
+				return program{}, conf.At("--set", "expected none: %s has no settings here, got %q", c.App, set)
+			}
 			return program{}, conf.At("--set", "expected KEY=VALUE with KEY one of %s, got %q", strings.Join(slices.Sorted(maps.Keys(settings)), ", "), set)
 		}
 		if of := a.values[key]; !slices.Contains(of, value) {
@@ -94,7 +139,11 @@ func (c *Config) preset() (program, error) {
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		p.env = append(p.env, fmt.Sprintf("SET_%s=%s", strings.ToUpper(key), settings[key]))
 	}
-	words := func(what string) []string { return []string{"python3", "-c", a.script, what} }
+	python := "python3"
+	if a.module != "" {
+		python = debianPython
+	}
+	words := func(what string) []string { return []string{python, "-c", a.script, what} }
 	p.setup, p.workload, p.check = words("setup"), words("workload"), words("check")
 	return p, nil
 }

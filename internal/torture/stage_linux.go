@@ -186,6 +186,11 @@ func missingPrograms(app string) error {
 			return &kernel.Missing{What: "no " + program, Fix: "apt install " + p.debian, Err: errors.Unwrap(err)}
 		}
 	}
+	if p.module != "" {
+		if err := exec.Command(debianPython, "-c", "import "+p.module).Run(); err != nil {
+			return &kernel.Missing{What: "no module " + p.module + " of " + debianPython, Fix: "apt install " + p.debian, Err: err}
+		}
+	}
 	return nil
 }
 
