@@ -69,6 +69,11 @@ capture: captured ## what databases request from the device for a commit, into w
 capture-vm: captured $(VM)/boot ## the same in the virtual machine, for CAPTURES (postgres-wal-dsync)
 	$(GO) test -v -count 1 -timeout 6h ./internal/interop/kernel -run TestCapturesOfPrograms -captures.vm -captures '$(or $(CAPTURES),^postgres-wal-dsync$$)' -update
 
+# In real time, as root: each preset of torture under safe and unsafe settings, and kills.
+survive: captured ## databases under SURVIVE (20) power cuts each, into docs/SURVIVAL.md, and 50 kill -9 (as root)
+	$(GO) test -v -count 1 -timeout 6h ./cmd/nbdbench -run TestPresetsSurvive -survive.cuts $(or $(SURVIVE),20) -update
+	$(GO) test -v -count 1 -timeout 1h ./cmd/nbdbench -run TestKillLeavesNothing -torture.kills $(or $(KILLS),50)
+
 captured: ## install the programs whose requests are captured (Debian, as root or with sudo)
 	@if ! command -v apt-get >/dev/null; then \
 		echo "not Debian: install $(CAPTURED) yourself"; \
@@ -177,4 +182,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured power-loss bench memory pgo swarm fuzz honesty hostile attack soak bench-peers check-real reference coverage peers ci
+.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile attack soak bench-peers check-real reference coverage peers ci

@@ -56,6 +56,10 @@ durable; random, of each atomic unit that or a later version. For these two, wha
 drive has written back on its own is not durable, so that a lying drive loses all that it
 claimed.
 
+--at cuts at an event instead: flush:N, when the Nth FLUSH arrives after the acknowledgements
+were read; write:FIRST-END, when a write to these bytes of the device does; ack:REGEXP, when
+a line that matches is acknowledged.
+
 The first image that fails is kept in --keep DIR; torture --replay DIR checks it again.
 On this way into the kernel a FUA write arrives as a write and a FLUSH. A run in real
 time does not repeat by its seed.
@@ -86,6 +90,7 @@ func newTorture() *cobra.Command {
 	fl.Uint64Var(&f.Seed, "seed", 1, "seed of the moments, the images and the service times")
 	fl.StringVar(&f.Via, "via", "", "way into the kernel: nbd, fuse or vm (default: the best one that there is)")
 	fl.StringVar(&f.Image, "image", "device", "what a cut leaves: "+strings.Join(serve.Images(), ", "))
+	fl.StringVar(&f.At, "at", "", "event at which to cut: flush:N, write:FIRST-END or ack:REGEXP (default: moments by the seed)")
 	fl.StringVar(&f.Setup, "setup", "", "command that prepares the file system")
 	fl.StringVar(&f.Check, "check", "", "command that checks what a cut left")
 	fl.StringVar(&f.size, "size", "1GiB", "size of the device, which is in memory")

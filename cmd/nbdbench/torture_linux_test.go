@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"nbdbench/internal/torture"
+	"nbdbench/sim"
 )
 
 // needsTorture skips a test that mounts, where that is not permitted.
@@ -92,6 +94,18 @@ func TestPostgresKeepsWhatItAcknowledged(t *testing.T) {
 	cell, code = tortured(t, "--app", "postgres", "--size", "1GiB", "--cuts", "1", "--device", "adversary", "--set", "fsync=off", "--keep", filepath.Join(t.TempDir(), "kept"))
 	if code != exitDeviation || cell.Kept != 0 {
 		t.Errorf("fsync=off: exit %d, %+v", code, cell)
+	}
+}
+
+// TestCutsAtEvents: at each kind of event a safe program keeps all, and an event that a
+// setting makes fatal is met.
+func TestCutsAtEvents(t *testing.T) {
+	needsTorture(t, "python3")
+	for _, at := range []string{"flush:2", "write:0-256MiB", "ack:[05]$"} {
+		cell, code := tortured(t, "--app", "sqlite", "--cuts", "2", "--device", "adversary", "--image", "random", "--at", at)
+		if code != exitOK || cell.Kept != 2 {
+			t.Errorf("%s: exit %d, %+v", at, code, cell)
+		}
 	}
 }
 
@@ -194,6 +208,8 @@ func leftover(t *testing.T, marker string) (all []string) {
 	return all
 }
 
+var tortureKills = flag.Int("torture.kills", 0, "kill -9 at so many random moments; 0 is four moments that are the same each time")
+
 // TestKillLeavesNothing: kill -9 at several stages of a run leaves no process, no mount
 // and no loop device.
 func TestKillLeavesNothing(t *testing.T) {
@@ -202,12 +218,19 @@ func TestKillLeavesNothing(t *testing.T) {
 	if before := leftover(t, marker); len(before) > 0 {
 		t.Skipf("another run is in progress: %q", before)
 	}
-	for _, after := range []time.Duration{20, 200, 800, 2000} {
+	moments := []int{20, 200, 800, 2000} // ms
+	if *tortureKills > 0 {
+		moments = nil
+		for n := range uint64(*tortureKills) {
+			moments = append(moments, int(sim.Seed(1).Stream("kills").Uint64N(4000, n, 0)))
+		}
+	}
+	for _, after := range moments {
 		c := program(t, "torture", "--app", "sqlite", "--size", "256MiB", marker, "--cuts", "1000", "--keep", filepath.Join(t.TempDir(), "kept"))
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(after * time.Millisecond)
+		time.Sleep(time.Duration(after) * time.Millisecond)
 		if err := c.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -218,9 +241,10 @@ func TestKillLeavesNothing(t *testing.T) {
 			rest = leftover(t, marker)
 		}
 		if len(rest) > 0 {
-			t.Errorf("after %v ms: %q", int(after), rest)
+			t.Errorf("after %v ms: %q", after, rest)
 		}
 	}
+	t.Logf("%d kills left nothing, at %v ms", len(moments), moments)
 }
 
 func TestTortureSaysWhatIsWrong(t *testing.T) {
@@ -232,6 +256,7 @@ func TestTortureSaysWhatIsWrong(t *testing.T) {
 		"torture --check true --cuts 0 -- true":      {exitUsage, "--cuts"},
 		"torture --app sqlite --fs zfs":              {exitUsage, "--fs: expected one of ext4, xfs, btrfs, none"},
 		"torture --app sqlite --set fsync=off":       {exitUsage, "--set"},
+		"torture --app sqlite --at fua:1":            {exitUsage, "--at"},
 		"torture --app sqlite --via vm":              {exitCapability, "vm"},
 		"torture --replay /nonexistent":              {exitUsage, "--replay"},
 		"torture --app sqlite --keep testdata":       {exitUsage, "--keep"},

@@ -40,6 +40,7 @@ type Config struct {
 	FS       string // one of FileSystems
 	Via      string // one of Ways, or empty
 	Image    string // one of serve.Images
+	At       string // the event that each cut waits for: see docs/SURVIVAL.md; empty is a moment by the seed
 	Size     uint64 // of the device, in bytes; 0 is DefaultSize
 	Seed     uint64
 	Cuts     int // power cuts; at least 1
@@ -91,6 +92,9 @@ func (c *Config) Validate() error {
 		return conf.At("workload", "expected a command after --, or --app")
 	case c.App == "" && c.Check == "":
 		return conf.At("--check", "expected a command that exits with 0 if nothing is lost, 1 if something is, 2 if it is corrupt")
+	}
+	if _, err := parseEvent(c.At); err != nil {
+		return err
 	}
 	if err := c.validateApp(); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,7 @@ import (
 type order struct {
 	Seed  uint64 `json:"seed"`
 	Image string `json:"image"` // a cut, with this image; empty is none
+	At    string `json:"at"`    // the event that the cut waits for; empty is none
 	Save  string `json:"save"`  // write the image of the last cut to this new file
 }
 
@@ -45,6 +47,7 @@ type station struct {
 	file *fusefile.File
 	size uint64
 	last drive.Media // the image of the last cut
+	top  *watched    // what is served
 }
 
 // serveDevice is the device process: it serves the drive by FUSE until in ends.
@@ -60,7 +63,8 @@ func (c *Config) serveDevice(in io.Reader, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, real.Close()) }()
 	s := &station{real: real, live: live, size: live.Device().Info().Size}
-	if s.file, err = fusefile.Mount(fusefile.Config{Dir: fmt.Sprintf("/dev/fd/%d", fuseFD), Device: live.Device(), Real: real}); err != nil {
+	s.top = &watched{Device: live.Device()}
+	if s.file, err = fusefile.Mount(fusefile.Config{Dir: fmt.Sprintf("/dev/fd/%d", fuseFD), Device: s.top, Real: real}); err != nil {
 		return err
 	}
 	info := live.Device().Info()
@@ -89,13 +93,50 @@ func (c *Config) serveDevice(in io.Reader, out io.Writer) (err error) {
 func (s *station) carryOut(o *order) (a answer, err error) {
 	if o.Image != "" {
 		s.last = nil // one image at a time
-		s.real.Do(func() { s.last, a.Exposed, err = s.live.Image(sim.Seed(o.Seed), o.Image) })
+		a.Exposed, err = s.cut(o)
 	}
 	if err == nil && o.Save != "" {
 		err = s.save(o.Save)
 	}
 	a.Counts = s.file.Counts()
 	return a, err
+}
+
+// eventTimeout is how long a cut waits for its event.
+const eventTimeout = 30 * time.Second
+
+// cut takes an image: at once, or at the event that the order names.
+func (s *station) cut(o *order) (exposed uint64, err error) {
+	e, err := parseEvent(o.At)
+	if err != nil {
+		return 0, err
+	}
+	done := make(chan struct{})
+	take := func() {
+		s.last, exposed, err = s.live.Image(sim.Seed(o.Seed), o.Image)
+		close(done)
+	}
+	s.real.Do(func() {
+		if !e.inDevice() {
+			take()
+			return
+		}
+		s.top.event, s.top.left, s.top.cut = e, e.nth, take
+	})
+	limit := time.NewTimer(eventTimeout)
+	defer limit.Stop()
+	select {
+	case <-done:
+		return exposed, err
+	case <-limit.C:
+	}
+	missed := false
+	s.real.Do(func() { missed, s.top.left = s.top.left > 0, 0 })
+	if missed {
+		return 0, fmt.Errorf("--at %s: expected that within %v, and it has not come", o.At, eventTimeout)
+	}
+	<-done
+	return exposed, err
 }
 
 // savePiece is how much of an image is read at a time, in bytes.

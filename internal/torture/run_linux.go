@@ -21,6 +21,8 @@ const (
 	// later one.
 	ackTimeout  = 5 * time.Second
 	nextTimeout = time.Second
+	// lineTimeout is how long --at ack waits.
+	lineTimeout = 30 * time.Second
 	// checkTimeout bounds a check.
 	checkTimeout = 5 * time.Minute
 )
@@ -140,6 +142,11 @@ func (r *run) awaitAck(ctx context.Context, most time.Duration) error {
 // moment waits for the moment of the next cut: some time, and for every second cut then
 // the next acknowledgement.
 func (r *run) moment(ctx context.Context, n uint64) error {
+	if e, err := parseEvent(r.config.At); err != nil {
+		return err
+	} else if e.line != nil {
+		return r.awaitLine(ctx, &e)
+	}
 	pause := time.NewTimer(time.Duration(r.stream.Float64(n, 0) * float64(gap)))
 	defer pause.Stop()
 	select {
@@ -159,6 +166,31 @@ func (r *run) moment(ctx context.Context, n uint64) error {
 	return r.awaitAck(ctx, nextTimeout)
 }
 
+// inDevice is the event of --at if the drive is to wait for it, else empty. The
+// acknowledgements of before are those that must survive.
+func (r *run) inDevice() string {
+	if e, err := parseEvent(r.config.At); err == nil && e.inDevice() {
+		return r.config.At
+	}
+	return ""
+}
+
+// awaitLine waits for a new acknowledgement that matches --at.
+func (r *run) awaitLine(ctx context.Context, e *event) error {
+	before, begun, err := r.acks.drain()
+	for err == nil {
+		acked, now, failed := r.acks.drain()
+		switch {
+		case failed != nil || e.acked(acked.data, len(before.data)):
+			return failed
+		case now-begun > lineTimeout:
+			return fmt.Errorf("--at %s: expected such an acknowledgement within %v", r.config.At, lineTimeout)
+		}
+		err = r.awaitAck(ctx, nextTimeout)
+	}
+	return err
+}
+
 // seedOf is the seed of cut n, from 0.
 func (r *run) seedOf(n uint64) uint64 { return uint64(sim.Seed(r.config.Seed).Sub("cut", n)) }
 
@@ -173,7 +205,7 @@ func (r *run) cut(ctx context.Context) error {
 		return err
 	}
 	image := filepath.Join(Dir, fmt.Sprintf("image-%d", n))
-	a, err := r.device.ask(order{Seed: r.seedOf(n), Image: r.config.Image, Save: image})
+	a, err := r.device.ask(order{Seed: r.seedOf(n), Image: r.config.Image, Save: image, At: r.inDevice()})
 	if err != nil {
 		return err
 	}
