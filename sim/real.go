@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"nbdbench/internal/wake"
 )
 
 // spinWindow is how long before a deadline the pacer stops sleeping and spins.
@@ -40,19 +41,27 @@ type Real struct {
 	loop  *Loop
 	begin time.Time // the wall's instant of base
 	base  Time
-	alarm *alarm
+	alarm sleepRing
 
-	armed       atomic.Int64 // the earliest deadline
-	sleeping    atomic.Int64 // the deadline that the pacer sleeps for; awake is 0
-	closing     atomic.Bool
-	spinning    atomic.Bool  // somebody runs what is due soon in place of the pacer
-	sleepsUntil atomic.Int64 // the deadline that the timers' owner sleeps for, or what stands for none
-	stopped     chan struct{}
-	late        Lateness
+	timers   wake.Timers
+	closing  wake.Bool
+	stopped  chan struct{}
+	late     Lateness
+	spins    int           // lockSpins
+	schedule wake.Schedule // of a test, or nil
 
-	mu       sync.Mutex
+	mu       wake.Mutex
 	flushers []Flusher
 	watchers []*watcher
+}
+
+// sleepRing is what the pacer sleeps on.
+type sleepRing interface {
+	// wait returns after d, or when somebody rings or has rung.
+	wait(d Duration)
+	// ring ends a wait, this or the next.
+	ring()
+	close() error
 }
 
 type watcher struct {
@@ -67,18 +76,28 @@ func NewReal(loop *Loop) (*Real, error) {
 	if err != nil {
 		return nil, fmt.Errorf("real-time loop: %w", err)
 	}
-	r := &Real{loop: loop, begin: time.Now(), base: loop.Now(), alarm: a, stopped: make(chan struct{})}
-	r.armed.Store(int64(loop.Next()))
-	r.sleepsUntil.Store(unowned)
+	r := newRealOn(loop, a)
 	go r.pace()
 	return r, nil
+}
+
+// newRealOn returns a Real without a pacer.
+func newRealOn(loop *Loop, a sleepRing) *Real {
+	r := &Real{loop: loop, begin: time.Now(), base: loop.Now(), alarm: a, spins: lockSpins, stopped: make(chan struct{})}
+	r.timers.Begin(int64(loop.Next()), int64(idleSpin), func() int64 { return int64(r.Now()) }, a.ring)
+	return r
 }
 
 // Loop is the loop that r holds. Only who has entered may touch it.
 func (r *Real) Loop() *Loop { return r.loop }
 
 // Now is the wall clock's instant, for anybody. It never goes back.
-func (r *Real) Now() Time { return r.base.Add(time.Since(r.begin)) }
+func (r *Real) Now() Time {
+	if r.schedule != nil {
+		return Time(r.schedule.Now())
+	}
+	return r.base.Add(time.Since(r.begin))
+}
 
 // Late is how late events ran.
 func (r *Real) Late() *Lateness { return &r.late }
@@ -98,7 +117,7 @@ func (r *Real) Leave() {
 		r.watch()
 		var batch [flushBatch]Flusher
 		n := r.take(&batch)
-		r.arm()
+		r.timers.Arm(int64(r.loop.Next()))
 		r.mu.Unlock()
 		for _, f := range batch[:n] {
 			f.Flush()
@@ -141,16 +160,24 @@ func (r *Real) RunWhile(ctx context.Context, more func() bool) error {
 // Close stops the pacer. Timers run no more, except for those that are due when
 // somebody enters.
 func (r *Real) Close() error {
-	if r.closing.Swap(true) {
+	if !r.beginClose() {
 		return nil
 	}
-	r.alarm.ring()
 	<-r.stopped
 	return r.alarm.close()
 }
 
+// beginClose ends the pacer. It reports whether nobody has before.
+func (r *Real) beginClose() bool {
+	if r.closing.Swap(true) {
+		return false
+	}
+	r.alarm.ring()
+	return true
+}
+
 func (r *Real) lock() {
-	for range lockSpins {
+	for range r.spins {
 		if r.mu.TryLock() {
 			return
 		}
@@ -176,27 +203,6 @@ func (l *Loop) catchUp(now Time) {
 	}
 }
 
-// arm passes the earliest deadline to the pacer, and wakes it if it would sleep
-// beyond. The order of the two atomics pairs with that in sleep.
-func (r *Real) arm() {
-	next := int64(r.loop.Next())
-	r.armed.Store(next)
-	if next >= r.sleepsUntil.Load() {
-		return // the timers' owner runs it
-	}
-	if r.spinning.Load() && Time(next).Sub(r.Now()) <= idleSpin {
-		return // who spins runs it, or wakes the pacer when it stops
-	}
-	r.wake(next)
-}
-
-// wake wakes the pacer if it would sleep beyond next.
-func (r *Real) wake(next int64) {
-	if s := r.sleeping.Load(); next < s && r.sleeping.CompareAndSwap(s, 0) && !r.closing.Load() {
-		r.alarm.ring()
-	}
-}
-
 // idleSpin is how near a deadline must be for who set it to wait for it
 // instead of the pacer: waking another thread costs 30 to 100 µs in a virtual
 // machine, as long as the wait itself.
@@ -205,26 +211,29 @@ const idleSpin = 100 * time.Microsecond
 // BeginSpin is called by the owner who is about to leave and has time. If it
 // reports true, nobody else spins, and the caller must call SpinUntilIdle
 // once it has left.
-func (r *Real) BeginSpin() bool { return r.spinning.CompareAndSwap(false, true) }
+func (r *Real) BeginSpin() bool { return r.timers.Spin() }
 
 // SpinUntilIdle spins and runs what becomes due within a short while, until nothing
 // is due so soon or busy, which is asked meanwhile, reports that the caller has
 // something better to do.
 func (r *Real) SpinUntilIdle(busy func() bool) {
 	for {
-		left := Time(r.armed.Load()).Sub(r.Now())
+		due := r.timers.Armed()
+		left := Time(due).Sub(r.Now())
 		switch {
 		case left <= 0:
 			r.Enter()
 			r.Leave()
 			continue
 		case left <= idleSpin && !busy():
+			if r.schedule != nil {
+				r.schedule.Await(due, busy)
+			}
 			continue
 		}
 		break
 	}
-	r.spinning.Store(false)
-	r.wake(r.armed.Load())
+	r.timers.StopSpin()
 }
 
 func (r *Real) take(batch *[flushBatch]Flusher) int {
@@ -260,42 +269,35 @@ func (r *Real) pace() {
 	defer close(r.stopped)
 	var guard PreemptionGuard
 	for !r.closing.Load() {
-		now := r.Now()
-		switch left := Time(r.due()).Sub(now); {
+		now, due := r.Now(), r.timers.PacerDue()
+		switch left := Time(due).Sub(now); {
 		case left > spinWindow:
 			guard.Yield(now)
-			r.sleep()
+			r.sleep(due)
 		case left <= 0:
 			r.runIfDue()
+		case r.schedule != nil:
+			r.schedule.Await(due, r.closing.Load)
 		}
 	}
 }
 
-// sleep waits until shortly before the earliest deadline, or until it moves.
-// How long is computed from the deadline that sleeping shows to others: from an
-// older one it would be slept through.
-func (r *Real) sleep() {
-	until := r.due()
-	d := Time(until).Sub(r.Now()) - spinWindow
-	if d <= 0 {
-		return
+// sleep waits until shortly before due, or until the pacer's deadline moves.
+func (r *Real) sleep(due int64) {
+	if d := Time(due).Sub(r.Now()) - spinWindow; d > 0 {
+		r.timers.PacerSleep(due, func() { r.alarm.wait(d) })
 	}
-	r.sleeping.Store(until)
-	if r.due() == until && !r.closing.Load() {
-		r.alarm.wait(d)
-	}
-	r.sleeping.Store(0)
 }
 
 // runIfDue enters, unless somebody else ran the event while the pacer waited
 // for the lock.
 func (r *Real) runIfDue() {
-	for range lockSpins {
+	for range r.spins {
 		if r.mu.TryLock() {
 			r.Leave()
 			return
 		}
-		if Time(r.armed.Load()) > r.Now() {
+		if Time(r.timers.Armed()) > r.Now() {
 			return
 		}
 	}

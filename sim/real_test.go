@@ -298,7 +298,7 @@ func TestWhoSpinsRunsWhatIsDueSoon(t *testing.T) {
 	if !r.BeginSpin() {
 		t.Error("nobody may spin any more")
 	}
-	r.spinning.Store(false)
+	r.timers.StopSpin()
 }
 
 func TestWhoHasOtherWorkLeavesItToThePacer(t *testing.T) {

@@ -4,6 +4,8 @@ package tidy
 var House = Rules{
 	Module: "nbdbench",
 	Ranks: map[string]int{
+		"internal/wake":            -2, // how sim wakes who sleeps, and all above it
+		"internal/interleave":      -1, // tests of what uses internal/wake
 		"sim":                      0,
 		"internal/units":           0,
 		"internal/pool":            0,
