@@ -167,35 +167,32 @@ func (k *serverSocket) switchMode(sole bool) {
 }
 
 func (k *serverSocket) leavePoller() {
-	if k.secure || !k.out.writing.TryLock() {
+	if k.secure {
 		return
 	}
-	if k.server.dedicated.Add(1) <= maxDedicated && k.sock.leave() {
+	k.out.change(func() {
+		if k.server.dedicated.Add(1) > maxDedicated || !k.sock.leave() {
+			k.server.dedicated.Add(-1)
+			return
+		}
 		k.reacquireTimers(true)
 		p := k.sock.plain
 		k.use(dedicatedReader{k, p}, dedicatedRaw{k, p}, blockingWriter{p}, p)
-	} else {
-		k.server.dedicated.Add(-1)
-	}
-	k.out.writing.Unlock()
-	k.out.Flush() // what was pushed meanwhile
+	})
 }
 
 // joinPoller reports whether it has.
-func (k *serverSocket) joinPoller() bool {
-	if !k.out.writing.TryLock() {
-		return false
-	}
-	ok := k.sock.join()
-	if ok {
+func (k *serverSocket) joinPoller() (ok bool) {
+	k.out.change(func() {
+		if ok = k.sock.join(); !ok {
+			return
+		}
 		c := k.sock.conn
 		raw, _ := c.(syscall.Conn).SyscallConn() // no error: it is open
 		k.use(c, raw, c, raw)
 		k.releaseTimers()
 		k.server.dedicated.Add(-1)
-	}
-	k.out.writing.Unlock()
-	k.out.Flush()
+	})
 	return ok
 }
 

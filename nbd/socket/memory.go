@@ -2,9 +2,9 @@ package socket
 
 import (
 	"container/heap"
-	"sync"
 	"sync/atomic"
 
+	"nbdbench/internal/wake"
 	"nbdbench/nbd"
 )
 
@@ -47,14 +47,14 @@ const (
 // packet switches", 1998, with alpha = 1/2.)
 type memory struct {
 	limit int64
-	held  atomic.Int64
+	held  wake.Int64
 	base  atomic.Int64 // the part of held that connections take by being there
 	peak  atomic.Int64 // the most of held since the trimmer looked
 	trims atomic.Bool  // there is a trimmer
 	trim  func()       // starts one
 
-	waiting atomic.Int32 // the length of queue
-	mu      sync.Mutex
+	waiting wake.Int64 // the length of queue
+	mu      wake.Mutex
 	queue   queue
 }
 
@@ -144,7 +144,7 @@ func (m *memory) join(w *queuedConn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	heap.Push(&m.queue, w)
-	m.waiting.Store(int32(len(m.queue)))
+	m.waiting.Store(int64(len(m.queue)))
 }
 
 func (m *memory) leave(w *queuedConn) {
@@ -158,7 +158,7 @@ func (m *memory) leave(w *queuedConn) {
 // remove takes w out of the queue. m.mu is held.
 func (m *memory) remove(w *queuedConn) {
 	heap.Remove(&m.queue, w.place)
-	m.waiting.Store(int32(len(m.queue)))
+	m.waiting.Store(int64(len(m.queue)))
 }
 
 // queue is a heap: first who wants to hold least.

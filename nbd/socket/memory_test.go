@@ -169,7 +169,7 @@ func TestWhoWaitsForMemoryCanBeClosed(t *testing.T) {
 		k := s.only(t)
 		s.memory.force(MinMemory)
 		c.send(encode(nbd.Header{Op: devices.OpRead, Length: 4}))
-		for !k.waiting.Load() {
+		for !k.sleeper.SleepsBeyond(0) {
 			time.Sleep(time.Millisecond)
 		}
 		if err := end(s.Server); err != nil {

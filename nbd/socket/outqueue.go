@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"nbdbench/internal/wake"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -66,17 +67,14 @@ type outQueue struct {
 	freed      func(f freed)         // called after messages were released
 	slow       func()                // called if a write blocks for slowAfter; nil is nobody
 
-	mu          sync.Mutex
+	mu          wake.Mutex
 	first, last *slab // what is pending
 	err         error
 
-	queued    atomic.Bool // AfterLeave has been asked for
-	failed    atomic.Bool // err is set
-	backlog   atomic.Int64
-	wake      chan struct{}
-	hasHelper atomic.Bool // a clientPoller's helper writes
+	failed atomic.Bool // err is set
+	wake   chan struct{}
 
-	writing sync.Mutex // what follows belongs to who holds it
+	work    wake.Work // to write what is pending; what follows belongs to who does it
 	batch   *slab
 	rest    net.Buffers
 	short   *layout
@@ -125,11 +123,18 @@ func newPlainQueue(p *plainSocket) *outQueue {
 
 // push appends m, and has q flushed when the owner leaves.
 func (q *outQueue) push(m *message, real *sim.Real) {
+	if q.add(m) {
+		real.AfterLeave(q)
+	}
+}
+
+// add appends m, and reports whether q has to be flushed because of it.
+func (q *outQueue) add(m *message) (flush bool) {
 	q.mu.Lock()
 	dead := q.err != nil
 	if !dead {
 		q.append(m)
-		q.backlog.Add(int64(m.bytes()))
+		flush = q.work.Add(int64(m.bytes()))
 	}
 	q.mu.Unlock()
 	if dead {
@@ -137,9 +142,8 @@ func (q *outQueue) push(m *message, real *sim.Real) {
 		var f freed
 		f.add(m.hold)
 		q.freed(f)
-	} else if !q.queued.Swap(true) {
-		real.AfterLeave(q)
 	}
+	return flush
 }
 
 // append copies m to the end of the last slab. q.mu is held.
@@ -178,16 +182,18 @@ func (q *outQueue) detach() (batch *slab, n int) {
 // Flush writes what the socket takes without blocking. It is for the Real to
 // call.
 func (q *outQueue) Flush() {
-	q.queued.Store(false)
-	for q.backlog.Load() > 0 && q.writing.TryLock() {
-		done := q.write(q.try)
-		q.writing.Unlock()
-		if !done {
-			q.wakeWriter()
-			return
-		}
+	if !q.work.Try(q.writeSome) {
+		q.wakeWriter()
 	}
 }
+
+// writeSome writes what the socket takes without blocking, and reports whether that is
+// all there is.
+func (q *outQueue) writeSome() bool { return q.write(q.try) }
+
+// change calls f, which may change what is written to, unless somebody writes: then it
+// reports false. What is pushed meanwhile is written after it.
+func (q *outQueue) change(f func()) bool { return q.work.TryAlone(f, q.Flush) }
 
 // signalWriter wakes the writer.
 func (q *outQueue) signalWriter() {
@@ -210,18 +216,11 @@ func (q *outQueue) writer(done <-chan struct{}) {
 }
 
 // drain writes all there is, however long that takes.
-func (q *outQueue) drain() {
-	for q.backlog.Load() > 0 {
-		q.writing.Lock()
-		q.write(q.block)
-		q.writing.Unlock()
-	}
-}
+func (q *outQueue) drain() { q.work.Block(func() { q.write(q.block) }) }
 
-// drainBatch writes what there is at present, however long that takes.
+// drainBatch writes what there is at present, however long that takes. It is for who
+// does the work.
 func (q *outQueue) drainBatch() {
-	q.writing.Lock()
-	defer q.writing.Unlock()
 	if len(q.rest) > 0 || q.gather() {
 		q.writeBatch(q.block)
 	}
@@ -289,7 +288,7 @@ func (q *outQueue) finishBatch() {
 		q.written(s.messages[:s.n])
 	}
 	f, size := q.recycle(q.batch)
-	q.backlog.Add(-size)
+	q.work.Done(size)
 	l := q.layout
 	clear(l.pieces) // they refer to data
 	l.headers, l.pieces = l.headers[:0], l.pieces[:0]
@@ -353,10 +352,10 @@ func (q *outQueue) block() error {
 
 // end drops the output for good: nobody touches the socket after it.
 func (q *outQueue) end() {
-	q.writing.Lock()
-	defer q.writing.Unlock()
-	q.fail(net.ErrClosed)
-	q.finishBatch()
+	q.work.Alone(func() {
+		q.fail(net.ErrClosed)
+		q.finishBatch()
+	})
 }
 
 // failure is why nothing more is written, or err if it still is.
@@ -381,6 +380,6 @@ func (q *outQueue) fail(err error) {
 	q.mu.Unlock()
 	_ = q.conn.Close()
 	f, size := q.recycle(dropped)
-	q.backlog.Add(-size)
+	q.work.Done(size)
 	q.freed(f)
 }

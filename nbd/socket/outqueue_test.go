@@ -64,8 +64,8 @@ func TestAQueueKeepsTheOrder(t *testing.T) {
 				t.Fatalf("of %d: the data of %d is another's", n, i)
 			}
 		}
-		if want := (freed{n, (n + 1) / 2, int64(10 * n)}); *sum != want || to.Len() > 0 || q.backlog.Load() != 0 {
-			t.Errorf("of %d: gave back %+v, expected %+v; %d bytes too many, backlog %d", n, *sum, want, to.Len(), q.backlog.Load())
+		if want := (freed{n, (n + 1) / 2, int64(10 * n)}); *sum != want || to.Len() > 0 || q.work.Left() != 0 {
+			t.Errorf("of %d: gave back %+v, expected %+v; %d bytes too many, backlog %d", n, *sum, want, to.Len(), q.work.Left())
 		}
 	}
 }
@@ -78,8 +78,8 @@ func TestAQueueThatFailsGivesEverythingBack(t *testing.T) {
 	q.drain()
 	real := newReal(t)
 	real.Do(func() { q.push(&message{size: 4, hold: nbd.Hold{Buffer: buffer.Get(1), Bytes: 10}}, real) })
-	if sum.messages != n+1 || sum.bytes != 10*(n+1) || q.backlog.Load() != 0 {
-		t.Errorf("gave back %+v of %d, backlog %d", *sum, n+1, q.backlog.Load())
+	if sum.messages != n+1 || sum.bytes != 10*(n+1) || q.work.Left() != 0 {
+		t.Errorf("gave back %+v of %d, backlog %d", *sum, n+1, q.work.Left())
 	}
 }
 

@@ -4,11 +4,11 @@ package socket
 
 import (
 	"errors"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"nbdbench/internal/wake"
 	"nbdbench/sim"
 )
 
@@ -22,8 +22,11 @@ import (
 type clientPoller struct {
 	conns []*ClientConn
 	fds   []unix.PollFd // theirs, in the same order
-	awake atomic.Bool   // it will look before it waits again
+	sleep wake.Sleeper  // that nobody rings: see wake.Work
 	guard sim.PreemptionGuard
+
+	poll  func(fds []unix.PollFd, ms int) (int, error) // unix.Poll
+	start func(helper func())                          // in a goroutine
 }
 
 // spinPolls is how often a clientPoller polls before it goes to sleep, while several
@@ -39,15 +42,22 @@ const readsPerConn = 16
 
 // pollClients serves conns, of which all are plain, until each has ended.
 func pollClients(conns []*ClientConn) {
-	a := &clientPoller{conns: conns}
+	a := &clientPoller{conns: conns, poll: unix.Poll, start: func(helper func()) { go helper() }}
 	for _, c := range conns {
-		c.out.wakeWriter = func() {
-			if !a.awake.Load() && !c.out.hasHelper.Swap(true) {
-				go a.help(c.out)
-			}
-		}
+		a.writes(c.out)
 	}
 	go a.run()
+}
+
+// writes has a write what a flush of q cannot. While it sleeps a helper does. That is
+// seldom: an eventfd to wake it by would have to be polled for each request.
+func (a *clientPoller) writes(q *outQueue) {
+	help := func() { q.work.Help(&a.sleep, q.drainBatch) }
+	q.wakeWriter = func() {
+		if q.work.NeedsHelp(&a.sleep) {
+			a.start(help)
+		}
+	}
 }
 
 func (a *clientPoller) run() {
@@ -65,39 +75,31 @@ func (a *clientPoller) run() {
 	}
 }
 
-// wait blocks until there is something to do. The order of the atomics, awake and
-// then a queue's two, pairs with that in wakeWriter's callers and in help.
+// wait blocks until there is something to do.
 func (a *clientPoller) wait() {
-	a.awake.Store(false)
-	a.fds = a.fds[:0]
-	for _, c := range a.conns {
-		p := unix.PollFd{Fd: int32(c.plain.fd), Events: unix.POLLIN}
-		if c.out.backlog.Load() > 0 && !c.out.hasHelper.Load() {
-			p.Events |= unix.POLLOUT
-		}
-		a.fds = append(a.fds, p)
-	}
+	a.sleep.Prepare(wake.Forever, a.list)
 	if len(a.conns) == 0 {
 		return
 	}
 	a.guard.Yield(a.conns[0].real.Now())
 	if !a.spin() {
-		_, _ = unix.Poll(a.fds, -1) // EINTR: look again
+		_, _ = a.poll(a.fds, -1) // EINTR: look again
 	}
-	a.awake.Store(true)
+	a.sleep.Woke()
 }
 
-// help writes what a socket did not take while the clientPoller sleeps, until it is
-// awake and can go on. That is seldom: an eventfd to wake the clientPoller by would have
-// to be polled for each request.
-func (a *clientPoller) help(q *outQueue) {
-	for {
-		q.drainBatch()
-		q.hasHelper.Store(false)
-		if q.backlog.Load() == 0 || a.awake.Load() || q.hasHelper.Swap(true) {
-			return
+// list lists what to wait for: output only where nobody else writes it. There is always
+// something to wait for.
+func (a *clientPoller) list() (stay bool) {
+	a.fds = a.fds[:0]
+	for _, c := range a.conns {
+		p := unix.PollFd{Fd: int32(c.plain.fd), Events: unix.POLLIN}
+		if c.out.work.Left() > 0 && !c.out.work.Helped() {
+			p.Events |= unix.POLLOUT
 		}
+		a.fds = append(a.fds, p)
 	}
+	return false
 }
 
 // spin reports whether there is something to do within a short while, if that
@@ -108,7 +110,7 @@ func (a *clientPoller) spin() bool {
 		owing += min(c.owed, 1)
 	}
 	for i := 0; owing > 1 && i < spinPolls; i++ {
-		if n, _ := unix.Poll(a.fds, 0); n > 0 {
+		if n, _ := a.poll(a.fds, 0); n > 0 {
 			return true
 		}
 	}

@@ -76,7 +76,7 @@ func TestClientWritesLaterWhatTheSocketDoesNotTake(t *testing.T) {
 		r.Begin(real.Loop().Now())
 		c.Submit(r)
 	})
-	if c.out.backlog.Load() == 0 {
+	if c.out.work.Left() == 0 {
 		t.Fatal("the socket took everything: this shows nothing")
 	}
 	hold.Unlock()

@@ -5,6 +5,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/internal/buffer"
+	"nbdbench/internal/wake"
 	"nbdbench/nbd"
 )
 
@@ -65,7 +66,7 @@ func (k *serverSocket) takeReserve(p *parsed) bool {
 
 // freed gives back what messages held, and wakes the reader if it waits.
 func (k *serverSocket) freed(f freed) {
-	k.requests.Add(-int32(f.messages))
+	k.requests.Add(-int64(f.messages))
 	if f.reserved > 0 {
 		k.reserved.Add(-int32(f.reserved))
 	}
@@ -93,25 +94,26 @@ func (k *serverSocket) await(p *parsed) bool {
 	m, n := &k.server.memory, int64(p.hold.Bytes)
 	k.queued.wake = k.wake
 	for {
-		k.waiting.Store(true)
-		held := k.held.Load()
-		own := k.hasRoom(held, n)
-		if own {
-			k.queued.wants = held + n
-			m.join(&k.queued)
-		}
-		ok := k.admit(p)
-		ends := !ok && (k.sock.over.Load() || !k.sleep())
+		var own, ok bool // there is room in the connection's own bounds; p is admitted
+		sleeps := k.sleeper.Prepare(wake.Forever, func() bool {
+			held := k.held.Load()
+			if own = k.hasRoom(held, n); own {
+				k.queued.wants = held + n
+				m.join(&k.queued)
+			}
+			ok = k.admit(p)
+			return ok || k.sock.over.Load()
+		})
+		woken := sleeps && k.sleep()
 		if own {
 			m.leave(&k.queued)
 		}
 		switch {
-		case ends:
-			return false
 		case ok:
-			k.waiting.Store(false)
 			m.wakeOne() // there may be room for the next
 			return true
+		case !woken:
+			return false
 		}
 	}
 }

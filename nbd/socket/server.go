@@ -17,6 +17,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/internal/buffer"
+	"nbdbench/internal/wake"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -438,12 +439,13 @@ type serverSocket struct {
 	exportName   string
 
 	began    sim.Time      // the last write; its writer's
-	requests atomic.Int32  // received of which the reply is not written
-	held     atomic.Int64  // bytes that these hold
+	requests wake.Int64    // received of which the reply is not written
+	held     wake.Int64    // bytes that these hold
 	reserved atomic.Int32  // of them FLUSHes beyond the bounds
 	base     int64         // bytes that the connection holds without any
-	waiting  atomic.Bool   // the reader waits for room
+	sleeper  wake.Sleeper  // the reader, while it waits for room
 	room     chan struct{} // there may be some
+	schedule wake.Schedule // of a test, or nil
 	queued   queuedConn
 
 	parsed     []parsed
@@ -667,6 +669,9 @@ func (k *serverSocket) submit(p *parsed) {
 // sleep blocks until someone calls wake. It reports false if the server has been
 // closed.
 func (k *serverSocket) sleep() bool {
+	if k.schedule != nil {
+		k.schedule.Await(wake.Forever, func() bool { return len(k.room) > 0 || k.server.ctx.Err() != nil })
+	}
 	select {
 	case <-k.room:
 		return true
@@ -677,7 +682,7 @@ func (k *serverSocket) sleep() bool {
 
 // wake has the reader look for room again, if it waits.
 func (k *serverSocket) wake() {
-	if k.waiting.Load() && k.waiting.Swap(false) {
+	if k.sleeper.Wake(0) {
 		select {
 		case k.room <- struct{}{}:
 		default: // it is about to

@@ -335,7 +335,7 @@ func TestSocketSlowReaderStallsOnlyItself(t *testing.T) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for k := range s.conns {
-			if queued := k.out.backlog.Load(); queued > nbd.MaxInFlightBytes+nbdtest.Size {
+			if queued := k.out.work.Left(); queued > nbd.MaxInFlightBytes+nbdtest.Size {
 				t.Errorf("%d bytes are queued", queued)
 			}
 		}
