@@ -291,3 +291,28 @@ func TestInterleavingsOfWaitsForTheServersMemory(t *testing.T) {
 		})
 	}
 }
+
+// A connection is closed while it waits or is about to, and another gets its place.
+func TestInterleavingsOfAWaitForMemoryAndClose(t *testing.T) {
+	interleave.Explore(t, 2, func(w *interleave.World) {
+		r := exploredMemory(w, 8*requestCost)
+		holder, a, b := r.conn(8*requestCost), r.conn(0), r.conn(0)
+		a.held.Store(requestCost)
+		b.held.Store(requestCost)
+		var gotA, gotB string
+		r.awaits("a", a, &gotA)
+		r.awaits("b", b, &gotB)
+		w.Thread("closes", func() {
+			w.Step()
+			_ = a.sock.Close()
+			a.wake()
+		})
+		w.Thread("holder", func() { holder.freed(freed{bytes: 8 * requestCost}) })
+		w.AtEnd(func() error {
+			if gotA == "" {
+				return fmt.Errorf("a still waits though it is closed")
+			}
+			return expectText(gotB, "has room")
+		})
+	})
+}

@@ -108,12 +108,9 @@ func (k *serverSocket) await(p *parsed) bool {
 		if own {
 			m.leave(&k.queued)
 		}
-		switch {
-		case ok:
-			m.wakeOne() // there may be room for the next
-			return true
-		case !woken:
-			return false
+		if ok || !woken {
+			m.wakeOne() // there may be room for the next, who was not woken if this one was
+			return ok
 		}
 	}
 }
