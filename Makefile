@@ -135,6 +135,9 @@ honesty: $(VM)/boot ## 50 power cuts under a guest of which QEMU keeps the disks
 hostile: ## a million broken exchanges in the protocol's engines
 	NBDBENCH_EXCHANGES=1000000 $(GO) test -v -count 1 -run BrokenExchanges ./nbd
 
+mutants: ## lost wake-ups, put into the program one by one, are found (5 min)
+	NBDBENCH_MUTANTS=1 $(GO) test -v -count 1 -timeout 1h -run Mutants ./internal/wake
+
 attack: ## hostile clients and servers, and 500 kills, against the real program
 	$(GO) test -v -count 1 -timeout 0 ./internal/attack -attack.exchanges 100000 -attack.connects 50000 -attack.reads 3000000 -attack.kills 500
 
@@ -182,4 +185,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile attack soak bench-peers check-real reference coverage peers ci
+.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack soak bench-peers check-real reference coverage peers ci
