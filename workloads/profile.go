@@ -160,10 +160,10 @@ const (
 // Step is one request, or Count of them.
 type Step struct {
 	Op      Action     `yaml:"op"`
-	Durable bool       `yaml:"durable"` // done only once the data is durable: FUA
+	Durable bool       `yaml:"durable"`          // done only once the data is durable: FUA
 	NoHole  bool       `yaml:"no_hole,omitzero"` // of ActionWriteZeroes: the zeros are to take up room, and are no hole
-	Size    units.Size `yaml:"size"`    // bytes of one request
-	Count   uint32     `yaml:"count"`   // how many; 0 is 1
+	Size    units.Size `yaml:"size"`             // bytes of one request
+	Count   uint32     `yaml:"count"`            // how many; 0 is 1
 	// Parallel puts all Count requests in flight together. Without it, each
 	// waits for the one before it.
 	Parallel bool       `yaml:"parallel"`
