@@ -8,9 +8,10 @@ import (
 	"nbdbench/results/chart"
 )
 
-// Charts are the document's figures: for each device the percentile spectrum
-// the breakdown and what was at risk under each workload, and for each workload the percentiles
-// of all devices; of a sweep those of its axes alone. What has no data has no chart.
+// Charts are the document's figures: the winners; for each workload the percentiles and
+// the ratios of all devices; for each device the percentile spectrum, the breakdown, what
+// was at risk and the latencies over time; of a sweep those of its axes alone. What has no
+// data has no chart.
 func (r *Run) Charts() []*chart.Chart {
 	var out []*chart.Chart
 	used := map[string]bool{}
@@ -18,8 +19,9 @@ func (r *Run) Charts() []*chart.Chart {
 		if c == nil {
 			return
 		}
-		for used[c.Name] {
-			c.Name += "-"
+		name := c.Name
+		for n := 2; used[c.Name]; n++ {
+			c.Name = fmt.Sprintf("%s-%d", name, n)
 		}
 		used[c.Name] = true
 		out = append(out, c)
@@ -33,10 +35,20 @@ func (r *Run) Charts() []*chart.Chart {
 		}
 		return out
 	}
+	for _, c := range r.winners() {
+		add(c)
+	}
 	groups := r.drawable()
 	workloads, byWorkload := split(groups, func(g *group) string { return g.workload })
 	for i, w := range workloads {
-		add(r.dots(w, byWorkload[i]))
+		for _, page := range pagesOf(byWorkload[i]) {
+			add(r.dots(w, page))
+		}
+	}
+	for i, w := range workloads {
+		for _, c := range r.forest(w, byWorkload[i]) {
+			add(c)
+		}
 	}
 	devices, byDevice := split(groups, func(g *group) string { return g.device })
 	for i, d := range devices {
@@ -48,7 +60,18 @@ func (r *Run) Charts() []*chart.Chart {
 	for i, d := range devices {
 		add(r.exposure(d, byDevice[i]))
 	}
+	for i, d := range devices {
+		add(r.overTime(d, byDevice[i]))
+	}
 	return out
+}
+
+// pagesOf divides the groups of many devices into figures that fit a page.
+func pagesOf(groups []*group) (out [][]*group) {
+	for len(groups) > pageDevices {
+		out, groups = append(out, groups[:pageDevices]), groups[pageDevices:]
+	}
+	return append(out, groups)
 }
 
 // drawable are the groups that have a usable cell, with those cells.

@@ -25,6 +25,8 @@ type Diff struct {
 	// OnlyOld and OnlyNew are the ids of cells that the other document does not have.
 	OnlyOld []string `json:"only_old"`
 	OnlyNew []string `json:"only_new"`
+
+	pairs []pair
 }
 
 // DiffRow is one metric of one cell. Ratio is new/old: below 1, new is faster.
@@ -89,6 +91,7 @@ func compareBy(before, after *Run, id func(*Cell) string) *Diff {
 			d.OnlyNew = append(d.OnlyNew, y.ID)
 		}
 	}
+	d.pairs = pairs
 	for m := range numMetrics {
 		d.add(pairs, m)
 	}

@@ -198,7 +198,7 @@ func stored(t *testing.T, r *Run) string {
 
 func TestAStoredRunIsReportedAlike(t *testing.T) {
 	live := smallDocument(t)
-	back, err := Load(stored(t, live))
+	back, err := LoadWhole(stored(t, live))
 	if err != nil {
 		t.Fatal(err)
 	}

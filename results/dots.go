@@ -37,18 +37,38 @@ func (r *Run) dots(workload string, groups []*group) *chart.Chart {
 	}
 	full := draw.GlyphStyle{Color: chart.Ink, Radius: dotRadius, Shape: draw.CircleGlyph{}}
 	box := draw.GlyphStyle{Color: chart.Ink, Radius: dotRadius, Shape: draw.SquareGlyph{}}
-	footer := nounIn(groups).title() + " latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error."
+	footer := nounIn(groups).title() + " latency from when it was due. Bars: 95% intervals over runs, where wider than the mark; they cover seeds, not model error. The pale line from p50 to p99 is no interval."
 	if showsLosses(groups) {
 		footer += " Lost: acknowledged commits lost by a power cut, on average."
 	}
 	fr := chart.Frame{
 		Title:    workload + ": " + r.findings(groups, func(g *group) string { return g.device }),
 		Subtitle: subtitle("p50 and p99", groups),
-		Footer:   r.footer(footer),
+		Footer:   r.footer(footer + r.absent(groups)),
 		Keys:     []chart.Key{{Name: "p50", Glyph: &full}, {Name: "p99", Glyph: &box}},
 	}
 	body := vg.Length(rows*dotRow + len(groups)*(dotGroup+dotGap) + dotHead + dotFoot)
 	return fr.Chart(fileName("latency", workload), body, func(c draw.Canvas) { drawDots(c, groups) })
+}
+
+// maxAbsent bounds how many cells without a result a figure names.
+const maxAbsent = 4
+
+// absent names the cells of the groups that have no row, since they have no result.
+func (r *Run) absent(groups []*group) string {
+	var out []string
+	for _, c := range r.Cells {
+		if !c.usable() && slices.ContainsFunc(groups, func(g *group) bool { return g.device == c.Device && g.workload == c.Workload }) {
+			out = append(out, c.Device+" "+c.Strategy+" ("+c.Status+")")
+		}
+	}
+	if n := len(out); n > maxAbsent {
+		out = append(out[:maxAbsent], fmt.Sprintf("%d more", n-maxAbsent))
+	}
+	if out == nil {
+		return ""
+	}
+	return " Without a result: " + join(out) + "."
 }
 
 // findings says who wins where, those with the same outcome together.
@@ -94,7 +114,7 @@ func drawDots(c draw.Canvas, groups []*group) {
 	}
 	at := y.To
 	for _, g := range groups {
-		c.FillText(chart.Rightward(chart.Bold(chart.TextSize, chart.Ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, g.device)
+		c.FillText(chart.Rightward(chart.Bold(chart.TextSize, chart.Ink)), vg.Point{X: c.Min.X, Y: at - dotGroup/2}, chart.Shorten(chart.Bold(chart.TextSize, chart.Ink), g.device, names))
 		at -= dotGroup
 		for _, cell := range g.cells {
 			at -= dotRow
@@ -123,7 +143,7 @@ func dotColumns(groups []*group) (names, losses vg.Length) {
 	for _, g := range groups {
 		names = max(names, chart.Bold(chart.TextSize, chart.Ink).Width(g.device))
 	}
-	return names, losses
+	return min(names, maxName), losses
 }
 
 func dotName(c *Cell) string {

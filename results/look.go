@@ -25,6 +25,8 @@ var looks = map[string]look{
 	"force":           {chart.Purple, nil},
 	"discard":         {chart.Grey, []vg.Length{5, 2, 1, 2}},
 	"pass":            {chart.Ink, nil},
+	oldRun:            {chart.Blue, []vg.Length{7, 2}},
+	newRun:            {chart.Vermilion, nil},
 }
 
 func lookOf(strategy string) look {

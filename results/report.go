@@ -2,62 +2,27 @@ package results
 
 import (
 	"bytes"
-	_ "embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"io"
+	"slices"
 
 	"nbdbench/results/chart"
 	"nbdbench/results/table"
 )
 
-//go:embed report.html.tmpl
-var reportText string
-
-var reportTemplate = template.Must(template.New(FileReport).Parse(reportText))
-
-// page is what the report's template shows.
-type page struct {
-	Title       string
-	Table       *table.Table
-	Columns     []table.Column
-	Groups      []pageGroup
-	Notes       []string
-	Findings    []string
-	Warnings    []string
-	Charts      []pageChart
-	Comparisons []pageComparison
-	// Estimates are the rows of SensitivityTable, none where nothing was varied.
-	Estimates       []pageGroup
-	EstimateColumns []table.Column
-	Plan            string
-}
-
-type pageGroup struct {
-	Name string
-	Rows []pageRow
-}
-
-type pageRow struct {
-	Class  string
-	Values []pageValue
-}
-
-type pageValue struct {
-	Text  string
-	Right bool
-}
-
-type pageChart struct {
-	Title string
-	SVG   template.HTML
-}
-
-type pageComparison struct {
-	Comparison
-	Ratio, Interval string
-}
+// The bounds of a page, of a run of many cells: it is to be opened, and sent by mail.
+const (
+	// manyGroups is the number of devices under workloads beyond which a page has its
+	// rows by device in closed details, and manyCharts that of charts.
+	manyGroups = 24
+	manyCharts = 12
+	// maxChartBytes bounds the drawings of a page, and maxCompared its comparisons by
+	// other metrics than the one that decides.
+	maxChartBytes = 4 << 20
+	maxCompared   = 1000
+	maxExplored   = 3000 // cells
+)
 
 // WriteHTML writes the report: one file that needs nothing else.
 func (r *Run) WriteHTML(w io.Writer) error { return r.writeHTML(w, r.Charts()) }
@@ -65,13 +30,19 @@ func (r *Run) WriteHTML(w io.Writer) error { return r.writeHTML(w, r.Charts()) }
 func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 	t := r.Summary()
 	p := page{
-		Title: r.title(), Table: t, Findings: r.findingSentences(),
-		Warnings: r.warnings(), Notes: append([]string{r.legend()}, r.reasons()...),
-		Columns: pageColumns(t), Groups: pageGroups(t), Comparisons: r.pageComparisons(),
+		Title: r.title(), Head: t.Head,
+		FindingsTitle: "Verdicts", Findings: r.findingSentences(), Warnings: r.warnings(),
+		TableTitle: "Cells", Caption: "Latency is from when " + nounOf(r.Cells).article() + " was due. Bold: the winner. Grey: without a result, or not to be ranked.",
+		Notes: append([]string{r.legend()}, r.reasons()...), Columns: pageColumns(t), Toggles: strategiesOf(r.Cells),
+		Comparisons: r.pageComparisons(), ComparisonsCaption: "Every strategy against the baseline. The intervals of one metric hold for all of the table at once.",
+		Footer: "The data are in run.json, latency.hlog and intervals.csv of the run directory.",
 	}
+	p.Many = len(r.groups()) > manyGroups
+	p.setGroups(pageGroups(t), func(g *pageGroup) string { return g.device })
+	p.Matrix = r.matrix()
+	p.Explorer = r.explorer()
 	p.EstimateColumns, p.Estimates = r.sensitivityOnPage()
-	var err error
-	if p.Charts, err = inline(charts); err != nil {
+	if err := p.addCharts(charts); err != nil {
 		return err
 	}
 	var plan bytes.Buffer
@@ -79,12 +50,7 @@ func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 		return fmt.Errorf("plan: %w", err)
 	}
 	p.Plan = plan.String()
-	var b bytes.Buffer
-	if err := reportTemplate.Execute(&b, p); err != nil {
-		return err
-	}
-	_, err = w.Write(b.Bytes())
-	return err
+	return p.write(w)
 }
 
 // title is the page's.
@@ -95,20 +61,14 @@ func (r *Run) title() string {
 	return "nbdbench: what a durable write costs, and loses"
 }
 
-// inline draws charts as SVG without the prolog that only a file has. What it
-// marks as safe is our own drawing, in which text is escaped.
-func inline(charts []*chart.Chart) ([]pageChart, error) {
-	out := make([]pageChart, len(charts))
-	for i, c := range charts {
-		var b bytes.Buffer
-		if err := c.Write(&b, "svg"); err != nil {
-			return nil, err
+// strategiesOf are the strategies of cells, each once.
+func strategiesOf(cells []*Cell) (out []string) {
+	for _, c := range cells {
+		if !slices.Contains(out, c.Strategy) {
+			out = append(out, c.Strategy)
 		}
-		svg := b.Bytes()
-		svg = svg[max(0, bytes.Index(svg, []byte("<svg"))):]
-		out[i] = pageChart{Title: c.Title, SVG: template.HTML(svg)}
 	}
-	return out, nil
+	return out
 }
 
 // markClasses are the classes of rows in the report's style sheet.
@@ -124,13 +84,18 @@ func pageColumns(t *table.Table) []table.Column {
 
 func pageGroups(t *table.Table) []pageGroup {
 	var out []pageGroup
+	device := slices.IndexFunc(t.Columns, func(c table.Column) bool { return c.Key == "device" })
 	for i, r := range t.Rows {
 		if i == 0 || r.Group != t.Rows[i-1].Group {
-			out = append(out, pageGroup{Name: r.Group})
+			g := pageGroup{Name: r.Group}
+			if device >= 0 {
+				g.device = r.Values[device].Text
+			}
+			out = append(out, g)
 		}
 		row := pageRow{Class: markClasses[r.Mark]}
 		for _, i := range t.PageColumns() {
-			row.Values = append(row.Values, pageValue{r.Values[i].Text, t.Columns[i].Right})
+			row.Values = append(row.Values, r.Values[i].Text)
 		}
 		g := &out[len(out)-1]
 		g.Rows = append(g.Rows, row)
@@ -138,17 +103,103 @@ func pageGroups(t *table.Table) []pageGroup {
 	return out
 }
 
+// pageComparisons are the document's; of very many those by the metric that decides.
 func (r *Run) pageComparisons() []pageComparison {
-	out := make([]pageComparison, len(r.Comparisons))
-	for i, c := range r.Comparisons {
-		out[i] = pageComparison{Comparison: c, Ratio: significant(c.Ratio)}
+	var out []pageComparison
+	for _, c := range r.Comparisons {
+		if len(r.Comparisons) > maxCompared && shortMetric(c.Metric) != shortMetric(metricNames[r.decide()]) {
+			continue
+		}
+		p := pageComparison{Comparison: c, Ratio: significant(c.Ratio)}
 		switch {
 		case c.Exact:
-			out[i].Interval = "exact"
+			p.Interval = "exact"
 		case c.CI95 != nil:
-			out[i].Ratio = formatEstimate(c.Ratio, c.CI95[0], c.CI95[1])
-			out[i].Interval = formatSpan(c.CI95[0], c.CI95[1])
+			p.Ratio = formatEstimate(c.Ratio, c.CI95[0], c.CI95[1])
+			p.Interval = formatSpan(c.CI95[0], c.CI95[1])
 		}
+		out = append(out, p)
 	}
 	return out
+}
+
+// matrix is the winners by device, in a sweep at each point, and workload. A search has
+// none.
+func (r *Run) matrix() *pageMatrix {
+	if len(r.Verdicts) == 0 {
+		return nil
+	}
+	m := &pageMatrix{Caption: r.winnersTitle() + ", by device and workload; after it, how many times as long the next one takes."}
+	rows := map[string]int{}
+	for i, g := range r.groups() {
+		column := slices.Index(m.Columns, g.workload)
+		if column < 0 {
+			column = len(m.Columns)
+			m.Columns = append(m.Columns, g.workload)
+		}
+		name := g.device
+		if len(g.at) > 0 {
+			name += ", " + g.at.String()
+		}
+		k, ok := rows[name]
+		if !ok {
+			k = len(m.Rows)
+			rows[name], m.Rows = k, append(m.Rows, pageMatrixRow{Name: name})
+		}
+		row := &m.Rows[k]
+		for len(row.Cells) <= column {
+			row.Cells = append(row.Cells, pageWinner{})
+		}
+		row.Cells[column] = r.winner(g)
+		row.Cells[column].Ref = groupID(i)
+	}
+	for i := range m.Rows {
+		row := &m.Rows[i]
+		row.Cells = append(row.Cells, make([]pageWinner, len(m.Columns)-len(row.Cells))...)
+	}
+	return m
+}
+
+// winner is the matrix's word on a group.
+func (r *Run) winner(g *group) (w pageWinner) {
+	v := r.verdictOn(g)
+	if v == nil {
+		return w
+	}
+	w.Class = v.Outcome
+	switch v.Outcome {
+	case OutcomeWins:
+		w.Winner = v.Winner
+	case OutcomeEquivalent:
+		w.Winner = joinBy(v.Tied, " = ")
+	case OutcomeInconclusive:
+		w.Winner, w.Note = joinBy(v.Tied, " or "), "not separated"
+	case OutcomeWithheld:
+		w.Winner = "no verdict"
+	default:
+		w.Winner = "none"
+	}
+	j := judgement{group: g}
+	j.split()
+	if len(j.safe) < 2 || v.Metric == "" && len(v.Tied) == 0 {
+		return w
+	}
+	j.contest()
+	if j.runner == nil {
+		return w
+	}
+	if e := j.against(j.runner, j.first[0]); e != nil {
+		w.Note = j.runner.Strategy + " " + significant(e.ratio) + "x"
+	}
+	return w
+}
+
+func joinBy(words []string, by string) (s string) {
+	for i, w := range words {
+		if i > 0 {
+			s += by
+		}
+		s += w
+	}
+	return s
 }

@@ -74,8 +74,9 @@ type Run struct {
 	// Sensitivity is null where no parameter was varied.
 	Sensitivity []Sensitivity `json:"sensitivity,omitzero"`
 
-	path                 string // that it was read from
-	planLine, planColumn int    // of Plan there
+	compared             *comparisonIndex // made when it is needed
+	path                 string           // that it was read from
+	planLine, planColumn int              // of Plan there
 }
 
 // NewRun returns a document without cells. Plan is any JSON value.
@@ -96,6 +97,11 @@ func (r *Run) Finish() {
 		c.summarise(r.decide())
 		r.Partial = r.Partial || c.Status == StatusPartial
 	}
+	r.conclude()
+}
+
+// conclude computes what follows from more than one cell.
+func (r *Run) conclude() {
 	for _, g := range r.groups() {
 		for _, c := range g.cells {
 			if g.drift != "" && c.usable() {

@@ -154,7 +154,7 @@ func TestWhatVerdictsDependOnIsShownInEveryFormat(t *testing.T) {
 		}
 	}
 	page := string(written(t, r.WriteHTML))
-	for _, want := range []string{"<h2>What a verdict depends on</h2>", "<td>ssd.servers</td>", "<td>changes at 4: none wins</td>"} {
+	for _, want := range []string{">What a verdict depends on</h2>", "<td>ssd.servers</td>", "<td>changes at 4: none wins</td>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}

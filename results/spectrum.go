@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -107,10 +108,55 @@ func (r *Run) spectrum(device string, groups []*group) *chart.Chart {
 		Title:    device + ": " + r.findings(shown, func(g *group) string { return g.workload }),
 		Subtitle: subtitle("how long "+nounIn(shown).article()+" takes", shown),
 		Footer:   r.footer(nounIn(shown).title() + " latency from when it was due. Bands: 95% intervals over runs; they cover seeds, not model error."),
-		Keys:     append(strategyKeys(shown), chart.Key{Name: "10 samples beyond", Glyph: &ring}, chart.Key{Name: "slowest " + nounIn(shown).one, Glyph: &cross}),
+		Keys:     append(curveKeys(shown, all), chart.Key{Name: "10 samples beyond", Glyph: &ring}, chart.Key{Name: "slowest " + nounIn(shown).one, Glyph: &cross}),
 	}
 	rows := (len(shown) + 1) / 2
 	return fr.Chart(fileName("spectrum", device), vg.Length(rows*spectrumHeight), func(c draw.Canvas) { r.drawSpectrum(c, shown, all) })
+}
+
+// curveKeys are strategyKeys with one entry for strategies whose lines hide each other:
+// native = pass.
+func curveKeys(groups []*group, all [][]*curve) []chart.Key {
+	keys := strategyKeys(groups)
+	var names []string
+	for _, c := range cellsOf(groups) {
+		if !slices.Contains(names, c.Strategy) {
+			names = append(names, c.Strategy)
+		}
+	}
+	gone := map[int]bool{}
+	for i, a := range names {
+		for k := i + 1; k < len(names); k++ {
+			if !gone[i] && !gone[k] && coincide(all, a, names[k]) {
+				keys[i].Name += " = " + keys[k].Name
+				gone[k] = true
+			}
+		}
+	}
+	var out []chart.Key
+	for i := range keys {
+		if !gone[i] {
+			out = append(out, keys[i])
+		}
+	}
+	return out
+}
+
+// coincide reports whether the lines of two strategies are the same wherever both are.
+func coincide(all [][]*curve, a, b string) bool {
+	both := false
+	for _, curves := range all {
+		i := slices.IndexFunc(curves, func(v *curve) bool { return v.cell.Strategy == a })
+		k := slices.IndexFunc(curves, func(v *curve) bool { return v.cell.Strategy == b })
+		if i < 0 || k < 0 {
+			continue
+		}
+		if !slices.Equal(curves[i].y, curves[k].y) || curves[i].maxY != curves[k].maxY {
+			return false
+		}
+		both = true
+	}
+	return both
 }
 
 func (r *Run) drawSpectrum(c draw.Canvas, groups []*group, all [][]*curve) {

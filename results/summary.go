@@ -325,14 +325,31 @@ func averageValue(total, n int64) table.Value {
 // ComparisonOf is the cell's row of the comparisons by the metric that decides; nil
 // for the baseline and for what is not compared.
 func (r *Run) ComparisonOf(c *Cell) *Comparison {
-	decide := c.metricName(r.decide())
-	i := slices.IndexFunc(r.Comparisons, func(x Comparison) bool {
-		return x.Device == c.Device && x.Workload == c.Workload && x.A == c.Strategy && x.Metric == decide && slices.Equal(x.At, c.At)
-	})
-	if i < 0 {
+	if r.compared == nil || r.compared.of != len(r.Comparisons) {
+		r.compared = indexOf(r.Comparisons)
+	}
+	i, ok := r.compared.places[comparisonKey{c.Device, c.Workload, c.At.ID(), c.Strategy, c.metricName(r.decide())}]
+	if !ok {
 		return nil
 	}
 	return &r.Comparisons[i]
+}
+
+// comparisonIndex finds comparisons in a document of many cells.
+type comparisonIndex struct {
+	of     int // comparisons
+	places map[comparisonKey]int
+}
+
+type comparisonKey struct{ device, workload, at, strategy, metric string }
+
+func indexOf(all []Comparison) *comparisonIndex {
+	x := &comparisonIndex{len(all), map[comparisonKey]int{}}
+	for i := range all {
+		c := &all[i]
+		x.places[comparisonKey{c.Device, c.Workload, c.At.ID(), c.A, c.Metric}] = i
+	}
+	return x
 }
 
 // ratio is the cell's ratio to the baseline by the metric that decides.
@@ -371,10 +388,14 @@ func (r *Run) ratioEnd(c *Cell, end int) table.Value {
 
 // baselineMark names the cell that the others are compared with.
 func (r *Run) baselineMark(c *Cell) string {
-	for _, g := range r.groups() {
-		if g.baseline() == c {
-			return "baseline"
+	g := group{decide: r.decide()}
+	for _, x := range r.Cells {
+		if x.Device == c.Device && x.Workload == c.Workload && slices.Equal(x.At, c.At) {
+			g.cells = append(g.cells, x)
 		}
+	}
+	if g.baseline() == c {
+		return "baseline"
 	}
 	return none.Text
 }

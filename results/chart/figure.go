@@ -177,11 +177,12 @@ var (
 )
 
 // BreakText breaks text into at most lines that fit the width; what is left over
-// ends in an ellipsis.
+// ends in an ellipsis. A word that is too long is shortened.
 func BreakText(s draw.TextStyle, words string, width vg.Length, lines int) []string {
 	var out []string
 	line := ""
 	for _, word := range strings.Fields(words) {
+		word = Shorten(s, word, width)
 		longer := strings.TrimPrefix(line+" "+word, " ")
 		if line == "" || s.Width(longer) <= width {
 			line = longer
@@ -440,3 +441,22 @@ func Panels(c draw.Canvas, n, columns int, gapX, gapY vg.Length) []draw.Canvas {
 	}
 	return out
 }
+
+// Shorten is text that fits the width: what is too long has an ellipsis in its middle,
+// since names that are alike differ at their ends.
+func Shorten(s draw.TextStyle, words string, width vg.Length) string {
+	if s.Width(words) <= width {
+		return words
+	}
+	r := []rune(words)
+	for keep := len(r) - 1; keep > 1; keep-- {
+		short := string(r[:(keep+1)/2]) + "…" + string(r[len(r)-keep/2:])
+		if s.Width(short) <= width {
+			return short
+		}
+	}
+	return "…"
+}
+
+// Tall is the height in points.
+func (c *Chart) Tall() vg.Length { return c.height }

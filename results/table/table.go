@@ -165,30 +165,55 @@ func (v *view) fit(width int) {
 // Text writes the table for a terminal of the given width, at most MaxWidth; 0 is
 // Width.
 func (t *Table) Text(w io.Writer, width int) error {
+	lines, err := t.Lines(width)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString(l.Text + "\n")
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// Line is a line of a table's text. Lines that are no rows are unmarked.
+type Line struct {
+	Text string
+	Mark Mark
+}
+
+// Lines are what Text writes, without characters that a terminal acts on.
+func (t *Table) Lines(width int) ([]Line, error) {
 	width = min(cmp.Or(max(width, 0), Width), MaxWidth)
 	prose := min(width, Width)
 	v := t.at(InText)
 	v.fit(width)
 	grid, err := v.grid()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var out []string
 	for _, l := range t.Head {
 		out = append(out, wrap(text.Line(l), prose, "  ")...)
 	}
-	out = append(append(out, ""), v.grouped(grid)...)
+	marks := make([]Mark, len(out)+1)
+	rows, of := v.grouped(grid)
+	out, marks = append(append(out, ""), rows...), append(marks, of...)
 	if len(t.Notes) > 0 {
 		out = append(out, "")
 	}
 	for _, n := range t.Notes {
 		out = append(out, wrap(text.Line(n), prose, "  ")...)
 	}
+	lines := make([]Line, len(out))
 	for i, l := range out {
-		out[i] = truncate(strings.TrimRight(l, " "), width)
+		lines[i].Text = truncate(strings.TrimRight(l, " "), width)
+		if i < len(marks) {
+			lines[i].Mark = marks[i]
+		}
 	}
-	_, err = io.WriteString(w, strings.Join(out, "\n")+"\n")
-	return err
+	return lines, nil
 }
 
 func truncate(s string, width int) string {
@@ -249,9 +274,9 @@ func newGrid(w io.Writer, align tw.Alignment) *tablewriter.Table {
 	)
 }
 
-// grouped puts each group's name above its rows.
-func (v *view) grouped(grid []string) []string {
-	out := slices.Clone(grid[:2])
+// grouped puts each group's name above its rows, and has the mark of each line.
+func (v *view) grouped(grid []string) (out []string, marks []Mark) {
+	out = slices.Clone(grid[:2])
 	for i, l := range grid[2:] {
 		if g := v.Rows[i].Group; i == 0 || g != v.Rows[i-1].Group {
 			if i > 0 {
@@ -261,9 +286,10 @@ func (v *view) grouped(grid []string) []string {
 				out = append(out, text.Line(g))
 			}
 		}
-		out = append(out, l)
+		marks = append(marks, make([]Mark, len(out)-len(marks))...)
+		out, marks = append(out, l), append(marks, v.Rows[i].Mark)
 	}
-	return out
+	return out, marks
 }
 
 var markdownEscape = strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;", "\n", " ")
