@@ -54,6 +54,9 @@ type Config struct {
 	ImageSync bool
 	Fault     fault.Plan
 	Control   string           // the path of a Unix socket for commands; empty is none
+	Metrics   string           // a TCP address at which counters are read; empty is none
+	// Ready is called with the first URI once clients can connect; nil is nothing.
+	Ready func(uri socket.URI)
 	Cuts      <-chan os.Signal // each cuts the power
 	// KeepSuperseded keeps, within a bound, what a drive with a volatile cache replaces on
 	// its medium with no FLUSH and no FUA, so that cuts with the images worst and random
@@ -168,10 +171,8 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 		go func() { ended <- server.Serve(l) }()
 	}
 	c.warnOfPlaintext(at.sockets, events)
-	for _, uri := range at.uris {
-		if _, err := fmt.Fprintln(ready, uri); err != nil {
-			return errors.Join(err, server.Close())
-		}
+	if err := c.announce(ready, at.uris); err != nil {
+		return errors.Join(err, server.Close())
 	}
 	err = c.serveUntil(ctx, server, ended)
 	err = errors.Join(err, closePlugins(ctx, plugins, c.Drain, events))
@@ -299,15 +300,17 @@ func (c *Config) control(con *console) (end func(), err error) {
 	if c.Cuts != nil {
 		go con.watch(c.Cuts)
 	}
-	if c.Control == "" {
-		return func() {}, nil
+	endMetrics, err := c.metrics(con)
+	if err != nil || c.Control == "" {
+		return endMetrics, err
 	}
 	l, err := net.Listen("unix", c.Control)
 	if err != nil {
+		endMetrics()
 		return func() {}, fmt.Errorf("--control: %w", err)
 	}
 	go con.listen(l)
-	return func() { _ = l.Close() }, nil
+	return func() { endMetrics(); _ = l.Close() }, nil
 }
 
 // applyStrategy puts on the model of that name what is served of it.

@@ -103,6 +103,8 @@ var House = Rules{
 		"internal/torture/":                    "drives other programs, and cuts their power in real time",
 		"internal/honesty/":                    "sockets, and a real drive",
 		"internal/serve/control.go":            "the control socket of a served device",
+		"internal/serve/metrics.go":            "replies to scrapers of a served device",
+		"internal/serve/ready.go":              "begins to serve metrics",
 	},
 	Without: map[string][]string{
 		"nbd": {"net", "os", "syscall", "crypto/tls", "golang.org/x/sys/unix", "github.com/mdlayher/vsock"}, // sockets are nbd/socket's
