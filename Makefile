@@ -2,6 +2,7 @@
 
 GO      ?= go
 BIN     := $(CURDIR)/bin
+PREFIX  ?= /usr/local
 TOOLS   := $(BIN)/staticcheck $(BIN)/gofumpt
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
@@ -159,6 +160,23 @@ coverage: ## how often intervals and verdicts are right, and queues against theo
 	$(GO) test -v -count 1 -timeout 2h -run TestCoverageOfIntervals ./results -coverage.trials $(or $(TRIALS),5000) -update
 	$(GO) test -v -count 1 -timeout 2h -run OpenLoopOfAQueue ./internal/bench -queueing.commits 1000000 -update
 
+install: build ## the program, its manual pages and completions below PREFIX (/usr/local); DESTDIR is in front
+	install -D -m 755 $(BIN)/nbdbench $(DESTDIR)$(PREFIX)/bin/nbdbench
+	$(BIN)/nbdbench man $(DESTDIR)$(PREFIX)/share/man/man1
+	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(BIN)/nbdbench completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/nbdbench
+	$(BIN)/nbdbench completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nbdbench
+	$(BIN)/nbdbench completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nbdbench.fish
+
+gallery: ## bin/gallery: every chart and page of edge cases, to be looked at
+	$(GO) test -count 1 -run TestGallery ./results -gallery $(BIN)/gallery
+
+prometheus: ## serve --metrics, scraped by Debian's Prometheus (which must be installed)
+	NBDBENCH_PROMETHEUS=1 $(GO) test -count 1 -v -run TestPrometheus ./cmd/nbdbench
+
+benchstat: $(BIN)/benchstat ## exports of runs, read by golang.org/x/perf's benchstat
+	NBDBENCH_BENCHSTAT=$(BIN)/benchstat $(GO) test -count 1 -v -run TestBenchstat ./cmd/nbdbench
+
 peers: ## install the programs that the tests talk to (Debian, as root or with sudo)
 	@if ! command -v apt-get >/dev/null; then \
 		echo "not Debian: install $(PEERS) yourself"; \
@@ -180,9 +198,12 @@ $(NEXT)/made: internal/interop/next.sh
 $(BIN)/staticcheck:
 	GOBIN=$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+$(BIN)/benchstat:
+	GOBIN=$(BIN) $(GO) install golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
 $(BIN)/gofumpt:
 	GOBIN=$(BIN) $(GO) install mvdan.cc/gofumpt@v0.12.0
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack soak bench-peers check-real reference coverage peers ci
+.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack soak bench-peers check-real reference coverage peers ci

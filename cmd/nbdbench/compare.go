@@ -16,6 +16,7 @@ const compareHelp = `Compare stored runs: what changed from the first to each of
 
   nbdbench compare runs/OLD runs/NEW
   nbdbench compare runs/OLD runs/NEW --format md > comment.md
+  nbdbench compare runs/OLD runs/NEW --format html > changes.html
   nbdbench compare runs/OLD runs/NEW --max-regress commit.p99=5%
   nbdbench compare runs/NVME runs/SATA --match device
   nbdbench compare --baseline release-1 latest
@@ -47,6 +48,10 @@ var compareFormats = map[string]func(w io.Writer, d *results.Diff, old, now stri
 		return d.Table().Markdown(w)
 	},
 	"csv": func(w io.Writer, d *results.Diff, _, _ string) error { return d.Table().CSV(w) },
+	"html": func(w io.Writer, d *results.Diff, old, now string) error {
+		return d.WriteHTML(w, []string{"old: " + old, "new: " + now})
+	},
+	"json": func(w io.Writer, d *results.Diff, _, _ string) error { return d.WriteJSON(w) },
 }
 
 // heading names the two runs, and in what else they differ.
@@ -73,13 +78,13 @@ func newCompare() *cobra.Command {
 			if len(args) < 2 {
 				return usage("expected two runs or more, or one with --baseline, got %s", args[0])
 			}
-			if !slices.Contains([]string{"table", "md", "csv", "json"}, format) {
-				return usage("--format: expected table, md, csv or json, got %q", format)
+			if compareFormats[format] == nil {
+				return usage("--format: expected table, md, csv, json or html, got %q", format)
 			}
 			if match != "id" && match != "device" {
 				return usage("--match: expected id or device, got %q", match)
 			}
-			if len(args) > 2 && (format == "csv" || format == "json") {
+			if len(args) > 2 && format != "table" && format != "md" {
 				return usage("--format %s: expected two runs, got %d", format, len(args))
 			}
 			bounds, err := parseRegressions(limits)
@@ -104,7 +109,7 @@ func newCompare() *cobra.Command {
 			return judgeRegressions(c.ErrOrStderr(), diffs, bounds)
 		},
 	}
-	c.Flags().StringVar(&format, "format", "table", "table, md, csv or json")
+	c.Flags().StringVar(&format, "format", "table", "table, md, csv, json or html")
 	c.Flags().StringVar(&match, "match", "id", "match cells by id, or by id without the device (device)")
 	c.Flags().StringVar(&baseline, "baseline", "", "the run, by path or name, that the others are compared with")
 	c.Flags().StringArrayVar(&limits, "max-regress", nil, "exit with 99 if a metric increased by more, as commit.p99=5%; may be repeated")
@@ -112,9 +117,6 @@ func newCompare() *cobra.Command {
 }
 
 func writeDiff(w io.Writer, d *results.Diff, format, old, now string) error {
-	if format == "json" {
-		return d.WriteJSON(w)
-	}
 	return compareFormats[format](w, d, old, now)
 }
 

@@ -69,7 +69,7 @@ func TestCompareRefusesWhatItCannotCompare(t *testing.T) {
 		fast + " " + slow:                   "have no cell in common: the first has nvme-990pro/sync-4k/native, nvme-990pro/sync-4k/none-unsafe",
 		fast:                                "expected two runs or more",
 		fast + " /nowhere":                  "/nowhere",
-		fast + " " + fast + " --format xml": "--format: expected table, md, csv or json",
+		fast + " " + fast + " --format xml": "--format: expected table, md, csv, json or html",
 		fast + " " + fast + " " + fast + " --format csv":     "--format csv: expected two runs, got 3",
 		fast + " " + fast + " --match shape":                 "--match: expected id or device",
 		fast + " " + fast + " --max-regress commit.p99":      "--max-regress: expected METRIC=PERCENT",

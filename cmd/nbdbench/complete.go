@@ -38,6 +38,7 @@ var flagValues = map[string]values{
 	"arrival":      words("closed", "constant", "poisson"),
 	"decide":       {words: results.DecideNames},
 	"warmup":       words("auto", "0"),
+	"color":        words(colorAuto, colorAlways, colorNever),
 	"chart-format": words("svg", "png", "pdf"),
 	"match":        words("id", "device"),
 	"tls":          words("require", "allow", "off"),
@@ -50,7 +51,8 @@ var flagValues = map[string]values{
 
 	"nbdbench run format":           {words: formatNames},
 	"nbdbench report format":        {words: formatNames},
-	"nbdbench compare format":       words("table", "md", "csv", "json"),
+	"nbdbench compare format":       {words: func() []string { return names(compareFormats) }},
+	"nbdbench merge format":         {words: formatNames},
 	"nbdbench runs list format":     words("table", "json"),
 	"nbdbench runs show format":     words("table", "json"),
 	"nbdbench crash format":         {words: func() []string { return names(crashFormats) }},
@@ -61,15 +63,19 @@ var flagValues = map[string]values{
 
 // argumentValues are the values of a command's arguments.
 var argumentValues = map[string]values{
-	"nbdbench serve":          {words: catalog.List, files: true},
-	"nbdbench attach":         {words: catalog.List, files: true},
-	"nbdbench devices show":   {words: catalog.List, files: true},
-	"nbdbench devices check":  {words: catalog.List, files: true},
-	"nbdbench workloads show": {words: workloads.List, files: true},
-	"nbdbench report":         {words: runNames, files: true},
-	"nbdbench compare":        {words: runNames, files: true},
-	"nbdbench runs show":      {words: runNames, files: true},
-	"nbdbench runs rm":        {words: runNames, files: true},
+	"nbdbench serve":              {words: catalog.List, files: true},
+	"nbdbench attach":             {words: catalog.List, files: true},
+	"nbdbench devices show":       {words: catalog.List, files: true},
+	"nbdbench devices check":      {words: catalog.List, files: true},
+	"nbdbench workloads show":     {words: workloads.List, files: true},
+	"nbdbench report":             {words: runNames, files: true},
+	"nbdbench compare":            {words: runNames, files: true},
+	"nbdbench export benchfmt":    {words: runNames, files: true},
+	"nbdbench export openmetrics": {words: runNames, files: true},
+	"nbdbench export csv":         {words: runNames, files: true},
+	"nbdbench merge":              {words: runNames, files: true},
+	"nbdbench runs show":          {words: runNames, files: true},
+	"nbdbench runs rm":            {words: runNames, files: true},
 }
 
 func formatNames() []string { return names(formats) }

@@ -52,7 +52,7 @@ func newReport() *cobra.Command {
 			if charts != "" {
 				return saveCharts(c.ErrOrStderr(), doc, charts, kind)
 			}
-			return write(c.OutOrStdout(), doc, format)
+			return writeRun(c, doc, format)
 		},
 	}
 	c.Flags().StringVar(&format, "format", "table", "table, md, csv, json or html")
@@ -67,7 +67,7 @@ func loadRun(name string) (*results.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, err := results.Load(dir)
+	doc, err := results.LoadWhole(dir)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}

@@ -139,11 +139,12 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w%s (see %s --help)", err, didYouMean(c, err), c.CommandPath())
 	})
-	root.AddCommand(newRun(), newServe(), newAttach(), newDetach(), newCrash(), newTorture(), newHonesty(), newCompare(), newReport(), newRuns(), newImport(), newExport(), newDevices(), newWorkloads(), newResolve(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newServe(), newAttach(), newDetach(), newCrash(), newTorture(), newHonesty(), newCompare(), newMerge(), newReport(), newRuns(), newImport(), newExport(), newDevices(), newWorkloads(), newResolve(), newDoctor(), newMan(), newVersion())
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // and refuse unknown shells
 	}
+	addTalkFlags(root)
 	wrapArgs(root)
 	completeValues(root)
 	return root
@@ -164,6 +165,9 @@ func wrapArgs(c *cobra.Command) {
 		body := c.RunE
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if err := fromEnvironment(c.Flags()); err != nil {
+				return err
+			}
+			if err := applyTalkFlags(c); err != nil {
 				return err
 			}
 			return body(c, args)

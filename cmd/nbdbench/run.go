@@ -99,7 +99,8 @@ type runFlags struct {
 	seed                           uint64
 	thresholds                     []string
 	output, format                 string
-	noSave, destroy, yes           bool
+	shard                          string
+	noSave, destroy, yes, dry      bool
 	size                           string
 	tls                            socket.TLSFiles
 	about                          labelFlags
@@ -145,6 +146,8 @@ func newRun() *cobra.Command {
 	fl.IntVar(&f.jobs, "jobs", 0, "runs in parallel; 0 is one for each core")
 	fl.StringArrayVar(&f.thresholds, "threshold", nil, "CELL:METRIC<VALUE; exit code 99 if it does not hold")
 	fl.StringVar(&f.output, "output", "", "run directory (default runs/<utc>-<name>-<hash6>)")
+	fl.StringVar(&f.shard, "shard", "", "I/N: carry out the I-th of N equal parts of the plan's runs, from 1, and store it in --output for nbdbench merge; virtual time only")
+	fl.BoolVar(&f.dry, "dry-run", false, "measure nothing: print the number of cells, runs, commits and requests, and the expected time")
 	fl.BoolVar(&f.noSave, "no-save", false, "write no run directory")
 	fl.StringVar(&f.format, "format", "table", "output format: table, md, csv or json")
 	fl.StringVar(&f.size, "size", "", "how much of a block device or file is used, or of a directory's scratch file (default: all; 1GiB)")
@@ -171,6 +174,10 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	switch {
 	case err != nil:
 		return err
+	case f.dry:
+		return f.dryRun(c, &p)
+	case f.shard != "":
+		return f.runShard(c, &p)
 	case labels != nil && f.noSave:
 		return usage("--name, --note and --label: expected a run that is stored, got --no-save, too")
 	}
@@ -189,7 +196,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return errors.Join(err, discard(pending))
 	}
 	saved := save(c, doc, pending) // what cannot be stored is printed all the same
-	if err := errors.Join(saved, write(c.OutOrStdout(), doc, f.format)); err != nil {
+	if err := errors.Join(saved, writeRun(c, doc, f.format)); err != nil {
 		return err
 	}
 	return verdictOf(c, doc)
@@ -345,6 +352,9 @@ func (f *runFlags) check(c *cobra.Command, p *bench.Plan) error {
 	if _, err := p.Cells(); err != nil {
 		return &exitError{exitUsage, err}
 	}
+	if f.dry {
+		return nil
+	}
 	if what := p.WouldOverwrite(c.Context()); what != "" && !f.destroy {
 		return usage("%s", what)
 	}
@@ -399,15 +409,7 @@ func (f *runFlags) reserve(c *cobra.Command, p *bench.Plan, name string) (*resul
 		return nil, nil
 	}
 	if f.output != "" {
-		pending, err := results.Reserve(f.output)
-		switch {
-		case errors.Is(err, fs.ErrExist):
-			return nil, usage("--output: %s exists: expected a directory that is not there yet", f.output)
-		case err != nil:
-			return nil, usage("--output: %w", err)
-		}
-		reportLeftovers(c, pending)
-		return pending, nil
+		return reserveOutput(c, f.output)
 	}
 	plan, err := p.JSON()
 	if err != nil {

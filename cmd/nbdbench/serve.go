@@ -100,6 +100,12 @@ too. Both contain everything promised to a client before the client is answered,
 so kill -9 leaves a readable log; with --image-sync it is on the host's disk by then.
 The files must be new or empty.
 
+--run 'CMD' runs a shell command once clients can connect, with $uri and, of a Unix
+socket, $unixsocket; serve ends when it ends, with its exit code. Readiness is also
+reported by the protocol of sd_notify. --metrics ADDR serves counters of requests,
+power cuts, bytes at risk and of the device at http://ADDR/metrics, as OpenMetrics text;
+whoever reaches ADDR reads them.
+
 --memory limits what the server holds for all clients together: data in flight and
 replies that they have not read. One client may hold half of what is free; beyond
 that the server stops reading from it until memory is released.
@@ -118,7 +124,7 @@ func newServe() *cobra.Command {
 	var secure string
 	var exports []string
 	var files socket.TLSFiles
-	var faults, control, stop string
+	var faults, control, stop, metrics, command string
 	var paths filePaths
 	var mode string
 	var pluginTimeout time.Duration
@@ -129,7 +135,7 @@ func newServe() *cobra.Command {
 			config := serve.Config{
 				Device: args[0], Words: args[1:], Strategy: strategy, Listen: listen, ReadOnly: readOnly, Direct: direct,
 				Delay: delay, Drain: drain, Seed: sim.Seed(seed), Depth: depth, TLS: files,
-				ImageSync: imageSync, Control: control, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
+				ImageSync: imageSync, Control: control, Metrics: metrics, PowerCut: stop == stopPowerCut, PluginTimeout: pluginTimeout,
 				LogFormat: events.format, Verbose: events.verbose,
 			}
 			if stop != stopFlush && stop != stopPowerCut {
@@ -147,7 +153,7 @@ func newServe() *cobra.Command {
 			if err := pluginFlags(c, &config, mode); err != nil {
 				return err
 			}
-			return serveLive(c, &config, faults, &paths)
+			return serveFor(c, &config, command, func() error { return serveLive(c, &config, faults, &paths) })
 		},
 	}
 	f := c.Flags()
@@ -166,16 +172,23 @@ func newServe() *cobra.Command {
 	durationVar(f, &delay, "delay", 0, "delay added to every command")
 	durationVar(f, &drain, "drain", 30*time.Second, "how long to wait for requests in flight at shutdown")
 	f.Uint64Var(&seed, "seed", 1, "seed of the device's service times")
-	f.StringVar(&paths.image, "image", "", "file that stores durable data (default: memory)")
 	f.BoolVar(&imageSync, "image-sync", false, "wait until each durable write and its log entries are on the host's disk")
 	f.StringVar(&stop, "stop", stopFlush, "what SIGTERM does to the devices: flush or power-cut")
 	f.StringVar(&faults, "fault", "", "faults to inject; see crash --help")
 	events.add(f)
+	paths.add(f)
 	f.StringVar(&control, "control", "", "Unix socket for commands; see above")
-	f.StringVar(&paths.log, "log", "", "record requests and replies in this file")
-	f.StringVar(&paths.logWrites, "log-writes", "", "record writes with their data in this file, in the format of the kernel's dm-log-writes")
+	f.StringVar(&metrics, "metrics", "", "TCP address at which /metrics has counters as OpenMetrics text, such as 127.0.0.1:9810")
+	f.StringVar(&command, "run", "", "shell command to run once clients can connect, with $uri and $unixsocket; serve ends with it, and its status")
 	countVar(f, &depth, "depth", 0, "maximum requests in flight on a connection under emulate; 0 is no limit, nbdkit has 16")
 	return c
+}
+
+// add declares them.
+func (paths *filePaths) add(f *pflag.FlagSet) {
+	f.StringVar(&paths.image, "image", "", "file that stores durable data (default: memory)")
+	f.StringVar(&paths.log, "log", "", "record requests and replies in this file")
+	f.StringVar(&paths.logWrites, "log-writes", "", "record writes with their data in this file, in the format of the kernel's dm-log-writes")
 }
 
 // What --stop says.

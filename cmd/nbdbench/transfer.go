@@ -31,6 +31,9 @@ imported as a power cut.`
 const exportHelp = `Write a run or a history in the format of another program, or a workload as a job
 file of fio.
 
+  nbdbench export benchfmt RUN > new.txt
+  nbdbench export openmetrics RUN > nbdbench.prom
+  nbdbench export csv RUN > run.csv
   nbdbench export fio-job sync-4k --target /dev/nbd0 --output job.fio
   nbdbench export dm-log-writes RUN --cell nvme-990pro/wal/native --output LOG
   nbdbench export dm-log-writes session.log --output LOG
@@ -84,6 +87,7 @@ func newExport() *cobra.Command {
 	dm.Flags().StringVar(&cell, "cell", "", "of a run directory: device/workload/strategy (default: its only one)")
 	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
 	c.AddCommand(dm, newExportFio())
+	c.AddCommand(newExportRuns()...)
 	return c
 }
 
