@@ -162,8 +162,14 @@ func (c *Cell) eachFigure(add func(metric string, v float64)) {
 // each are the requests by their keys in JSON.
 func (w *Wire) each() []counted {
 	return []counted{
-		{"read", w.Read}, {"write", w.Write}, {"write_fua", w.WriteFUA}, {"flush", w.Flush},
-		{"trim", w.Trim}, {"trim_fua", w.TrimFUA}, {"write_zeroes", w.WriteZeroes}, {"write_zeroes_fua", w.WriteZeroesFUA},
+		{"read", w.Read},
+		{"write", w.Write},
+		{"write_fua", w.WriteFUA},
+		{"flush", w.Flush},
+		{"trim", w.Trim},
+		{"trim_fua", w.TrimFUA},
+		{"write_zeroes", w.WriteZeroes},
+		{"write_zeroes_fua", w.WriteZeroesFUA},
 	}
 }
 

@@ -97,8 +97,10 @@ func (r *Run) drawForest(c draw.Canvas, groups []*group) {
 
 func drawRatioAxis(c draw.Canvas, x, y chart.Scale) {
 	band := []vg.Point{
-		{X: x.At(-math.Log10(1 + Margin)), Y: y.From}, {X: x.At(math.Log10(1 + Margin)), Y: y.From},
-		{X: x.At(math.Log10(1 + Margin)), Y: y.To}, {X: x.At(-math.Log10(1 + Margin)), Y: y.To},
+		{X: x.At(-math.Log10(1 + Margin)), Y: y.From},
+		{X: x.At(math.Log10(1 + Margin)), Y: y.From},
+		{X: x.At(math.Log10(1 + Margin)), Y: y.To},
+		{X: x.At(-math.Log10(1 + Margin)), Y: y.To},
 	}
 	c.FillPolygon(chart.Rule, band)
 	s := chart.Centred(chart.Letter(chart.SmallSize, chart.Faint))

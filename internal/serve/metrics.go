@@ -97,8 +97,14 @@ func (s *controlStats) openMetrics() []byte {
 		op, fua string
 		n       uint64
 	}{
-		{"read", "false", w.Read}, {"write", "false", w.Write}, {"write", "true", w.WriteFUA}, {"flush", "false", w.Flush},
-		{"trim", "false", w.Trim}, {"trim", "true", w.TrimFUA}, {"write_zeroes", "false", w.WriteZeroes}, {"write_zeroes", "true", w.WriteZeroesFUA},
+		{"read", "false", w.Read},
+		{"write", "false", w.Write},
+		{"write", "true", w.WriteFUA},
+		{"flush", "false", w.Flush},
+		{"trim", "false", w.Trim},
+		{"trim", "true", w.TrimFUA},
+		{"write_zeroes", "false", w.WriteZeroes},
+		{"write_zeroes", "true", w.WriteZeroesFUA},
 	} {
 		fmt.Fprintf(&b, "nbdbench_requests_total{op=%q,fua=%q} %d\n", k.op, k.fua, k.n)
 	}

@@ -53,11 +53,11 @@ type Config struct {
 	Files
 	ImageSync bool
 	Fault     fault.Plan
-	Control   string           // the path of a Unix socket for commands; empty is none
-	Metrics   string           // a TCP address at which counters are read; empty is none
+	Control   string // the path of a Unix socket for commands; empty is none
+	Metrics   string // a TCP address at which counters are read; empty is none
 	// Ready is called with the first URI once clients can connect; nil is nothing.
 	Ready func(uri socket.URI)
-	Cuts      <-chan os.Signal // each cuts the power
+	Cuts  <-chan os.Signal // each cuts the power
 	// KeepSuperseded keeps, within a bound, what a drive with a volatile cache replaces on
 	// its medium with no FLUSH and no FUA, so that cuts with the images worst and random
 	// do not count it as durable. Serve sets it where there is a Control.
