@@ -51,6 +51,34 @@ func newExportFio() *cobra.Command {
 	return c
 }
 
+const exportFioJSONHelp = `Write a run's cells in the form of fio's --output-format=json+, which fio-plot and other
+programs read: a job for each cell, or the one of --cell.
+
+  nbdbench export fio-json RUN --cell nvme-990pro/sync-4k/native --output native.json
+
+A job has reads, writes with and without FUA together, trims, and flushes as syncs, at
+the wire and over all runs; write_zeroes, which fio does not have, are left out. lat_ns and
+clat_ns are the same, slat_ns is 0: the time before a request is sent is in run.json
+(lag). Bytes are split between reads and writes by their numbers. numjobs is the number
+of connections, iodepth the queue depth of each.`
+
+func newExportFioJSON() *cobra.Command {
+	var cell string
+	c := transfer("fio-json RUN", "A run in the form of fio's JSON", func(_ *cobra.Command, to *os.File, from string) error {
+		doc, err := loadRun(from)
+		if err != nil {
+			return asUsage(err)
+		}
+		if err := doc.WriteFio(to, cell); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("%s: %w", from, err)}
+		}
+		return nil
+	})
+	c.Long = exportFioJSONHelp
+	c.Flags().StringVar(&cell, "cell", "", "device/workload/strategy of the one cell to write (default: all)")
+	return c
+}
+
 // fioJob is a workload as a job file.
 func fioJob(p *workloads.Profile, target string, runtime time.Duration) (string, error) {
 	var b strings.Builder

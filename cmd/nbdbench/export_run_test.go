@@ -88,11 +88,10 @@ func TestOpenMetricsOfARun(t *testing.T) {
 	if !strings.HasSuffix(got, "\n# EOF\n") {
 		t.Error("OpenMetrics ends with # EOF")
 	}
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("promtool is not there")
+	if os.Getenv("NBDBENCH_PROMETHEUS") == "" {
+		return // make prometheus has promtool read it, too
 	}
-	c := exec.Command(promtool, "check", "metrics")
+	c := exec.Command("promtool", "check", "metrics")
 	c.Stdin = strings.NewReader(got)
 	const lint = 3 // the exit code for names that are not to its taste
 	if out, err := c.CombinedOutput(); err != nil && c.ProcessState.ExitCode() != lint {

@@ -35,6 +35,7 @@ file of fio.
   nbdbench export openmetrics RUN > nbdbench.prom
   nbdbench export csv RUN > run.csv
   nbdbench export fio-job sync-4k --target /dev/nbd0 --output job.fio
+  nbdbench export fio-json RUN --output run.json
   nbdbench export dm-log-writes RUN --cell nvme-990pro/wal/native --output LOG
   nbdbench export dm-log-writes session.log --output LOG
 
@@ -86,7 +87,7 @@ func newExport() *cobra.Command {
 	})
 	dm.Flags().StringVar(&cell, "cell", "", "of a run directory: device/workload/strategy (default: its only one)")
 	dm.Flags().IntVar(&run, "run", 0, "of a run directory: which run of the cell, from 0 as in latency.hlog")
-	c.AddCommand(dm, newExportFio())
+	c.AddCommand(dm, newExportFio(), newExportFioJSON())
 	c.AddCommand(newExportRuns()...)
 	return c
 }

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -75,5 +77,30 @@ func TestALoadThatEndsByItselfNeedsNoSteadyState(t *testing.T) {
 	p.Warmup, p.Commits = WarmupAuto, 100
 	if c := mustRun(t, p).Cells[0]; c.Settled != results.CleanDevice || c.Warmup != 0 || c.Commit.Count != 100*int64(c.Runs) {
 		t.Errorf("settled %v, warm-up %v, %d commits", c.Settled, c.Warmup, c.Commit.Count)
+	}
+}
+
+// TestAFlagThatSetsTheClockLeavesWhatThePlanSays of runs and of their length.
+func TestAFlagThatSetsTheClockLeavesWhatThePlanSays(t *testing.T) {
+	load := func(text string) Plan {
+		path := filepath.Join(t.TempDir(), "plan.yaml")
+		if err := os.WriteFile(path, []byte("devices: [ram]\n"+text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.UseTarget("nbd://localhost")
+		return p
+	}
+	if p := load("commits: 25\nruns: 3\n"); p.Commits != 25 || p.Duration != 0 || p.Runs != 3 || p.MoreRuns {
+		t.Errorf("%d commits, %v, %d runs, more %v", p.Commits, p.Duration, p.Runs, p.MoreRuns)
+	}
+	if p := load("duration: 5s\n"); p.Duration != 5*time.Second || !p.MoreRuns {
+		t.Errorf("%v, more runs %v", p.Duration, p.MoreRuns)
+	}
+	if p := load("seed: 2\n"); p.Commits != 0 || p.Duration != realDuration || !p.MoreRuns {
+		t.Errorf("%d commits, %v, more runs %v", p.Commits, p.Duration, p.MoreRuns)
 	}
 }

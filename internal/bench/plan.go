@@ -69,6 +69,10 @@ type Plan struct {
 	MoreRuns bool   `yaml:"-" json:"more_runs,omitempty"`
 	Seed     uint64 `yaml:"seed" json:"seed"`
 	Cuts     int    `yaml:"cuts" json:"cuts"` // power cuts a run; 0 is none
+	// said is what a file says of the runs and of their length, which a flag that sets
+	// the clock leaves as it is.
+	said struct{ runs, length bool }
+
 	// Decide is the one metric that decides verdicts.
 	Decide string `yaml:"decide" json:"decide"`
 	// MaxTime bounds the whole run on the host's clock; 0 is no bound in virtual
@@ -170,6 +174,7 @@ func Load(file string) (Plan, error) {
 	if err := doc.Decode(&p); err != nil {
 		return Plan{}, err
 	}
+	p.said.runs, p.said.length = doc.Has("runs"), doc.Has("commits") || doc.Has("duration")
 	if _, err := p.Cells(); err != nil {
 		return Plan{}, doc.Locate(err)
 	}

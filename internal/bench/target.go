@@ -19,11 +19,18 @@ const (
 )
 
 // UseClock sets the clock. Real time takes its own defaults: it cannot be cut,
-// it lasts, and its runs are as many as it takes.
+// it lasts, and its runs are as many as it takes. What the plan's file says of them stays.
 func (p *Plan) UseClock(clock string) {
 	p.Clock = clock
-	if clock == "real" {
-		p.Cuts, p.Runs, p.MoreRuns, p.Duration, p.Commits = 0, results.Looks[0], true, realDuration, 0
+	if clock != "real" {
+		return
+	}
+	p.Cuts = 0
+	if !p.said.runs {
+		p.Runs, p.MoreRuns = results.Looks[0], true
+	}
+	if !p.said.length {
+		p.Duration, p.Commits = realDuration, 0
 	}
 }
 

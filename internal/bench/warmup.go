@@ -115,12 +115,28 @@ func cellsWithoutPilot(p *Plan, cells []Cell) error {
 		case p.Clock == "virtual":
 			c.Settled = results.CleanDevice
 		case p.Warmup == WarmupAuto:
-			c.Warmup = realWarmup
+			c.warmUpReal()
 		default:
 			c.Warmup = time.Duration(p.Warmup)
 		}
 	}
 	return nil
+}
+
+// warmUpReal gives each phase the default of real time, but those that end by themselves.
+func (c *Cell) warmUpReal() {
+	var warmups []time.Duration
+	for _, bounded := range c.Workload.Bounded() {
+		d := time.Duration(realWarmup)
+		if bounded {
+			d = 0
+		}
+		warmups = append(warmups, d)
+		c.Warmup = max(c.Warmup, d)
+	}
+	if slices.Max(warmups) != slices.Min(warmups) {
+		c.Warmups = warmups
+	}
 }
 
 // longest is the longest time to settle of all strategies on the cell's device

@@ -441,9 +441,12 @@ func (p *plan) total() (most uint64) {
 	return most
 }
 
-// oneStream reports whether the plan is one stream that needs no list of them.
+// oneStream reports whether the plan is one stream that needs no list of them. One that
+// has several in flight and ends after a number does: a run keeps the load up until its
+// last commit is done, and would request more.
 func (p *plan) oneStream() bool {
-	return len(p.streams) == 1 && p.streams[0].count == 1 && p.streams[0].delay == 0 && p.phases != nil
+	s := &p.streams[0]
+	return len(p.streams) == 1 && s.count == 1 && s.delay == 0 && (s.transactions == 0 || s.depth <= 1) && p.phases != nil
 }
 
 // text is the plan as YAML.
