@@ -149,6 +149,9 @@ bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into 
 	NBDBENCH_PEERS=$(or $(PEERTIME),500msx61) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
 	NBDBENCH_PEERS=$(or $(DELAYTIME),1sx9) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchDelays ./internal/interop -update
 
+bench-fio: ## what fio and our client measure of one served drive, in alternation (2 min)
+	NBDBENCH_PEERS=$(or $(PEERTIME),500msx21) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchFioAgrees ./internal/interop
+
 check-real: ## real time against virtual time, on this machine as it is
 	NBDBENCH_TIMING=1 NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 30m -run RealTime ./internal/interop
 
@@ -172,7 +175,7 @@ gallery: ## bin/gallery: every chart and page of edge cases, to be looked at
 	$(GO) test -count 1 -run TestGallery ./results -gallery $(BIN)/gallery
 
 prometheus: ## serve --metrics, scraped by Debian's Prometheus (which must be installed)
-	NBDBENCH_PROMETHEUS=1 $(GO) test -count 1 -v -run TestPrometheus ./cmd/nbdbench
+	NBDBENCH_PROMETHEUS=1 $(GO) test -count 1 -v -run 'TestPrometheus|TestOpenMetrics' ./cmd/nbdbench
 
 benchstat: $(BIN)/benchstat ## exports of runs, read by golang.org/x/perf's benchstat
 	NBDBENCH_BENCHSTAT=$(BIN)/benchstat $(GO) test -count 1 -v -run TestBenchstat ./cmd/nbdbench
@@ -206,4 +209,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack soak bench-peers check-real reference coverage peers ci
+.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack soak bench-peers bench-fio check-real reference coverage peers ci

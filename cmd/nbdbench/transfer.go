@@ -60,7 +60,7 @@ func newImport() *cobra.Command {
 			return err
 		}
 		return l.Write(to)
-	}), newImportFio())
+	}), newImportFio(), newImportHistory())
 	c.AddCommand(newImportTraces()...)
 	return c
 }
