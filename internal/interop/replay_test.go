@@ -64,7 +64,7 @@ func TestACapturedSessionIsReplayed(t *testing.T) {
 	need(t, "fio")
 	first, second := captureAndReplay(t, "ram", "--rw=randrw", "--number_ios=200", "--fsync=16", "--rate_iops=1000,1000")
 	want, got := requestsOf(first), requestsOf(second)
-	if len(got) > len(want) && strings.HasPrefix(got[0], "FLUSH") {
+	if len(got) > len(want) && strings.HasPrefix(got[0], "flush") {
 		got = got[len(got)-len(want):]
 	}
 	if !slices.Equal(got, want) {
