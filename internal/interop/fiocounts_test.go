@@ -21,8 +21,11 @@ func TestFioAndItsPlanRequestTheSame(t *testing.T) {
 		"writes in order":    {"rw=write\nnumber_ios=300", counts{writes: 300}, counts{writes: 300, flushes: 1}},
 		"writes and flushes": {"rw=randwrite\nnumber_ios=200\nfsync=8", counts{writes: 200, flushes: 24}, counts{writes: 200, flushes: 26}},
 		"copies":             {"rw=randwrite\nnumber_ios=100\nnumjobs=3", counts{writes: 300}, counts{writes: 300, flushes: 1}},
-		"a job after another": {"rw=write\nnumber_ios=64\n[reads]\nstonewall\nrw=randread\nnumber_ios=50",
-			counts{reads: 50, writes: 64}, counts{reads: 50, writes: 64, flushes: 1}},
+		"a job after another": {
+			"rw=write\nnumber_ios=64\n[reads]\nstonewall\nrw=randread\nnumber_ios=50",
+			counts{reads: 50, writes: 64},
+			counts{reads: 50, writes: 64, flushes: 1},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
