@@ -180,15 +180,17 @@ func parseRegressions(texts []string) (out []regression, err error) {
 	return out, nil
 }
 
-// checkRegressions refuses a bound on a metric that no cell has: those without commits
-// have ops.p99 where others have commit.p99.
+// checkRegressions refuses a bound on a metric that no cell can have: those without
+// commits have ops.p99 where others have commit.p99. One that a cell has too few commits
+// for is judged, as not decided.
 func checkRegressions(diffs []*results.Diff, bounds []regression) error {
 	for _, b := range bounds {
+		family, _, _ := strings.Cut(b.metric, ".")
 		var others []string
 		found := false
 		for _, d := range diffs {
 			for _, r := range d.Rows {
-				found = found || r.Metric == b.metric
+				found = found || strings.HasPrefix(r.Metric, family+".")
 				if !slices.Contains(others, r.Metric) {
 					others = append(others, r.Metric)
 				}
@@ -207,6 +209,9 @@ func judgeRegressions(talk io.Writer, diffs []*results.Diff, bounds []regression
 	failed := false
 	for _, d := range diffs {
 		for _, b := range bounds {
+			if !slices.ContainsFunc(d.Rows, func(r results.DiffRow) bool { return r.Metric == b.metric }) {
+				fmt.Fprintf(talk, "not decided: no cell has %s: there are too few commits for it\n", b.metric)
+			}
 			for _, r := range d.Regressed(b.metric, b.limit) {
 				failed = true
 				fmt.Fprintf(talk, "regressed: %s of %s is %s, more than %+.4g%%\n", b.metric, r.Cell, change(&r), 100*b.limit)

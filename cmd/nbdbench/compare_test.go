@@ -54,7 +54,8 @@ func TestCompareExitsWith99OnlyOnARegression(t *testing.T) {
 		{fast + " " + slow, 0, ""},
 		{fast + " " + slow + " --max-regress commit.p50=5%", exitThreshold, "regressed: commit.p50 of sync-4k/native is +"},
 		{slow + " " + fast + " --max-regress commit.p50=5%", 0, ""},
-		{fast + " " + fast + " --max-regress commit.p99=0%", 0, ""},
+		{fast + " " + fast + " --max-regress commit.p99=0%", 0, "not decided: no cell has commit.p99"},
+		{fast + " " + fast + " --max-regress ops.p99=0%", exitUsage, "expected a metric of the cells, one of commit.mean"},
 	} {
 		o := invoke(strings.Fields("compare --match device " + c.args)...)
 		if o.code != c.code || !strings.Contains(o.stderr, c.says) || c.says == "" && strings.Contains(o.stderr, "regressed") {

@@ -18,13 +18,17 @@ func TestEveryWorkloadRunsOnEveryDeviceWithoutAWarning(t *testing.T) {
 	}
 	small := []string{"1 runs: an interval over runs", "p99 needs at least 1000 "}
 	lie := []string{"lying", "plp-failed"}
-	p := plan(strings.Join(catalog.List(), " "), strings.Join(workloads.List(), " "), "none")
+	const trims = "mixed-geometry" // a device without TRIM refuses it, before anything is run
+	all := slices.DeleteFunc(workloads.List(), func(w string) bool { return w == trims })
+	p := plan(strings.Join(catalog.List(), " "), strings.Join(all, " "), "none")
 	p.Runs, p.Commits, p.Cuts = 1, 20, 1
-	doc := mustRun(t, p)
-	if want := len(catalog.List()) * len(workloads.List()); len(doc.Cells) != want || want < 1000 {
-		t.Errorf("%d cells, want %d", len(doc.Cells), want)
+	q := plan("nvme-990pro nvme-pm963 nvme-970pro", trims, "none")
+	q.Runs, q.Commits, q.Cuts = p.Runs, p.Commits, p.Cuts
+	cells := mustRun(t, p).Cells
+	if want := len(catalog.List()) * len(all); len(cells) != want || want < 1000 {
+		t.Errorf("%d cells, want %d", len(cells), want)
 	}
-	for _, c := range doc.Cells {
+	for _, c := range append(cells, mustRun(t, q).Cells...) {
 		if c.Status != "ok" {
 			t.Errorf("%s is %s: %s", c.ID, c.Status, c.Reason)
 			continue

@@ -71,7 +71,7 @@ type Plan struct {
 	Cuts     int    `yaml:"cuts" json:"cuts"` // power cuts a run; 0 is none
 	// said is what a file says of the runs and of their length, which a flag that sets
 	// the clock leaves as it is.
-	said struct{ runs, length bool }
+	said struct{ runs, length bool } `yaml:"-" json:"-"`
 
 	// Decide is the one metric that decides verdicts.
 	Decide string `yaml:"decide" json:"decide"`

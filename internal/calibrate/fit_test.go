@@ -84,7 +84,7 @@ func TestTheFitOfASimulatedDeviceHasItsParameters(t *testing.T) {
 	}{
 		"nvme-990pro": {parallel: 4459, base: 1600 * us, perMiB: 200 * us, fua: 3980 * us, servers: 25, dies: 128, sigma: 0.15, cache: "volatile", advertised: "native", out: "write-1 sync_4k-8 sync_4k-16"},
 		"nvme-970pro": {parallel: 4 * us, base: 2187 * us, fua: 2187 * us, servers: 2, dies: 16, sigma: 0.15, contention: 0.1, cache: "volatile", advertised: "native", out: "write-1"},
-		"nvme-980":    {base: 1729 * us, servers: 1, sigma: 0.15, cache: "volatile", advertised: "native", out: "flush_n-4 sync_n-16"},
+		"nvme-980":    {base: 1729 * us, servers: 1, sigma: 0.15, cache: "volatile", advertised: "native", out: "flush_n-16"},
 		"fua-disk":    {parallel: 460 * us, base: 2243 * us, perMiB: 200 * us, fua: 1921 * us, servers: 1, dies: 1, cache: "volatile", advertised: "native"},
 		"emmc-sd":     {serial: 501 * us, base: 4000 * us, servers: 1, dies: 1, cache: "volatile", advertised: "none"},
 		"nvme-pm963":  {serial: 3730, parallel: 25600, dies: 32, cache: "protected", advertised: "native"},
