@@ -30,6 +30,7 @@ var mutants = []mutant{
 	{"who stops spinning wakes nobody", wakeGo, "t.spinning.Store(false)\n\tt.wakePacer(t.armed.Load())", "t.spinning.Store(false)", inSim},
 	{"the owner is asked before the deadline is published", wakeGo, "t.armed.Store(next)\n\tif !t.owner.SleepsBeyond(next) {", "sleeps := t.owner.SleepsBeyond(next)\n\tt.armed.Store(next)\n\tif !sleeps {", inSim},
 	{"who spins is asked before the deadline is published", wakeGo, "t.armed.Store(next)\n\tif !t.owner", "spinning := t.spinning.Load()\n\tt.armed.Store(next)\n\tif spinning && next-t.now() <= t.window {\n\t\treturn\n\t}\n\tif !t.owner", inSim},
+	{"a deadline is published after the loop is left", "sim/real.go", "r.timers.Arm(int64(r.loop.Next()))\n\t\tr.mu.Unlock()", "next := int64(r.loop.Next())\n\t\tr.mu.Unlock()\n\t\tr.timers.Arm(next)", inSim},
 	{"close rings nobody", "sim/real.go", "r.alarm.ring()\n\treturn true", "return true", inSim},
 	{"who writes does not look again", wakeGo, "if !ok {\n\t\t\treturn false\n\t\t}\n\t}\n\treturn true", "return ok\n\t}\n\treturn true", inSock},
 	{"a flush is over before it is done", wakeGo, "w.asked.Store(false)\n\tfor", "defer w.asked.Store(false)\n\tfor", inSock},
