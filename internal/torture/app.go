@@ -37,7 +37,7 @@ var sqliteScript string
 //go:embed apps/postgres.py
 var postgresScript string
 
-// bankScript has what stores of keys and values share; theirs follow it.
+// bankScript has what all share; theirs follow it.
 //
 //go:embed apps/bank.py
 var bankScript string
@@ -62,7 +62,7 @@ const debianPython = "/usr/bin/python3"
 
 var presets = map[string]*preset{
 	"sqlite": {
-		script: sqliteScript, needs: []string{"python3"}, debian: "python3",
+		script: bankScript + sqliteScript, needs: []string{"python3"}, debian: "python3",
 		settings: map[string]string{"synchronous": "FULL", "journal_mode": "WAL"},
 		values: map[string][]string{
 			"synchronous":  {"OFF", "NORMAL", "FULL", "EXTRA"},
@@ -70,7 +70,7 @@ var presets = map[string]*preset{
 		},
 	},
 	"postgres": {
-		script: postgresScript, needs: []string{"python3", "initdb", "psql"}, debian: "python3 postgresql",
+		script: bankScript + postgresScript, needs: []string{"python3", "initdb", "psql"}, debian: "python3 postgresql",
 		settings: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "wal_sync_method": "fdatasync"},
 		values: map[string][]string{
 			"fsync": {"on", "off"}, "synchronous_commit": {"on", "off"}, "full_page_writes": {"on", "off"},

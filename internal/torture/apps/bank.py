@@ -1,6 +1,7 @@
-# Bank transfers in a store of keys and values: each is one transaction, acknowledged after
-# the store calls it durable. The check wants all acknowledged transfers, in order, and
-# balances that agree with them. A store has put(dict), atomic and durable, all() and end().
+# Bank transfers, what all presets share: each is one transaction, acknowledged after the
+# program calls it durable. The check wants all acknowledged transfers, in order, and
+# balances that agree with them. A store of keys and values, for bank, has put(dict), atomic
+# and durable, all() and end().
 import base64, ctypes, http.client, json, os, shutil, signal, socket, subprocess, sys, time
 
 ACCOUNTS, START = 20, 1000

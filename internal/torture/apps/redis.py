@@ -15,10 +15,9 @@ class Redis(Server):
             raise OSError("it is loading")
 
     def ask(self, *words):
-        out = b"*%d\r\n" % len(words)
-        for w in words:
-            out += b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode())
-        self.file.write(out)
+        self.file.write(b"*%d\r\n" % len(words))
+        for w in map(str.encode, words):
+            self.file.write(b"$%d\r\n%s\r\n" % (len(w), w))
         self.file.flush()
         return self.reply()
 
