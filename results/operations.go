@@ -8,7 +8,7 @@ import (
 )
 
 // A cell without commits has the latencies of its transactions where one with commits
-// has those of its commits, and so all figures are computed alike. It is told apart
+// has those of its commits, and so all figures are computed alike. It is distinguished
 // where a figure has a name: in the document, in metrics, and in words.
 
 const (

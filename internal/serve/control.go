@@ -71,7 +71,7 @@ const (
 	maxConsoles = 16
 )
 
-// operators are the connections to the control socket, those that have been silent
+// operators are the connections to the control socket, or of scrapers of metrics, those that have been silent
 // for longest first. When there is no place left for another, the first is closed.
 type operators struct {
 	mu    sync.Mutex
@@ -109,15 +109,20 @@ func (o *operators) remove(c net.Conn) {
 // listen serves commands from a Unix socket until it is closed.
 func (c *console) listen(l net.Listener) {
 	var all operators
+	all.accept(l, func(conn net.Conn) { c.serve(conn, func() { all.heard(conn) }) })
+}
+
+// accept serves each connection on a goroutine until the listener is closed.
+func (o *operators) accept(l net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			all.add(conn)
+			o.add(conn)
 			go func() {
 				defer conn.Close()
-				defer all.remove(conn)
-				c.serve(conn, func() { all.heard(conn) })
+				defer o.remove(conn)
+				serve(conn)
 			}()
 		case errors.Is(err, net.ErrClosed):
 			return

@@ -23,25 +23,11 @@ const (
 
 // serveMetrics replies to scrapers until the listener is closed.
 func (c *console) serveMetrics(l net.Listener) {
-	var all operators
-	for {
-		conn, err := l.Accept()
-		switch {
-		case err == nil:
-			all.add(conn)
-			go func() {
-				defer conn.Close()
-				defer all.remove(conn)
-				if conn.SetDeadline(time.Now().Add(metricsTime)) == nil {
-					c.scrape(conn)
-				}
-			}()
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			time.Sleep(acceptPause)
+	new(operators).accept(l, func(conn net.Conn) {
+		if conn.SetDeadline(time.Now().Add(metricsTime)) == nil {
+			c.scrape(conn)
 		}
-	}
+	})
 }
 
 // scrape reads one request and replies to it. What cannot be written is a scraper that

@@ -10,7 +10,7 @@ import (
 	"nbdbench/nbd/socket"
 )
 
-// notifySocket is where systemd and others are told that a service is ready, by the
+// notifySocket is where systemd and others learn that a service is ready, by the
 // protocol of sd_notify(3); the environment has it.
 const notifySocket = "NOTIFY_SOCKET"
 

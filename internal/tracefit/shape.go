@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// MaxSizes bounds the sizes of a class that are told apart; further ones count as
+	// MaxSizes bounds the sizes of a class that are distinguished; further ones count as
 	// the next power of two.
 	MaxSizes = 1024
 	// Bins is into how many parts of one size the region of a class is divided.
