@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestBenchFioAgrees drives one server, whose device has the latencies of a drive, by fio's
@@ -21,9 +22,16 @@ func TestBenchFioAgrees(t *testing.T) {
 		s := serve(t, device, "--size", "1GiB")
 		fill(t, s.uri)
 		for _, l := range []load{{Size: 4096, Depth: 1, Connections: 1}, {Size: 4096, Depth: 4, Connections: 1}, {Write: true, Size: 4096, Depth: 1, Connections: 1}} {
+			if device == "hdd-7200" {
+				if l.Write {
+					continue // one run's writes are still in the cache when the next begins
+				}
+				d = max(d, 4*time.Second) // some 100 reads a second
+			}
 			l.URI, l.Time = s.uri, d
 			var both [2][]rate
-			for range repeat {
+			for pair := range repeat {
+				l.Seed = uint64(pair)
 				for _, i := range order.Perm(2) {
 					both[i] = append(both[i], clients[i].run(t, l))
 				}

@@ -36,6 +36,7 @@ type load struct {
 	Depth       int
 	Connections int
 	Time        time.Duration
+	Seed        uint64 // of the places; each pair of a comparison has its own
 }
 
 func (l load) String() string {
@@ -84,7 +85,7 @@ func runLoad(text string) error {
 	if err != nil {
 		return err
 	}
-	w := &loader{load: l, dev: d, loop: real.Loop(), places: rand.New(rand.NewPCG(3, 3))}
+	w := &loader{load: l, dev: d, loop: real.Loop(), places: rand.New(rand.NewPCG(3, l.Seed))}
 	cpu, begin := cpuOf(unix.RUSAGE_SELF), time.Now()
 	w.end = real.Now().Add(l.Time)
 	real.Do(w.begin)
@@ -254,7 +255,7 @@ func fioArguments(l load, more ...string) []string {
 	return append([]string{
 		"fio", "--name=peers", "--ioengine=nbd", "--uri=" + l.URI, "--rw=" + op, fmt.Sprintf("--bs=%d", l.Size),
 		fmt.Sprintf("--iodepth=%d", l.Depth), fmt.Sprintf("--numjobs=%d", l.Connections), "--group_reporting", fmt.Sprintf("--size=%d", benchSpan),
-		fmt.Sprintf("--runtime=%dms", l.Time.Milliseconds()), "--time_based", "--norandommap", "--random_generator=tausworthe64",
+		fmt.Sprintf("--runtime=%dms", l.Time.Milliseconds()), "--time_based", "--norandommap", "--random_generator=tausworthe64", fmt.Sprintf("--randseed=%d", l.Seed+1),
 		"--lat_percentiles=1", "--clat_percentiles=0", "--output-format=json",
 	}, more...)
 }

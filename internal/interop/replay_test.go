@@ -73,13 +73,18 @@ func TestACapturedSessionIsReplayed(t *testing.T) {
 }
 
 // TestBenchReplay prints how long requests took where they were captured, and where they
-// were replayed, on a server whose device has the latencies of a drive.
+// were replayed, on a server whose device has the latencies of a drive. fio keeps many
+// requests in flight, so that a request's time does not depend on the reply before it. Of a
+// load that waits for each reply, a replay reproduces the times of the requests, and a disk
+// at another angle, or a client that wakes late, then changes their latencies.
 func TestBenchReplay(t *testing.T) {
 	if _, repeat := peersPlan(t); repeat == 0 {
 		t.Skip()
 	}
-	for _, device := range []string{"nvme-990pro", "hdd-7200"} {
-		first, second := captureAndReplay(t, device, "--rw=randrw", "--number_ios=1000", "--fsync=16", "--rate_iops=100,100")
+	newProcessors(t).stayAwake()
+	for device, load := range map[string][2]string{"nvme-990pro": {"20000", "500"}, "hdd-7200": {"4000", "30"}} {
+		number, rate := load[0], load[1]
+		first, second := captureAndReplay(t, device, "--rw=randrw", "--number_ios="+number, "--fsync=16", "--rate_iops="+rate+","+rate, "--rate_process=poisson", "--iodepth=32")
 		a, b := latencies(first), latencies(second)
 		for _, op := range []devices.Op{devices.OpRead, devices.OpWrite, devices.OpFlush} {
 			x, y := a[op], b[op]
