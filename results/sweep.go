@@ -151,6 +151,8 @@ func (l *axisLine) crossover(r *Run) Crossover {
 		}
 		p.answer = p.words()
 		switch {
+		case len(g.cells) == 1 && p.Outcome == OutcomeWins:
+			p.answer = "only " + p.Winner + " was measured"
 		case g.overloaded():
 			p.answer = "no strategy keeps up"
 		case !slices.ContainsFunc(g.cells, (*Cell).usable):

@@ -150,6 +150,14 @@ func TestCrossoversSayWhatTheCellsDo(t *testing.T) {
 	}
 }
 
+// TestOneStrategyAloneDoesNotWin: there was nothing to win against.
+func TestOneStrategyAloneDoesNotWin(t *testing.T) {
+	r := sweptDocument(pointsOn("queue_depth", "1", "4"), "native", func(At, string) sim.Duration { return 1e6 })
+	if got, want := r.Crossovers[0].Sentence, "disk, load: only native was measured at every point, queue depth 1 and 4."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // grid is a sweep of two axes: who is faster depends on both.
 func gridDocument() *Run {
 	var points []At

@@ -42,7 +42,10 @@ func (p *Profile) Describe() string {
 	if what := promises[p.Invariant]; what != "" {
 		fmt.Fprintf(&b, "\nAfter a power cut (%s): %s.\n", p.Invariant, what)
 	}
-	if len(p.Streams) == 0 && !p.Durable() {
+	switch {
+	case !p.HasCommits():
+		b.WriteString("\nIt has no commits, so strategies are compared by the latency of these operations.\n")
+	case len(p.Streams) == 0 && !p.Durable():
 		b.WriteString("\nA commit does not ask for all that it wrote to be durable.\n")
 	}
 	return b.String()
@@ -78,13 +81,13 @@ func (p *Profile) describePhases(b *strings.Builder) {
 
 // describe is one stream; the only one of a profile is the profile.
 func (s *Stream) describe(b *strings.Builder) {
-	title := "a commit, from when it is due until its last reply"
-	between := "between two commits, not part of their latency"
+	what := "a commit"
+	if !s.Commits() {
+		what = "a transaction, which is no commit"
+	}
+	title, between := what+", from when it is due until its last reply", "between two of them, not part of their latency"
 	if s.Name != "" {
-		title, between = "a commit", "between two of them"
-		if !s.Commits() {
-			title = "a transaction, which asks for nothing durable"
-		}
+		title, between = what, "between two of them"
 		fmt.Fprintf(b, "\nstream %s: %s%s\n", s.Name, s.Load, s.details())
 	}
 	describeSteps(b, title, s.Transaction)

@@ -64,7 +64,7 @@ region: data, all that follows from 10%
 a commit, from when it is due until its last reply:
   1. durable write of 4KiB blocks that hold a record of 2300 bytes, append in log
 
-between two commits, not part of their latency:
+between two of them, not part of their latency:
   1. 32 times write of 4KiB, random in data, all in flight together
 
 who waits for what, if every request takes as long (█ write or read, ▓ FUA, ▒ flush, · waits):
@@ -84,6 +84,10 @@ After a power cut (prefix): where a record is there, so is every one that was ac
 		if !strings.Contains(p.Describe(), part) {
 			t.Errorf("%q is not in\n%s", part, p.Describe())
 		}
+	}
+	p = Profile{Name: "again", Transaction: []Step{{Op: ActionReplay, File: "trace.gz"}}}
+	if got := p.Describe(); strings.Contains(got, "a commit") || !strings.Contains(got, "It has no commits, so strategies are compared by the latency of these operations.") {
+		t.Errorf("got\n%s", got)
 	}
 }
 

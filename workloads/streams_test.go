@@ -303,7 +303,7 @@ func TestStreamsAreDescribedAndStored(t *testing.T) {
 	for _, want := range []string{
 		"\nphase 1: noise\nphase 2: commits, b\n",
 		"\nstream commits: closed loop, at most 2 transactions in progress\n\na commit:\n  1. durable write of 4KiB",
-		"\nstream noise: closed loop, one transaction at a time, 3 copies\n\na transaction, which asks for nothing durable:\n",
+		"\nstream noise: closed loop, one transaction at a time, 3 copies\n\na transaction, which is no commit:\n",
 		"stream b: open loop, bursts of 1s at 5/s with 2s between two, one transaction at a time, 2 connections of its own, beginning after 1s, 5 transactions\n",
 	} {
 		if !strings.Contains(text, want) {

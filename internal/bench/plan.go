@@ -69,9 +69,9 @@ type Plan struct {
 	MoreRuns bool   `yaml:"-" json:"more_runs,omitempty"`
 	Seed     uint64 `yaml:"seed" json:"seed"`
 	Cuts     int    `yaml:"cuts" json:"cuts"` // power cuts a run; 0 is none
-	// said is what a file says of the runs and of their length, which a flag that sets
-	// the clock leaves as it is.
-	said struct{ runs, length bool } `yaml:"-" json:"-"`
+	// said is what a file says of the runs, of their length and of the strategies, which
+	// a flag that sets the clock or the target leaves as it is.
+	said struct{ runs, length, strategies bool } `yaml:"-" json:"-"`
 
 	// Decide is the one metric that decides verdicts.
 	Decide string `yaml:"decide" json:"decide"`
@@ -175,6 +175,7 @@ func Load(file string) (Plan, error) {
 		return Plan{}, err
 	}
 	p.said.runs, p.said.length = doc.Has("runs"), doc.Has("commits") || doc.Has("duration")
+	p.said.strategies = doc.Has("strategies")
 	if _, err := p.Cells(); err != nil {
 		return Plan{}, doc.Locate(err)
 	}

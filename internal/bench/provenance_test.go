@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -91,5 +94,23 @@ func TestADocumentHasTheProfilesOfItsCells(t *testing.T) {
 	}
 	if c := cellOf(t, doc, "nvme-990pro/wal@4/native"); c.Workload != "wal@4" {
 		t.Errorf("called %s", c.Workload)
+	}
+}
+
+// TestATargetLeavesTheStrategiesOfAFile: its own are a default.
+func TestATargetLeavesTheStrategiesOfAFile(t *testing.T) {
+	for text, want := range map[string]string{"workloads: [sync-4k]\nstrategies: [none]\n": "[none]", "workloads: [sync-4k]\n": "[pass none none-unsafe]"} {
+		file := filepath.Join(t.TempDir(), "plan.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.UseTarget("nbd://localhost")
+		if got := fmt.Sprint(p.Strategies); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
 	}
 }

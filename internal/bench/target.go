@@ -74,10 +74,14 @@ func (p *Plan) UseTargetCommand(command string) {
 	p.TargetCommand = command
 }
 
-// useExternal sets the defaults of a plan for a server that is not ours.
+// useExternal sets the defaults of a plan for a server that is not ours. The strategies
+// that the plan's file names stay.
 func (p *Plan) useExternal() {
 	p.Target, p.Nbdkit, p.TargetCommand = "", "", ""
-	p.Devices, p.Strategies = nil, TargetStrategies()
+	p.Devices = nil
+	if !p.said.strategies {
+		p.Strategies = TargetStrategies()
+	}
 	p.UseClock("real")
 }
 
