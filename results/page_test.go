@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"nbdbench/sim"
 )
 
 // TestThePageRunsItsOwnScriptAlone: the policy has the digest of the script as it
@@ -33,7 +35,7 @@ func TestThePageRunsItsOwnScriptAlone(t *testing.T) {
 // TestThePageIsForReaders: landmarks, captions, scopes, and links that lead somewhere.
 func TestThePageIsForReaders(t *testing.T) {
 	page := string(written(t, smallDocument(t).WriteHTML))
-	for _, want := range []string{"<main>", "<nav aria-label", "<header>", "<footer>", "<caption>", `<th scope="col">`, `<th scope="row">`, `<html lang="en">`, "prefers-color-scheme: dark", "@media print"} {
+	for _, want := range []string{"<main>", "<nav aria-label", "<header>", "<footer>", "<caption><span>", `<th scope="col">`, `<th scope="row">`, `<html lang="en">`, "prefers-color-scheme: dark", "@media print"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -43,7 +45,7 @@ func TestThePageIsForReaders(t *testing.T) {
 			t.Errorf("%d elements have the id %s of a link", n, m[1])
 		}
 	}
-	if !strings.Contains(page, `<td class="wins"><a href="#group0">native</a> <small>emulate 3.81x`) {
+	if !strings.Contains(page, `<td class="wins"><a href="#group0">native</a> <small>then emulate 3.81x`) {
 		t.Errorf("no winner with the ratio of the next in\n%.3000s", page[strings.Index(page, "<main>"):])
 	}
 }
@@ -90,5 +92,25 @@ func TestThePageOfAComparison(t *testing.T) {
 	}
 	if strings.Contains(b.String(), `id="winners"`) {
 		t.Error("a comparison has no winners")
+	}
+}
+
+// TestAWinnersCellSaysWhoIsNext: in words that no strategy's name can be taken for.
+func TestAWinnersCellSaysWhoIsNext(t *testing.T) {
+	at := pointsOn("queue_depth", "1")
+	for _, c := range []struct{ strategies, outcome, winner, note string }{
+		{"native emulate", OutcomeWins, "native", "then emulate 2.00x"},
+		{"none-unsafe", OutcomeNone, "no strategy", ""},
+	} {
+		r := sweptDocument(at, c.strategies, func(_ At, s string) sim.Duration {
+			if s == "emulate" {
+				return 2e6
+			}
+			return 1e6
+		})
+		w := r.winner(r.groups()[0])
+		if w.Class != c.outcome || w.Winner != c.winner || w.Note != c.note {
+			t.Errorf("%s: %+v", c.strategies, w)
+		}
 	}
 }

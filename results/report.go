@@ -129,7 +129,7 @@ func (r *Run) matrix() *pageMatrix {
 	if len(r.Verdicts) == 0 {
 		return nil
 	}
-	m := &pageMatrix{Caption: r.winnersTitle() + ", by device and workload; after it, how many times as long the next one takes."}
+	m := &pageMatrix{Caption: r.winnersTitle() + ", by device and workload; then the next, and how many times as long it takes."}
 	rows := map[string]int{}
 	for i, g := range r.groups() {
 		column := slices.Index(m.Columns, g.workload)
@@ -177,7 +177,7 @@ func (r *Run) winner(g *group) (w pageWinner) {
 	case OutcomeWithheld:
 		w.Winner = "no verdict"
 	default:
-		w.Winner = "none"
+		w.Winner = "no strategy" // none is the name of one
 	}
 	j := judgement{group: g}
 	j.split()
@@ -189,7 +189,7 @@ func (r *Run) winner(g *group) (w pageWinner) {
 		return w
 	}
 	if e := j.against(j.runner, j.first[0]); e != nil {
-		w.Note = j.runner.Strategy + " " + significant(e.ratio) + "x"
+		w.Note = "then " + j.runner.Strategy + " " + significant(e.ratio) + "x"
 	}
 	return w
 }

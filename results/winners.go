@@ -48,7 +48,7 @@ func (r *Run) winnersTitle() string {
 func (r *Run) winnersPage(m *pageMatrix) *chart.Chart {
 	fr := chart.Frame{
 		Title:    r.winnersTitle(),
-		Subtitle: "by device and workload, and how many times as long the next one takes",
+		Subtitle: "by device and workload; then the next, and how many times as long it takes",
 		Footer:   r.footer("= : equivalent. or: not separated by the runs that there are."),
 	}
 	return fr.Chart("winners", vg.Length(winnerHead+winnerRow*len(m.Rows)), func(c draw.Canvas) { drawWinners(c, m) })
