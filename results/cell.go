@@ -316,7 +316,14 @@ func (c *Cell) open() bool { return c.Arrival != arrivalClosed }
 
 // Add takes in one run. Runs are to be added in their order, on whatever cores
 // they were computed, so that the result is the same each time.
-func (c *Cell) Add(r *RunResult) { c.runs = append(c.runs, r) }
+func (c *Cell) Add(r *RunResult) {
+	if len(c.runs) > 0 { // a heat map is of the first
+		for i := range r.Intervals {
+			r.Intervals[i].Latencies = nil
+		}
+	}
+	c.runs = append(c.runs, r)
+}
 
 // Unsupported marks the cell as one that cannot be had.
 func (c *Cell) Unsupported(reason string) { c.Status, c.Reason = StatusUnsupported, reason }

@@ -206,6 +206,7 @@ func TestAStoredRunIsReportedAlike(t *testing.T) {
 		"run.json":  func(r *Run) func(io.Writer) error { return r.WriteJSON },
 		"html":      func(r *Run) func(io.Writer) error { return r.WriteHTML },
 		"latencies": func(r *Run) func(io.Writer) error { return r.WriteLog },
+		"heat map":  func(r *Run) func(io.Writer) error { return r.WriteHeat },
 		"markdown":  func(r *Run) func(io.Writer) error { return r.Summary().Markdown },
 	} {
 		if a, b := written(t, write(live)), written(t, write(back)); !bytes.Equal(a, b) {
@@ -223,7 +224,7 @@ func TestSaveLeavesNothingBehindAndOverwritesNothing(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("beside the run: %v, %v", entries, err)
 	}
-	for _, name := range []string{FileRun, FileLog, FileIntervals, FileReport, filepath.Join(DirCharts, "spectrum-nvme-990pro.svg")} {
+	for _, name := range []string{FileRun, FileLog, FileIntervals, FileHeat, FileReport, filepath.Join(DirCharts, "spectrum-nvme-990pro.svg")} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -70,7 +70,7 @@ func edgeDocument(devices []fakeDevice, strategies []fakeStrategy, change func(c
 func oneCommit(c *Cell, latency sim.Duration) *RunResult {
 	h := NewHistogram()
 	h.Record(latency)
-	return &RunResult{Seed: sim.Seed(len(c.runs)), Elapsed: latency, Commit: h.Freeze(), Intervals: []Interval{{0, latency, 1, latency, latency, latency}}}
+	return &RunResult{Seed: sim.Seed(len(c.runs)), Elapsed: latency, Commit: h.Freeze(), Intervals: []Interval{{Width: latency, Count: 1, P50: latency, P99: latency, Max: latency, Latencies: []LatencyCount{{latency, 1}}}}}
 }
 
 // TestGallery draws every chart and page of edge cases: each is well-formed, and with

@@ -28,6 +28,16 @@ type Interval struct {
 	// P50 and P99 are good to 3%; nearest rank, with no rule about samples
 	// beyond. Max is exact.
 	P50, P99, Max sim.Duration
+	// Latencies are how many commits had which, from low to high; of the first run of a
+	// cell alone.
+	Latencies []LatencyCount `json:",omitempty"`
+}
+
+// LatencyCount is how many commits had a latency of at most that, and more than that of
+// the count before it: a bucket of 3%.
+type LatencyCount struct {
+	Latency sim.Duration
+	Count   uint32
 }
 
 // stretch is an interval while it is recorded.
@@ -122,6 +132,17 @@ func (s *series) freeze() []Interval {
 		out[i] = Interval{Start: sim.Duration(i) * s.width, Width: s.width, Count: st.n}
 		if st.n > 0 {
 			out[i].P50, out[i].P99, out[i].Max = st.at(P50), st.at(P99), sim.Duration(st.max)
+			out[i].Latencies = st.latencies()
+		}
+	}
+	return out
+}
+
+// latencies are the buckets that hold something.
+func (st *stretch) latencies() (out []LatencyCount) {
+	for i, n := range st.counts {
+		if n > 0 {
+			out = append(out, LatencyCount{sim.Duration(min(coarseValue(i), st.max)), n})
 		}
 	}
 	return out

@@ -26,7 +26,7 @@ func LoadWhole(dir string) (*Run, error) {
 	for _, part := range []struct {
 		name string
 		read func(runs map[runKey]*RunResult, in io.Reader) error
-	}{{FileIntervals, readIntervals}, {FileRaw, readRaw}} {
+	}{{FileIntervals, readIntervals}, {FileHeat, readHeat}, {FileRaw, readRaw}} {
 		path := filepath.Join(filepath.Dir(r.path), part.name)
 		f, err := input.Open(path, MaxLog)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -61,7 +61,7 @@ func (r *Run) byKey() map[runKey]*RunResult {
 
 // eachRow reads CSV with these many columns, of which all but the first are numbers or,
 // as far as it goes, empty.
-func eachRow(in io.Reader, columns int, runs map[runKey]*RunResult, row func(run *RunResult, n []int64)) error {
+func eachRow(in io.Reader, columns int, runs map[runKey]*RunResult, row func(run *RunResult, n []int64) error) error {
 	c := csv.NewReader(in)
 	c.FieldsPerRecord, c.ReuseRecord = columns, true
 	if _, err := c.Read(); err != nil { // the head
@@ -90,34 +90,43 @@ func eachRow(in io.Reader, columns int, runs map[runKey]*RunResult, row func(run
 		if run == nil {
 			return fmt.Errorf("line %d: no run %d of cell %q in run.json", line, n[1], record[0])
 		}
-		row(run, n)
+		if err := row(run, n); err != nil {
+			return fmt.Errorf("line %d: %w", line, err)
+		}
 	}
 }
 
 func readIntervals(runs map[runKey]*RunResult, in io.Reader) error {
-	return eachRow(bufio.NewReader(in), 8, runs, func(run *RunResult, n []int64) {
+	return eachRow(bufio.NewReader(in), 8, runs, func(run *RunResult, n []int64) error {
 		run.Intervals = append(run.Intervals, Interval{
 			Start: sim.Duration(n[2]), Width: sim.Duration(n[3]), Count: n[4],
 			P50: sim.Duration(n[5]), P99: sim.Duration(n[6]), Max: sim.Duration(n[7]),
 		})
+		return nil
 	})
 }
 
-func readRaw(runs map[runKey]*RunResult, in io.Reader) error {
+// eachZippedRow is eachRow of a compressed file of five columns.
+func eachZippedRow(in io.Reader, runs map[runKey]*RunResult, row func(run *RunResult, n []int64) error) error {
 	z, err := gzip.NewReader(in)
 	if err != nil {
 		return err
 	}
 	bounded := &io.LimitedReader{R: z, N: MaxLog}
-	if err := eachRow(bounded, 5, runs, func(run *RunResult, n []int64) {
-		run.Raw = append(run.Raw, RawCommit{sim.Duration(n[2]), sim.Duration(n[3]), sim.Duration(n[4])})
-	}); err != nil {
+	if err := eachRow(bounded, 5, runs, row); err != nil {
 		return err
 	}
 	if bounded.N == 0 {
 		return fmt.Errorf("expected at most %d bytes", int64(MaxLog))
 	}
 	return nil
+}
+
+func readRaw(runs map[runKey]*RunResult, in io.Reader) error {
+	return eachZippedRow(in, runs, func(run *RunResult, n []int64) error {
+		run.Raw = append(run.Raw, RawCommit{sim.Duration(n[2]), sim.Duration(n[3]), sim.Duration(n[4])})
+		return nil
+	})
 }
 
 // Joined is one cell of a Join: where it stands in its document, and what only the

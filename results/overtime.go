@@ -3,6 +3,7 @@ package results
 import (
 	"image/color"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot/vg"
@@ -15,14 +16,11 @@ const (
 	overTimeHeight = 120
 	// leastIntervals is the fewest that make a line.
 	leastIntervals = 3
-	// The grid of the heat map; a cell of it is one box.
-	heatColumns = 60
-	heatRows    = 24
+	heatRows       = 48 // of boxes, one above the other, in each interval
 )
 
 // overTime is the figure of one device: the latencies of the first run of each cell by
-// when the commits were due, as lines of percentiles, over a heat map where every commit
-// was kept.
+// when the commits were due, as lines of percentiles, over a heat map.
 func (r *Run) overTime(device string, groups []*group) *chart.Chart {
 	var shown []*Cell
 	for _, c := range cellsOf(groups) {
@@ -37,19 +35,19 @@ func (r *Run) overTime(device string, groups []*group) *chart.Chart {
 	fr := chart.Frame{
 		Title:    device + ": latency over the first run",
 		Subtitle: subtitle(nounIn(groups).many+" by when they were due", groups),
-		Footer:   r.footer("Each interval is of the " + nounIn(groups).many + " that were due in it; its percentiles are good to 3%. Boxes, where all were stored (--raw): the darker, the more."),
+		Footer:   r.footer("Each interval is of the " + nounIn(groups).many + " that were due in it; its percentiles are good to 3%. Boxes: the darker, the more of them had that latency then."),
 		Keys:     []chart.Key{{Name: "p50", Line: line(lineP50)}, {Name: "p99", Line: line(lineP99)}, {Name: "slowest", Line: line(lineMax)}},
 	}
 	rows := (len(shown) + 1) / 2
 	return fr.Chart(fileName("overtime", device), vg.Length(rows*overTimeHeight), func(c draw.Canvas) {
 		lo, hi := math.Inf(1), math.Inf(-1)
 		for _, cell := range shown {
-			for _, k := range cell.runs[0].Raw {
-				lo = min(lo, chart.Log10(float64(k.Acked-k.Due)))
-			}
 			for _, v := range cell.runs[0].Intervals {
 				if v.Count > 0 {
 					lo, hi = min(lo, chart.Log10(float64(v.P50))), max(hi, chart.Log10(float64(v.Max)))
+				}
+				if len(v.Latencies) > 0 {
+					lo = min(lo, chart.Log10(float64(v.Latencies[0].Latency)))
 				}
 			}
 		}
@@ -118,33 +116,36 @@ func drawSeconds(c draw.Canvas, x, y chart.Scale) {
 	c.StrokeLine2(draw.LineStyle{Color: chart.Faint, Width: 0.7}, x.From, y.From, x.To, y.From)
 }
 
-// drawHeat draws how many commits had which latency when, if every commit was kept.
+// heatColumn is how many commits of an interval are in each row of boxes.
+type heatColumn [heatRows]int64
+
+// heat counts an interval's commits by row; y is the scale of the logarithm of latency.
+func (v *Interval) heat(y chart.Scale) (column heatColumn) {
+	for _, k := range v.Latencies {
+		j := int((chart.Log10(float64(k.Latency)) - y.Lo) / (y.Hi - y.Lo) * heatRows)
+		column[min(max(j, 0), heatRows-1)] += int64(k.Count)
+	}
+	return column
+}
+
+// drawHeat draws how many commits had which latency when.
 func (r *RunResult) drawHeat(c draw.Canvas, x, y chart.Scale, ink color.RGBA) {
-	if len(r.Raw) == 0 {
-		return
+	columns, most := make([]heatColumn, len(r.Intervals)), int64(0)
+	for i := range r.Intervals {
+		columns[i] = r.Intervals[i].heat(y)
+		most = max(most, slices.Max(columns[i][:]))
 	}
-	var count [heatColumns][heatRows]int
-	most := 0
-	for _, k := range r.Raw {
-		i := min(int(k.Due.Seconds()/x.Hi*heatColumns), heatColumns-1)
-		j := int((chart.Log10(float64(k.Acked-k.Due)) - y.Lo) / (y.Hi - y.Lo) * heatRows)
-		if i < 0 || j < 0 || j >= heatRows {
-			continue
-		}
-		count[i][j]++
-		most = max(most, count[i][j])
-	}
-	for i := range count {
-		for j, n := range count[i] {
+	row := func(j int) vg.Length { return y.From + vg.Length(j)*(y.To-y.From)/heatRows }
+	for i := range r.Intervals {
+		v := &r.Intervals[i]
+		from, to := x.At(v.Start.Seconds()), x.At((v.Start + v.Width).Seconds())
+		for j, n := range columns[i] {
 			if n == 0 {
 				continue
 			}
 			shade := 0x20 + int(0x90*math.Log1p(float64(n))/math.Log1p(float64(most)))
-			fill := color.NRGBA{ink.R, ink.G, ink.B, uint8(shade)}
-			edge := func(s chart.Scale, k, of int) vg.Length { return s.From + vg.Length(k)*(s.To-s.From)/vg.Length(of) }
-			c.FillPolygon(fill, chart.Corners(vg.Rectangle{
-				Min: vg.Point{X: edge(x, i, heatColumns), Y: edge(y, j, heatRows)},
-				Max: vg.Point{X: edge(x, i+1, heatColumns), Y: edge(y, j+1, heatRows)},
+			c.FillPolygon(color.NRGBA{ink.R, ink.G, ink.B, uint8(shade)}, chart.Corners(vg.Rectangle{
+				Min: vg.Point{X: from, Y: row(j)}, Max: vg.Point{X: to, Y: row(j + 1)},
 			}))
 		}
 	}

@@ -38,7 +38,7 @@ func (r *Run) WriteRaw(w io.Writer) error {
 	var line []byte
 	for _, c := range r.Cells {
 		for i, run := range c.runs {
-			head := text.Cell(c.ID) + "," + strconv.Itoa(i)
+			head := text.QuotedCell(c.ID) + "," + strconv.Itoa(i)
 			for _, k := range run.Raw {
 				line = append(line[:0], head...)
 				for _, d := range [...]sim.Duration{k.Due, k.Started, k.Acked} {

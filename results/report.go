@@ -35,7 +35,7 @@ func (r *Run) writeHTML(w io.Writer, charts []*chart.Chart) error {
 		TableTitle: "Cells", Caption: "Latency is from when " + nounOf(r.Cells).article() + " was due. Bold: the winner. Grey: without a result, or not to be ranked.",
 		Notes: append([]string{r.legend()}, r.reasons()...), Columns: pageColumns(t), Toggles: strategiesOf(r.Cells),
 		Comparisons: r.pageComparisons(), ComparisonsCaption: "Every strategy against the baseline. The intervals of one metric hold for all of the table at once.",
-		Footer: "The data are in run.json, latency.hlog and intervals.csv of the run directory.",
+		Footer: "The data are in run.json, latency.hlog, intervals.csv and heatmap.csv.gz of the run directory.",
 	}
 	p.Many = len(r.groups()) > manyGroups
 	p.setGroups(pageGroups(t), func(g *pageGroup) string { return g.device })

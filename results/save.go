@@ -139,6 +139,7 @@ func (r *Run) saveFiles(dir string) (stored []string, err error) {
 		{FileRun, r.WriteJSON},
 		{FileLog, r.WriteLog},
 		{FileIntervals, r.WriteIntervals},
+		{FileHeat, r.WriteHeat},
 		{FileReport, func(w io.Writer) error { return r.writeHTML(w, charts) }},
 	}
 	if r.raw() {
@@ -184,7 +185,7 @@ func Leftovers(parent string) (out []Leftover) {
 			continue
 		}
 		l := Leftover{Dir: dir}
-		for _, name := range []string{FileRun, FileLog, FileIntervals, FileReport} {
+		for _, name := range []string{FileRun, FileLog, FileIntervals, FileHeat, FileReport} {
 			if exists(filepath.Join(dir, name)) {
 				l.Files = append(l.Files, name)
 			}

@@ -94,7 +94,7 @@ func labelled(dir string) StoredRun {
 }
 
 // files are those that a run directory may have, besides its charts.
-var files = []string{FileRun, FileLog, FileIntervals, FileReport, FileRaw, FileLabels}
+var files = []string{FileRun, FileLog, FileIntervals, FileHeat, FileReport, FileRaw, FileLabels}
 
 // Removable refuses what Remove would.
 func Removable(dir string) error {

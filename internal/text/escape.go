@@ -75,6 +75,14 @@ func Cell(s string) string {
 	return s
 }
 
+// QuotedCell is Cell as a field of a line that is written without encoding/csv.
+func QuotedCell(s string) string {
+	if s = Cell(s); strings.ContainsAny(s, ",\"") {
+		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+	}
+	return s
+}
+
 // escaped is r, which stands as raw, or what is printed in its place.
 func escaped(r rune, raw string) string {
 	switch {
