@@ -24,6 +24,7 @@ type Device struct {
 	real   *sim.Real
 	engine engine
 	stats  devices.Stats
+	fua    uint64 // writes with FUA
 }
 
 // Device opens the storage for requests on real's loop. One may be open at a time.
@@ -47,6 +48,9 @@ func (d *Device) Info() devices.Info { return d.info }
 // Stats counts what was asked of the device. What it wrote to its medium is not known.
 func (d *Device) Stats() devices.Stats { return d.stats }
 
+// Asked counts what the device was asked for to make durable.
+func (d *Device) Asked() Asked { return Asked{d.stats.Flushes, d.fua} }
+
 // Submit takes a request. Only for the loop's owner.
 func (d *Device) Submit(r *devices.Request) {
 	if e := d.refused(r); e != devices.OK {
@@ -59,6 +63,9 @@ func (d *Device) Submit(r *devices.Request) {
 		d.stats.Flushes++
 	case devices.OpWrite:
 		d.stats.HostWrittenBytes += r.Length
+		if r.Flags&devices.FUA != 0 {
+			d.fua++
+		}
 	}
 	d.engine.Submit(r)
 }

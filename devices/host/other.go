@@ -60,3 +60,24 @@ func (d *Device) Stats() devices.Stats { return devices.Stats{} }
 
 // Close does nothing.
 func (d *Device) Close() error { return nil }
+
+// Asked is empty.
+func (d *Device) Asked() Asked { return Asked{} }
+
+// Watch counts what a disk is sent; here it cannot.
+type Watch struct{}
+
+// Watch returns a Missing.
+func (s *Storage) Watch(Extents) (*Watch, error) { return nil, missing() }
+
+// Why returns a Missing.
+func (w *Watch) Why() error { return missing() }
+
+// Begin returns a Missing.
+func (w *Watch) Begin() error { return missing() }
+
+// End returns a Missing.
+func (w *Watch) End(Asked) (Sent, error) { return Sent{}, missing() }
+
+// Close does nothing.
+func (w *Watch) Close() error { return nil }
