@@ -60,20 +60,55 @@ func (r *Run) throughKernel() bool {
 	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.Link == LinkKernel || c.Sent != nil })
 }
 
-// Sent is what the kernel sent to a disk for commits of one at a time.
+// Sent is what the kernel sent to a disk during a pass of a cell's load that is apart
+// from its runs.
 type Sent struct {
-	Commits  int64 `json:"commits"`
-	Write    int64 `json:"write"`
-	WriteFUA int64 `json:"write_fua"`
-	Flush    int64 `json:"flush"`
-	Other    int64 `json:"other"` // writes to other sectors, as of a file system's journal
+	// Source is SentTraced, or SentSummed: then WriteFUA and Other are not observable and
+	// part of Write, and all that use the disk are counted.
+	Source   string `json:"source"`
+	Commits  int64  `json:"commits"`
+	Write    int64  `json:"write"` // without FUA
+	WriteFUA *int64 `json:"write_fua"`
+	Flush    int64  `json:"flush"`
+	Other    *int64 `json:"other"` // writes to other sectors, as of a file system's journal
+}
+
+// The sources of Sent.
+const (
+	SentTraced = "tracefs" // the block tracepoints
+	SentSummed = "stat"    // the sums of /sys/block
+)
+
+// each is what was sent for each commit.
+func (s *Sent) each() table.Value {
+	if s.Source == SentSummed {
+		return eachOf(s.Commits, counted{"WRITE or WRITE+FUA", s.Write}, counted{"FLUSH", s.Flush})
+	}
+	return eachOf(s.Commits, counted{"WRITE", s.Write}, counted{"WRITE+FUA", *s.WriteFUA}, counted{"FLUSH", s.Flush}, counted{"other", *s.Other})
+}
+
+// sentLegend says where the counts are from.
+func (r *Run) sentLegend() string {
+	var sources []string
+	for _, c := range r.Cells {
+		if c.Sent != nil && !slices.Contains(sources, c.Sent.Source) {
+			sources = append(sources, c.Sent.Source)
+		}
+	}
+	switch {
+	case len(sources) == 0:
+		return ""
+	case slices.Contains(sources, SentSummed):
+		return " kernel sent/c: what the disk was sent for each commit in a pass of its own, by the sums of /sys/block, which do not tell FUA and other users of the disk apart."
+	}
+	return " kernel sent/c: what the disk was sent for each commit in a pass of its own, by the block tracepoints; other: writes to sectors that are not the storage's."
 }
 
 // sent is what makes a commit durable, for each commit: what the kernel sent to the
 // disk of the host's storage, or what crossed the wire by the server's count.
 func (c *Cell) sent() table.Value {
 	if s := c.Sent; s != nil && s.Commits > 0 {
-		return eachOf(s.Commits, counted{"WRITE", s.Write}, counted{"WRITE+FUA", s.WriteFUA}, counted{"FLUSH", s.Flush}, counted{"other", s.Other})
+		return s.each()
 	}
 	if c.Link != LinkKernel || !c.usable() || c.Wire == nil {
 		return none
@@ -581,7 +616,7 @@ func (r *Run) legend() string {
 	if len(who) > 0 {
 		s += " Made durable by: " + strings.Join(who, "; ") + "."
 	}
-	return s + r.sensitivityLegend()
+	return s + r.sentLegend() + r.sensitivityLegend()
 }
 
 // reasons says why cells are not ok, each reason once.

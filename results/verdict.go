@@ -174,9 +174,11 @@ func subject(device, workload string, at At) string {
 }
 
 // sentences ends each part with a full stop.
-func sentences(parts ...string) string {
-	parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
-	return strings.Join(parts, ". ") + "."
+func sentences(parts ...string) string { return sentence(parts...) + "." }
+
+// sentence is sentences without the last full stop.
+func sentence(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ". ")
 }
 
 func names(cells []*Cell) []string {
@@ -383,9 +385,27 @@ func (j *judgement) definition() string {
 		}
 	}
 	if len(j.cells) > 0 && j.cells[0].Storage {
-		return "No power was cut: loss is not observed on the host's storage"
+		return sentence("No power was cut: loss is not observed on the host's storage", j.withoutFUA())
 	}
 	return "No power was cut: who is durable is by definition, not measured"
+}
+
+// WithoutFUA says in Cell.WhoDurable that the kernel makes a write and a FLUSH of a write
+// with FUA, because the disk's queue has no FUA.
+const WithoutFUA = "kernel: write+flush"
+
+// withoutFUA names the strategies whose FUA is not the disk's.
+func (j *judgement) withoutFUA() string {
+	var all []*Cell
+	for _, c := range j.cells {
+		if c.usable() && c.WhoDurable == WithoutFUA {
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return "The disk's queue has no FUA: under " + join(names(all)) + " the kernel sends a write and a FLUSH"
 }
 
 func figures(c *Cell) string {

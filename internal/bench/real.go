@@ -160,15 +160,20 @@ func (s *cellServer) close(ctx context.Context) error {
 // runReal is one task in real time.
 func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 	o := outcome{task: t}
-	seed := p.seedOf(t.run)
+	o.runReal(ctx, p, c)
+	return o
+}
+
+func (o *outcome) runReal(ctx context.Context, p *Plan, c *Cell) {
+	seed := p.seedOf(o.run)
 	if c.Profile == nil && c.Storage == "" {
 		o.driveTarget(ctx, p, c, seed)
-		return o
+		return
 	}
 	s, err := listen(ctx, p, c, seed)
 	if err != nil {
 		o.err = err
-		return o
+		return
 	}
 	if p.Via == ViaKernel {
 		o.driveKernel(ctx, p, c, seed, s)
@@ -180,7 +185,6 @@ func runReal(ctx context.Context, p *Plan, c *Cell, t task) outcome {
 		o.level, o.err = s.plugin.explain(o.err)
 	}
 	o.err = errors.Join(o.err, s.close(ctx))
-	return o
 }
 
 // drive is the client half: it connects to uri, that of the socket or of a target
@@ -248,9 +252,13 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 	w := realWindow{loop: loop, recorder: recorder, opens: reading{server: s}, closes: reading{server: s}}
 	config := runnerConfig(p, c, seed, commitsOnly{recorder})
 	config.Ends, config.Phase = w.ends, w.nextPhase
+	config.Sustain = o.count == nil // what is counted has an end
 	runner, err := workloads.NewRunner(loop, top, config)
 	if err != nil {
 		o.err = err
+		return
+	}
+	if o.err = o.count.begin(s); o.err != nil {
 		return
 	}
 	real.Do(func() {
@@ -262,6 +270,7 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 	end := stack.Watch{Real: real, Runner: runner, Device: d, Bound: bound(p, c)}
 	o.err = end.Wait(ctx)
 	o.abandoned = end.Abandoned
+	o.err = cmp.Or(o.err, o.count.end(s))
 	real.Do(func() { o.conclude(ctx, p, seed, &w, runner, d) })
 }
 
@@ -279,6 +288,7 @@ func (o *outcome) conclude(ctx context.Context, p *Plan, seed sim.Seed, w *realW
 	r.Partial = ctx.Err() != nil
 	r.Short = runner.Short() && !r.Partial
 	r.Load = loadCounts(runner.Stats())
+	o.count.took(runner.Stats().Commits)
 	if w.opens.server != nil {
 		if w.opens.server.plugin != nil {
 			r.Calls = calls.since()

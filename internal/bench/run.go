@@ -35,6 +35,8 @@ type outcome struct {
 	abandoned bool // a target's requests were in flight at its end
 
 	connected func() error // called once all connections are there; nil is nothing
+
+	count *counting // what is counted of a pass apart from the runs; nil of a run
 }
 
 // Run runs the plan and returns its document. When ctx ends, runs in progress
@@ -103,6 +105,7 @@ func measureCells(ctx context.Context, p *Plan, cells []Cell, doc *results.Run, 
 		}
 		giveRuns(cell, c.kept[i])
 		p.describeStorage(&cells[i], cell)
+		p.countSent(ctx, &cells[i], cell)
 		doc.Add(cell)
 	}
 	if p.Clock == "real" {

@@ -169,7 +169,7 @@ func (p *Plan) storageWho(c *Cell) string {
 	case !d.WriteCache:
 		return "kernel: write, no cache to flush"
 	case !d.FUA:
-		return "kernel: write+flush"
+		return results.WithoutFUA
 	}
 	return ""
 }
