@@ -75,6 +75,27 @@ func TestStorageIsMeasured(t *testing.T) {
 	}
 }
 
+func TestTheTableHasWhatTheDriveWasSent(t *testing.T) {
+	r := document(t, must(t, quick(loopDevice(t, 16<<20), "--destroy")...))
+	for _, c := range r.Cells {
+		s, flush := c.Sent, int64(1)
+		if c.Strategy == "none-unsafe" {
+			flush = 0
+		}
+		switch {
+		case s == nil || s.Commits == 0:
+			t.Errorf("%s: nothing is counted: %v", c.ID, c.Warnings)
+		case s.Write != s.Commits || s.Flush != flush*s.Commits:
+			t.Errorf("%s: %+v, want %d FLUSH for each WRITE", c.ID, *s, flush)
+		case s.Source == results.SentTraced && (*s.WriteFUA != 0 || *s.Other != 0):
+			t.Errorf("%s: %d writes with FUA, %d others", c.ID, *s.WriteFUA, *s.Other)
+		}
+	}
+	if want := "The disk's queue has no FUA: under native the kernel sends a write and a FLUSH"; !strings.Contains(r.Verdicts[0].Sentence, want) {
+		t.Errorf("the verdict is %q, want %q", r.Verdicts[0].Sentence, want)
+	}
+}
+
 func TestAProfileBesideStorageRunsInRealTimeToo(t *testing.T) {
 	r := document(t, must(t, quick(sparse(t, 16<<20)+",nvme-pm963", "--destroy")...))
 	if len(r.Cells) != 6 || len(r.Order) != 2 || len(r.Order[0]) != 6 || r.Cells[5].Clock != "real" || r.Cells[5].Storage {

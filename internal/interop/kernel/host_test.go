@@ -76,7 +76,7 @@ func boot(t *testing.T, image *vm.Image) *report {
 	reader, writer := io.Pipe()
 	listened := make(chan *report, 1)
 	go func() { listened <- listen(t, reader) }()
-	m := vm.Machine{Image: image, Dir: dir, Memory: 3072, CPUs: 2}
+	m := vm.Machine{Image: image, Dir: dir, Memory: 3072, CPUs: 2, Args: guestDrives(t, dir)}
 	err := errors.Join(m.Run(ctx, writer), writer.Close())
 	r := <-listened
 	if err != nil || r.exit != "0" {
@@ -107,7 +107,8 @@ func newImage(t *testing.T, flags string) (*vm.Image, error) {
 		i.Programs("mke2fs", "e2fsck", "mkfs.xfs", "xfs_repair", "mkfs.btrfs", "btrfs", "sqlite3", "dmsetup", "nbdinfo", "nbdcopy", "nbdkit"),
 		i.Plugin("/usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-memory-plugin.so"),
 		// nbd.ko is xz as on many distributions; between them all forms are tried.
-		i.Modules(vm.Packed{"nbd": ".xz", "xfs": ".zst", "libcrc32c": ".gz"}, "nbd", "xfs", "btrfs", "dm-log-writes", "vsock_loopback"),
+		i.Modules(vm.Packed{"nbd": ".xz", "xfs": ".zst", "libcrc32c": ".gz"}, "nbd", "xfs", "btrfs", "dm-log-writes", "vsock_loopback",
+			"virtio_pci", "virtio_blk", "ata_piix", "sd_mod"),
 		i.Copy("/etc/mke2fs.conf", ""),
 	); err != nil {
 		return nil, err
