@@ -140,6 +140,7 @@ func TestDocumentsFollowTheSchema(t *testing.T) {
 	real.Host = &Host{OS: "linux", Arch: "amd64", CPUs: 2, Started: "2026-01-02T03:04:05Z"}
 	real.Cells[0].Sent = &Sent{Source: SentTraced, Commits: 1, WriteFUA: new(int64(1)), Other: new(int64(0))}
 	real.Cells[1].Sent = &Sent{Source: SentSummed, Commits: 1, Write: 1, Flush: 1}
+	real.Host.Storage = map[string]*Storage{"d": {Path: "/dev/d", Kind: "block device", Size: 1, Before: &Health{}, After: &Health{Celsius: new(40.5), SMART: &SMART{}}}}
 	for name, r := range map[string]*Run{
 		"every status": smallDocument(t), "default": fakeDocument(t), "with a host": real, "empty": documentOf(),
 		"no run finished": documentOf(NewCell(CellConfig{ID: "a", Clock: "real", Runs: 3})),

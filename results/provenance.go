@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"nbdbench/internal/input"
 )
@@ -85,6 +86,29 @@ type Storage struct {
 	// FLUSH, without FUA a write and a FLUSH.
 	WriteCache bool `json:"write_cache"`
 	FUA        bool `json:"fua"`
+	// Before and After are what the drive said of itself before and after the runs.
+	Before *Health `json:"health_before,omitempty"`
+	After  *Health `json:"health_after,omitempty"`
+}
+
+// Health is what a drive says of itself.
+type Health struct {
+	Celsius *float64 `json:"temperature_c"`   // null where there is no sensor
+	SMART   *SMART   `json:"smart,omitempty"` // of NVMe, read as root
+}
+
+// SMART is a part of an NVMe drive's log. Counters are over its life.
+type SMART struct {
+	Critical        int           `json:"critical_warning"`      // bits
+	Spare           int           `json:"available_spare"`       // percent
+	Used            int           `json:"percentage_used"`       // of its life
+	Written         uint64        `json:"host_written_bytes"`    // in steps of 512,000
+	MediaErrors     uint64        `json:"media_errors"`          //
+	UnsafeShutdowns uint64        `json:"unsafe_shutdowns"`      //
+	Warm            time.Duration `json:"warm_ns"`               // above its warning temperature
+	Hot             time.Duration `json:"hot_ns"`                // above its critical temperature
+	Throttles       uint64        `json:"thermal_transitions"`   // into thermal management
+	ThrottledFor    time.Duration `json:"thermal_management_ns"` // in it
 }
 
 // ReadDocument reads the document of a run directory, or of a file, without the

@@ -101,7 +101,8 @@ type runFlags struct {
 	output, format                 string
 	shard                          string
 	noSave, destroy, yes, dry      bool
-	size                           string
+	size, precondition             string
+	rest                           time.Duration
 	tls                            socket.TLSFiles
 	about                          labelFlags
 }
@@ -151,6 +152,8 @@ func newRun() *cobra.Command {
 	fl.BoolVar(&f.noSave, "no-save", false, "write no run directory")
 	fl.StringVar(&f.format, "format", "table", "output format: table, md, csv or json")
 	fl.StringVar(&f.size, "size", "", "how much of a block device or file is used, or of a directory's scratch file (default: all; 1GiB)")
+	fl.StringVar(&f.precondition, "precondition", bench.PreconditionNone, "what is written to a block device or file first: none; seq: all of it; random: as much at random; pts: by SNIA's PTS, until steady")
+	fl.DurationVar(&f.rest, "rest", bench.DefaultRest, "how long a device rests before each run in real time, after a flush")
 	fl.BoolVar(&f.destroy, "destroy", false, "allow writing to a target, block device or file that nbdbench did not create")
 	fl.StringVar(&f.about.name, "name", "", "name of the stored run, by which report and compare find it; in labels.json, as are note and labels")
 	fl.StringVar(&f.about.note, "note", "", "one line about the run")
@@ -279,6 +282,8 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	if given("clock") { // also where storage needs real time
 		p.Clock = f.clock
 	}
+	set("precondition", func() error { p.Precondition = f.precondition; return nil })
+	set("rest", func() error { p.Rest = f.rest; return positive(f.rest) })
 	set("size", func() error { return sizeFlag(&p.Size, f.size) })
 	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })

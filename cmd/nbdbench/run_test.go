@@ -336,7 +336,7 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	for f := range reflect.TypeFor[bench.Plan]().Fields() {
 		key := f.Tag.Get("yaml")
 		instead := key == "target" || key == "nbdkit" || key == "target_command" || // of devices
-			key == "size" || // of the host's storage alone
+			key == "size" || key == "precondition" || key == "rest" || // of the host's storage alone
 			key == "find_max" || key == "over" // of a sweep
 		if key != "-" && !instead && !bytes.Contains(text, []byte("\n"+key+": ")) {
 			t.Errorf("testdata/plan.yaml lacks %s", key)

@@ -30,13 +30,18 @@ const (
 	MaxConnections = 1024
 	MaxJobs        = 4096
 	MaxDuration    = 30 * 24 * time.Hour // of a run, and of all of them
+	MaxRest        = time.Hour           // before a run
 )
 
 // Plan is a benchmark. Its zero value is not one: see Default.
 type Plan struct {
 	Devices []string `yaml:"devices" json:"devices,omitempty"`
 	// Size bounds how much of the host's storage is used, in bytes; 0 is all.
-	Size       units.Size      `yaml:"size" json:"size_bytes,omitempty"`
+	Size units.Size `yaml:"size" json:"size_bytes,omitempty"`
+	// Precondition is what is written to the host's storage first: PreconditionNone if empty.
+	Precondition string `yaml:"precondition" json:"precondition,omitempty"`
+	// Rest is how long a device rests before each run in real time; 0 is DefaultRest.
+	Rest       time.Duration   `yaml:"rest" json:"rest_ns,omitempty"`
 	Workloads  []workloads.Ref `yaml:"workloads" json:"-"`
 	Strategies []string        `yaml:"strategies" json:"strategies"`
 	Clock      string          `yaml:"clock" json:"clock"` // virtual or real

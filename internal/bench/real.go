@@ -245,7 +245,7 @@ func (o *outcome) measure(ctx context.Context, p *Plan, c *Cell, seed sim.Seed, 
 	if o.err = stack.CanRun(&c.Workload, top.Info()); o.err != nil {
 		return
 	}
-	if o.err = calm(ctx, real, d); o.err != nil {
+	if o.err = calm(ctx, real, d, cmp.Or(p.Rest, DefaultRest)); o.err != nil {
 		real.Do(func() { o.err = cmp.Or(stack.Cause(d), o.err) })
 		return
 	}
@@ -382,14 +382,14 @@ func (r *reading) Fire(*sim.Timer) {
 const (
 	// calmTimeout bounds the flush before a run: a disk may have much to destage.
 	calmTimeout = 5 * time.Minute
-	// calmPause is how long a run waits after it, for what a drive does by itself.
-	calmPause = 100 * time.Millisecond
+	// DefaultRest is how long a run waits after it, for what a drive does by itself.
+	DefaultRest = 100 * time.Millisecond
 )
 
-// calm has the device write what other runs left in its cache, and pauses, so that
-// no strategy pays for another's dirty data.
-func calm(ctx context.Context, real *sim.Real, d devices.Device) error {
-	r := &calming{loop: real.Loop()}
+// calm has the device write what other runs left in its cache, and rests, so that
+// no strategy pays for another's dirty data, or for its full pSLC cache.
+func calm(ctx context.Context, real *sim.Real, d devices.Device, rest time.Duration) error {
+	r := &calming{loop: real.Loop(), rest: rest}
 	real.Do(func() {
 		if !d.Info().CanFlush {
 			r.Done(&r.flush)
@@ -398,7 +398,7 @@ func calm(ctx context.Context, real *sim.Real, d devices.Device) error {
 		r.flush.Op, r.flush.Completer = devices.OpFlush, r
 		d.Submit(&r.flush)
 	})
-	limited, cancel := context.WithTimeout(ctx, calmTimeout)
+	limited, cancel := context.WithTimeout(ctx, calmTimeout+rest)
 	defer cancel()
 	err := real.RunWhile(limited, func() bool { return !r.over })
 	switch {
@@ -415,6 +415,7 @@ func calm(ctx context.Context, real *sim.Real, d devices.Device) error {
 // calming is the flush and the pause after it.
 type calming struct {
 	loop  *sim.Loop
+	rest  sim.Duration
 	flush devices.Request
 	errno devices.Errno
 	timer sim.Timer
@@ -424,7 +425,7 @@ type calming struct {
 // Done begins the pause.
 func (c *calming) Done(r *devices.Request) {
 	c.errno = r.Errno
-	c.loop.After(&c.timer, calmPause, c)
+	c.loop.After(&c.timer, c.rest, c)
 }
 
 // Fire ends it.

@@ -66,6 +66,9 @@ func Run(ctx context.Context, p *Plan, progress Progress) (doc *results.Run, err
 		return nil, errors.Join(err, p.closeStorages())
 	}
 	defer func() { err = errors.Join(err, p.closeStorages()) }()
+	if err := p.precondition(ctx, progress); err != nil {
+		return nil, err
+	}
 	if err := p.askNbdkit(ctx); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/host"
@@ -17,6 +18,36 @@ type opened struct {
 	storage  *host.Storage
 	extents  host.Extents // of a file
 	warnings []string
+
+	before host.Health
+	after  *host.Health // once the runs are over
+}
+
+// healthAfter asks the drive for its health after the runs, once.
+func (x *opened) healthAfter() host.Health {
+	if x.after == nil {
+		x.after = new(x.storage.Health())
+		if why := x.after.Throttled(x.before); why != "" {
+			x.warnings = append(x.warnings, "the drive may have throttled itself: "+why)
+		}
+	}
+	return *x.after
+}
+
+// healthDocument is a reading as the document has it; nil if the drive says nothing.
+func healthDocument(h host.Health) *results.Health {
+	if h.Celsius == nil && h.NVMe == nil {
+		return nil
+	}
+	out := &results.Health{Celsius: h.Celsius}
+	if n := h.NVMe; n != nil {
+		out.SMART = &results.SMART{
+			Critical: int(n.Critical), Spare: int(n.Spare), Used: int(n.Used), Written: n.Written * 512_000, MediaErrors: n.MediaErrors,
+			UnsafeShutdowns: n.UnsafeShutdowns, Warm: time.Duration(n.WarmMinutes) * time.Minute, Hot: time.Duration(n.HotMinutes) * time.Minute,
+			Throttles: n.Throttles, ThrottledFor: time.Duration(n.ThrottledFor) * time.Second,
+		}
+	}
+	return out
 }
 
 // storageOf is the path of device i if that is the host's storage, else empty.
@@ -65,6 +96,9 @@ func (p *Plan) validateStorage() error {
 				found = true
 			}
 		}
+	}
+	if err := p.validatePrecondition(found); err != nil {
+		return err
 	}
 	if p.Size > 0 && !found {
 		return conf.At("size", "expected a block device, a file or a directory among the devices: a profile has its own size")
@@ -123,6 +157,7 @@ func (p *Plan) openStorages() error {
 			return err
 		}
 		x.warn()
+		x.before = s.Health()
 	}
 	return nil
 }
@@ -180,6 +215,7 @@ func (p *Plan) describeStorage(c *Cell, cell *results.Cell) {
 	if x == nil {
 		return
 	}
+	x.healthAfter()
 	for _, w := range x.warnings {
 		cell.Warn("%s", w)
 	}
@@ -194,9 +230,11 @@ func (p *Plan) storageDocument() map[string]*results.Storage {
 	for i := range p.Devices {
 		if x := p.kept.storages[p.Devices[i]]; x != nil {
 			d := x.storage.Disk()
+			after := x.healthAfter()
 			out[p.idOf(i, nil)] = &results.Storage{
 				Path: x.storage.Path(), Kind: x.storage.Kind().String(), Size: x.storage.Size(),
 				Disk: d.Name, Model: d.Model, FileSystem: d.FileSystem, WriteCache: d.WriteCache, FUA: d.FUA,
+				Before: healthDocument(x.before), After: healthDocument(after),
 			}
 		}
 	}
