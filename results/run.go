@@ -69,8 +69,10 @@ type Run struct {
 	Crossovers []Crossover `json:"crossovers,omitempty"`
 	// FindMax is a search for the highest load; then there are no comparisons and no
 	// verdicts: each cell has another load.
-	FindMax    *FindMax    `json:"find_max,omitempty"`
-	Thresholds []Threshold `json:"thresholds"`
+	FindMax *FindMax `json:"find_max,omitempty"`
+	// Models are how far simulated devices are off the host's storage beside them.
+	Models     []ModelError `json:"models,omitempty"`
+	Thresholds []Threshold  `json:"thresholds"`
 	// Sensitivity is null where no parameter was varied.
 	Sensitivity []Sensitivity `json:"sensitivity,omitzero"`
 
@@ -110,6 +112,7 @@ func (r *Run) conclude() {
 		}
 	}
 	r.compareAll()
+	r.addModels()
 	r.judge()
 	r.addCrossovers()
 	r.addFindings()

@@ -47,6 +47,7 @@ var summaryColumns = []summaryColumn{
 	{table.Column{Key: "lost_per_cut", Title: "lost/cut", Right: true, Drop: 9, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.lost() }},
 	{table.Column{Key: "at_risk_per_cut", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return c.risk() }},
 	{table.Column{Key: "kernel_sent", Title: "kernel sent/c", Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.sent() }},
+	{table.Column{Key: "model_off", Title: "model/drive", Drop: 6, Place: everywhere}, (*Run).off},
 	{table.Column{Key: "plugin_calls", Title: "plugin calls/c", Drop: 3, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.called() }},
 	{table.Column{Key: "verdict", Title: "verdict", Place: everywhere}, func(r *Run, c *Cell) table.Value { v, _ := r.rowVerdict(c); return textValue(v) }},
 }
@@ -170,6 +171,9 @@ func (r *Run) Summary() *table.Table {
 	t.Notes = r.notes()
 	if !r.throughKernel() {
 		t.Remove("kernel_sent")
+	}
+	if len(r.Models) == 0 {
+		t.Remove("model_off")
 	}
 	if !slices.ContainsFunc(r.Cells, func(c *Cell) bool { return c.PluginCalls != nil }) {
 		t.Remove("plugin_calls")
@@ -584,6 +588,7 @@ func startedFrom(cells []*Cell) []string {
 func (r *Run) notes() []string {
 	var out []string
 	out = append(out, r.findingSentences()...)
+	out = append(out, r.modelNotes()...)
 	for i := range r.Thresholds {
 		out = append(out, r.Thresholds[i].note())
 	}

@@ -101,6 +101,14 @@ func TestAProfileBesideStorageRunsInRealTimeToo(t *testing.T) {
 	if len(r.Cells) != 6 || len(r.Order) != 2 || len(r.Order[0]) != 6 || r.Cells[5].Clock != "real" || r.Cells[5].Storage {
 		t.Errorf("got %d cells in the order %v", len(r.Cells), r.Order)
 	}
+	for _, m := range r.Models {
+		if m.Model != "nvme-pm963" || m.Drive != r.Cells[0].Device || m.ModelNS <= 0 || m.DriveNS <= 0 || m.Ratio <= 0 {
+			t.Errorf("the model is off by %+v", m)
+		}
+	}
+	if len(r.Models) < 3 {
+		t.Errorf("the model is compared %d times, want p50 at least under each strategy", len(r.Models))
+	}
 }
 
 func TestStorageIsNotOverwrittenUnasked(t *testing.T) {
