@@ -142,12 +142,18 @@ mutants: ## lost wake-ups, put into the program one by one, are found (5 min)
 attack: ## hostile clients and servers, and 500 kills, against the real program
 	$(GO) test -v -count 1 -timeout 0 ./internal/attack -attack.exchanges 100000 -attack.connects 50000 -attack.reads 3000000 -attack.kills 500
 
+kills: ## 200 kills of a server of a file, which lose nothing promised
+	$(GO) test -v -count 1 -timeout 30m ./internal/attack -run TestKillOfAServedFile -attack.filekills 200
+
 soak: ## a thousand NBD connections with a mixed load for SOAK (10m)
 	NBDBENCH_SOAK=$(or $(SOAK),10m) $(GO) test -v -count 1 -timeout 0 -run Soak ./nbd/socket
 
 bench-peers: ## our NBD server and client beside nbdkit, qemu-nbd and fio, into docs/PERFORMANCE.md (1 h)
 	NBDBENCH_PEERS=$(or $(PEERTIME),500msx61) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchPeers ./internal/interop -update
 	NBDBENCH_PEERS=$(or $(DELAYTIME),1sx9) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchDelays ./internal/interop -update
+
+bench-drive: ## a device over the host's storage beside fio's libaio, and served files beside nbdkit and qemu-nbd (as root, 10 min)
+	NBDBENCH_PEERS=$(or $(PEERTIME),500msx21) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run 'BenchDrive|BenchServedFiles' ./internal/interop
 
 bench-fio: ## what fio and our client measure of one served drive, in alternation (2 min)
 	NBDBENCH_PEERS=$(or $(PEERTIME),500msx21) NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 0 -run BenchFioAgrees ./internal/interop
@@ -209,4 +215,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack soak bench-peers bench-fio check-real reference coverage peers ci
+.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack kills soak bench-peers bench-drive bench-fio check-real reference coverage peers ci

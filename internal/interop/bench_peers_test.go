@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nbdbench/devices"
+	"nbdbench/devices/host"
 	"nbdbench/nbd/socket"
 	"nbdbench/sim"
 )
@@ -31,6 +32,7 @@ const loadVariable = "NBDBENCH_LOAD"
 // many at a time on each connection, for some time.
 type load struct {
 	URI         string
+	Path        string // of a block device that is driven without a server, in place of URI
 	Write       bool
 	Size        uint64
 	Depth       int
@@ -73,15 +75,11 @@ func runLoad(text string) error {
 	if err := json.Unmarshal([]byte(text), &l); err != nil {
 		return err
 	}
-	u, err := socket.ParseURI(l.URI)
-	if err != nil {
-		return err
-	}
 	real, err := sim.NewReal(sim.NewLoop())
 	if err != nil {
 		return err
 	}
-	d, err := socket.DialAll(context.Background(), u, real, l.Connections)
+	d, err := l.open(real)
 	if err != nil {
 		return err
 	}
@@ -99,6 +97,22 @@ func runLoad(text string) error {
 		return w.failed
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// open opens what is driven.
+func (l load) open(real *sim.Real) (devices.Device, error) {
+	if l.Path != "" {
+		s, err := host.Open(l.Path, host.Config{Direct: true})
+		if err != nil {
+			return nil, err
+		}
+		return s.Device(real)
+	}
+	u, err := socket.ParseURI(l.URI)
+	if err != nil {
+		return nil, err
+	}
+	return socket.DialAll(context.Background(), u, real, l.Connections)
 }
 
 func quantile(sorted []int32, p float64) float64 {
@@ -252,12 +266,16 @@ func fioArguments(l load, more ...string) []string {
 	if l.Write {
 		op = "randwrite"
 	}
-	return append([]string{
-		"fio", "--name=peers", "--ioengine=nbd", "--uri=" + l.URI, "--rw=" + op, fmt.Sprintf("--bs=%d", l.Size),
+	engine := []string{"fio", "--name=peers", "--ioengine=nbd", "--uri=" + l.URI}
+	if l.Path != "" {
+		engine = []string{"fio", "--name=peers", "--ioengine=libaio", "--direct=1", "--filename=" + l.Path}
+	}
+	return append(append(engine,
+		"--rw="+op, fmt.Sprintf("--bs=%d", l.Size),
 		fmt.Sprintf("--iodepth=%d", l.Depth), fmt.Sprintf("--numjobs=%d", l.Connections), "--group_reporting", fmt.Sprintf("--size=%d", benchSpan),
 		fmt.Sprintf("--runtime=%dms", l.Time.Milliseconds()), "--time_based", "--norandommap", "--random_generator=tausworthe64", fmt.Sprintf("--randseed=%d", l.Seed+1),
 		"--lat_percentiles=1", "--clat_percentiles=0", "--output-format=json",
-	}, more...)
+	), more...)
 }
 
 func fioRun(t *testing.T, dir string, l load, more ...string) rate {
