@@ -15,6 +15,7 @@ import (
 	"nbdbench/internal/crash"
 	"nbdbench/internal/text"
 	"nbdbench/results/chart"
+	"nbdbench/workloads"
 )
 
 const crashHelp = `Cut the power of simulated devices many times and report what survives.
@@ -62,8 +63,9 @@ one are. --check judges images that a cut may leave after each FLUSH and FUA, by
 status: 0 kept, 1 lost, 2 corrupt. Nothing else is judged, and the verdict says so.
 
 With --device and --strategy the log is replayed there, including its power cuts, and
-promises at the wire are checked. It has its own requests, no commits and no invariant:
---workload, --commits, --queue-depth and --connections do not apply to it.
+what it was promised is checked: under a strategy that drops FLUSH or FUA, such as
+none-unsafe, what the log asked for. --invariant is checked too, in images that are built.
+A log has its own requests and no commits: --workload, --commits, --queue-depth and --connections do not apply to it.
 
 The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
 
@@ -193,7 +195,13 @@ func (f *crashFlags) parse(c *cobra.Command) (err error) {
 			}
 		}
 	}
-	for _, name := range []string{"invariant", "check", "images"} {
+	if f.History == "" && c.Flags().Changed("invariant") {
+		return usage("--invariant: expected --history beside it: a workload has its own")
+	}
+	if f.Invariant = f.own.Invariant; f.Invariant != "" && f.Invariant != string(workloads.InvariantCommitRecord) {
+		return usage("--invariant: expected %s, got %q", workloads.InvariantCommitRecord, f.Invariant)
+	}
+	for _, name := range []string{"check", "images"} {
 		if c.Flags().Changed(name) && !f.ownLog(c) {
 			return usage("--%s: expected --history beside it, and no --device and --strategy: a history is then judged by its own FLUSH and FUA", name)
 		}

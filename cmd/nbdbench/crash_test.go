@@ -48,6 +48,7 @@ func TestCrashRefusesWhatItDoesNotUnderstandWith2(t *testing.T) {
 		"--picture x.gif":             ".svg, .png, .pdf",
 		"--history /nonexistent":      "no such file",
 		"--invariant commit-record":   "--invariant: expected --history beside it",
+		"--history x --invariant y":   "--invariant: expected commit-record",
 		"--history x --check true":    "--check: expected --images DIR beside it",
 		"--history x --workload wal":  "--workload: expected no --history beside it",
 		"--history x --commits 3":     "--commits: expected no --history beside it",

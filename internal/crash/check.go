@@ -43,7 +43,7 @@ func (c *Cell) check(stop func() bool) (*CellResult, error) {
 	if stop() {
 		r.Status, r.Reason = "partial", "interrupted"
 	}
-	r.history = c.history != nil
+	r.history, r.invariant = c.history != nil, c.Config.Invariant != ""
 	return r, c.report(r, first)
 }
 

@@ -50,6 +50,8 @@ type Config struct {
 	// History, where set, is a file of a history, or of dm-log-writes, that is
 	// replayed in place of workloads.
 	History string
+	// Invariant, where set, is that of the history: workloads.InvariantCommitRecord.
+	Invariant string
 
 	// ReadOrder has READs order concurrent writes: see history.Judge.OrderByReads.
 	ReadOrder bool

@@ -176,7 +176,7 @@ func (t *trial) invariant(read image, images string, number uint64) bool {
 		return false
 	}
 	t.broken = true
-	if !t.cell.Place.Durable {
+	if !t.cell.Place.Durable && t.cell.history == nil {
 		return true
 	}
 	if s := t.see(finding{Invariant, b.sector, b.found}, images, number); s != nil {

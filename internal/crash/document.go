@@ -41,6 +41,8 @@ type Document struct {
 	// Torn says where the history's file was cut short, by a kill of who wrote it:
 	// what is before was replayed.
 	Torn string `json:"history_torn,omitempty"`
+
+	invariant bool // of a history that was replayed
 }
 
 // CellResult is what one cell showed.
@@ -75,6 +77,7 @@ type CellResult struct {
 	PowerCuts uint64 `json:"power_cuts,omitempty"`
 
 	history       bool // it was replayed, and no workload ran
+	invariant     bool // of the history, which was judged too
 	everyEvent    bool
 	log2, maxLog2 float64
 }
@@ -102,7 +105,7 @@ type Violation struct {
 
 func newDocument(c *Config, cells []*CellResult, partial bool) *Document {
 	d := &Document{
-		Schema: Schema, Seed: c.Seed, Fault: c.Fault.String(), Coverage: "exhaustive", Violations: []*Violation{}, Cells: []*CellResult{}, Partial: partial,
+		Schema: Schema, Seed: c.Seed, invariant: c.Invariant != "", Fault: c.Fault.String(), Coverage: "exhaustive", Violations: []*Violation{}, Cells: []*CellResult{}, Partial: partial,
 	}
 	total := math.Inf(-1)
 	for _, r := range cells {
@@ -195,7 +198,11 @@ func (d *Document) Table() *table.Table {
 	case d.ofHistory() && d.Cells[0].Judged != "":
 		t.Notes = append(t.Notes[:len(t.Notes)-2], "", fmt.Sprintf(ownLegend, d.Cells[0].Promises, d.Cells[0].PowerCuts))
 	case d.ofHistory():
-		t.Notes = append(t.Notes, "", historyLegend)
+		legend := historyLegend
+		if d.invariant {
+			legend = invariantLegend
+		}
+		t.Notes = append(t.Notes, "", legend)
 	}
 	if d.Torn != "" {
 		t.Notes = append(t.Notes, "", "warning: "+d.Torn+": what is before it was replayed")
@@ -207,8 +214,12 @@ func (d *Document) Table() *table.Table {
 func (d *Document) ofHistory() bool { return len(d.Cells) > 0 && d.Cells[0].history }
 
 // historyLegend says what a history is judged by.
-const historyLegend = "A history has no commits and no invariant: what is judged is what was promised at the wire, by FUA and by FLUSH, of the requests that the strategy lets pass. " +
-	"Whether an application would find its data whole is not judged. nothing promised: the strategy lets no FUA and no FLUSH pass, or the history has none."
+const historyLegend = "A history has no commits and no invariant: what is judged is what it was promised, by FUA and by FLUSH; under a strategy that drops one of them, what the history asked for. " +
+	"Whether an application would find its data whole is not judged: --invariant commit-record does that. nothing promised: the history has no FUA and no FLUSH."
+
+// invariantLegend says it with --invariant.
+const invariantLegend = "Of a history, what it was promised is judged, by FUA and by FLUSH, in all images; and commit-record in the images that were built. A history has no commits. " +
+	"Under a strategy that drops FLUSH or FUA, what the history asked for counts as promised."
 
 // ownLegend says what a history is judged by that is judged by its own FLUSH and FUA.
 const ownLegend = "Judged by the FLUSH and FUA that the log itself has, for any drive with a volatile cache and atomic units of 4 KiB: %d writes are promised by them; power cuts in the log: %d. " +
@@ -293,15 +304,23 @@ func (r *CellResult) verdict() string {
 		}
 		return "VIOLATED: " + strings.Join(classes, ", ")
 	case r.history && r.Promises == 0:
-		return "nothing promised"
+		return "nothing promised" + r.alsoHolds()
 	case r.history:
-		return "promises kept"
+		return "promises kept" + r.alsoHolds()
 	case r.InvariantBroken > 0:
 		return fmt.Sprintf("invariant broken at %d cuts", r.InvariantBroken)
 	case r.Durability.CommitsAtRisk > 0:
 		return "loses commits"
 	}
 	return "kept"
+}
+
+// alsoHolds is what a verdict says of the invariant of a history.
+func (r *CellResult) alsoHolds() string {
+	if r.invariant {
+		return ", invariant holds"
+	}
+	return ""
 }
 
 func (d *Document) summary() string {

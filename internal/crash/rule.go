@@ -35,8 +35,12 @@ type breach struct {
 	text   string
 }
 
+func newNotes() notes {
+	return notes{byStamp: map[devices.Stamp]int{}, bySector: map[uint64][]int{}, begun: map[uint64]uint64{}, sealed: map[uint64]uint64{}, writes: make([]note, 1)}
+}
+
 func newRule(p *workloads.Profile) rule {
-	n := notes{byStamp: map[devices.Stamp]int{}, bySector: map[uint64][]int{}, begun: map[uint64]uint64{}, sealed: map[uint64]uint64{}, writes: make([]note, 1)}
+	n := newNotes()
 	switch p.Invariant {
 	case workloads.InvariantPrefix:
 		return &prefix{n}

@@ -147,6 +147,9 @@ func (f *found) replay() string {
 	if c.Config.ReadOrder {
 		words = append(words, "--read-order=true")
 	}
+	if c.Config.Invariant != "" {
+		words = append(words, "--invariant", c.Config.Invariant)
+	}
 	if f.requests != nil {
 		words = append(words, "--requests", Ranges(f.requests))
 	}

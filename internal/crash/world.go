@@ -74,7 +74,8 @@ func (s *supply) Submit(r *devices.Request) {
 type ledger struct {
 	*history.Ledger
 	load *workloads.Profile
-	rule rule // nil where the workload has no invariant
+	rule rule // nil where there is no invariant
+	all  bool // the rule is of a history: it sees each request
 	mask *mask
 	acks []ack
 }
@@ -107,7 +108,7 @@ func (l *ledger) Submit(r *devices.Request) {
 		return
 	}
 	l.Ledger.Submit(r)
-	if l.rule != nil && r.Stream == workloads.StreamCommit {
+	if l.rule != nil && (l.all || r.Stream == workloads.StreamCommit) {
 		l.rule.submit(r)
 	}
 }
@@ -125,7 +126,7 @@ func (l *ledger) Op(r *devices.Request) {
 		return
 	}
 	l.Ledger.Op(r)
-	if l.rule != nil && r.Stream == workloads.StreamCommit {
+	if l.rule != nil && (l.all || r.Stream == workloads.StreamCommit) {
 		l.rule.done(r)
 	}
 }
@@ -171,16 +172,27 @@ func (w *world) connect() (top devices.Device, err error) {
 	}
 	w.device.Device = w.model
 	w.powered = &supply{Device: w.atDevice}
-	s, err := stack.Connect(w.powered, stack.Config{
+	config := stack.Config{
 		Loop: w.loop, Strategy: w.cell.Place, Served: w.judged, Connections: int(w.connections),
 		Up: sim.NewLink(latency, bandwidth), Down: sim.NewLink(latency, bandwidth),
-	})
+	}
+	if w.judgedAtTop() {
+		config.Served = nil
+	}
+	s, err := stack.Connect(w.powered, config)
 	if err != nil {
 		return nil, err
 	}
 	w.wires = s.Wires
+	if w.judgedAtTop() {
+		return w.judged(s.Top), nil
+	}
 	return s.Top, nil
 }
+
+// judgedAtTop reports whether the promises are those that the client half gives: of a
+// history under a strategy that drops FLUSH or FUA, by what the history itself asked for.
+func (w *world) judgedAtTop() bool { return w.cell.history != nil && !w.cell.Place.Durable }
 
 // judged puts the judges of the wire on what the server serves. They stay the same
 // when the power returns.
@@ -206,6 +218,9 @@ func (w *world) restart() {
 	w.cuts++
 	seed := sim.Seed(w.seed).Sub("history cut", w.cuts)
 	left := w.model.Cut(seed).Media()
+	if r, ok := w.app.rule.(*logRecords); ok {
+		r.powerCut()
+	}
 	w.atDevice.Cut()
 	w.atWire.Cut()
 	w.powered.off = true
@@ -260,6 +275,9 @@ func (w *world) start(top devices.Device) error {
 	if c.history != nil {
 		if err := fits(c.history, top.Info()); err != nil {
 			return &layer.Unsupported{Reason: err.Error()}
+		}
+		if c.Config.Invariant != "" {
+			w.app.rule, w.app.all = &logRecords{notes: newNotes(), covers: map[int][]int{}}, true
 		}
 		r := newReplayer(w.loop, w.app.mask, &w.app, c.history, w.restart)
 		w.runner = r
