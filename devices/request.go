@@ -47,6 +47,11 @@ const (
 	ReqOne     Flags = 1 << 3 // BLOCK_STATUS: one extent
 	FastZero   Flags = 1 << 4 // WRITE_ZEROES only if that is faster than writing
 	PayloadLen Flags = 1 << 5 // extended headers: Length is the payload's
+
+	// Preflush is REQ_PREFLUSH of Linux: a FLUSH comes before the command, and covers what
+	// was completed before it was submitted. It is no flag of the protocol: the client's
+	// layer makes a FLUSH of it (package layer).
+	Preflush Flags = 1 << 15
 )
 
 // Stamp is the version of a sector's content, in place of the content: unique

@@ -96,6 +96,9 @@ func (c *compiler) ops(steps []Step, s *Step, number uint32, within map[string]u
 	if s.Durable {
 		o.flags = devices.FUA
 	}
+	if s.Preflush {
+		o.flags |= devices.Preflush
+	}
 	if s.NoHole {
 		o.flags |= devices.NoHole
 	}

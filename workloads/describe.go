@@ -180,6 +180,9 @@ func (s *Step) String() string {
 	if s.Durable {
 		out = "durable " + out
 	}
+	if s.Preflush {
+		out = "flush and then " + out
+	}
 	if s.count() > 1 {
 		out = fmt.Sprintf("%d times %s", s.count(), out)
 	}

@@ -273,7 +273,7 @@ func (p *Profile) journalFits(at string, l *Log, info devices.Info) error {
 func (p *Profile) Asks() (fua, flush bool) {
 	for _, s := range p.Steps() {
 		fua = fua || s.Durable
-		flush = flush || s.Op == ActionFlush
+		flush = flush || s.Op == ActionFlush || s.Preflush
 		if s.Op == ActionCommit {
 			isFUA := p.Logs[s.Log].Finish == FinishFUA
 			fua = fua || isFUA

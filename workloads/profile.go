@@ -159,11 +159,14 @@ const (
 
 // Step is one request, or Count of them.
 type Step struct {
-	Op      Action     `yaml:"op"`
-	Durable bool       `yaml:"durable"`          // done only once the data is durable: FUA
-	NoHole  bool       `yaml:"no_hole,omitzero"` // of ActionWriteZeroes: the zeros are to take up room, and are no hole
-	Size    units.Size `yaml:"size"`             // bytes of one request
-	Count   uint32     `yaml:"count"`            // how many; 0 is 1
+	Op      Action `yaml:"op"`
+	Durable bool   `yaml:"durable"` // done only once the data is durable: FUA
+	// Preflush has the device write its cache back before the write, which is one request:
+	// REQ_PREFLUSH of Linux.
+	Preflush bool       `yaml:"preflush,omitzero"`
+	NoHole   bool       `yaml:"no_hole,omitzero"` // of ActionWriteZeroes: the zeros are to take up room, and are no hole
+	Size     units.Size `yaml:"size"`             // bytes of one request
+	Count    uint32     `yaml:"count"`            // how many; 0 is 1
 	// Parallel puts all Count requests in flight together. Without it, each
 	// waits for the one before it.
 	Parallel bool       `yaml:"parallel"`
@@ -331,7 +334,7 @@ func durable(steps []Step, logs map[string]Log) bool {
 			l := logs[s.Log]
 			pending = pending && s.Blocks == 0 && l.Finish == FinishFUA && l.Journal == ""
 		case s.modifies():
-			pending = pending || !s.Durable
+			pending = pending && !s.Preflush || !s.Durable
 			wrote = true
 		}
 	}

@@ -119,6 +119,7 @@ func TestWhatIsWrongWithAProfileIsSaidWithItsPlace(t *testing.T) {
 		{"transaction: [{op: trim, size: 4g}]\n", "f:2:32: transaction[0].size: expected at most"},
 		{"transaction: [{op: write, size: 4k, record: 33m, pattern: append}]\n", "transaction[0].size: expected at most 32MiB"},
 		{"transaction: [{op: read, size: 4k, durable: true}]\n", "f:2:45: transaction[0].durable: expected only on write"},
+		{"transaction: [{op: trim, size: 4k, preflush: true}]\n", "f:2:46: transaction[0].preflush: expected only on write"},
 		{"transaction: [{op: flush, size: 4k}]\n", "f:2:20: transaction[0].op: expected only flush"},
 		{"transaction: [{op: write, size: 4k, pattern: spiral}]\n", "transaction[0].pattern: expected sequential, random, zipf, append, shuffled, pareto, normal, zoned or stride"},
 		{"transaction: [{op: write, size: 4k, pattern: append}]\n", "f:2:15: transaction[0].record: expected with pattern append"},

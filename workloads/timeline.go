@@ -362,7 +362,12 @@ func (s *Step) short() string {
 	if s.Op == ActionMix {
 		out = "request"
 	}
-	if s.Durable && s.Op == ActionWrite {
+	switch {
+	case s.Preflush && s.Durable:
+		out = "write with PREFLUSH and FUA"
+	case s.Preflush:
+		out = "write with PREFLUSH"
+	case s.Durable && s.Op == ActionWrite:
 		out = "write with FUA"
 	}
 	if s.count() > 1 {

@@ -217,6 +217,8 @@ func (s *Step) validate() error {
 		return conf.At("log", "expected log and blocks only with op commit")
 	case s.Durable && !s.modifies():
 		return conf.At("durable", "expected only on write, trim and write_zeroes, got it on %s", s.Op)
+	case s.Preflush && s.Op != ActionWrite:
+		return conf.At("preflush", "expected only on write, got it on %s", s.Op)
 	case s.NoHole && s.Op != ActionWriteZeroes:
 		return conf.At("no_hole", "expected only on write_zeroes, got it on %s", s.Op)
 	case !slices.Contains(patterns, s.pattern()):

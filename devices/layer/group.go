@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"math"
+
 	"nbdbench/devices"
 	"nbdbench/sim"
 )
@@ -18,6 +20,10 @@ const FlushPendingTimeout sim.Duration = 5e9
 //	C1 one FLUSH is in flight; those who come meanwhile wait for the next;
 //	C2 a FLUSH waits while data that is itself to be flushed is in flight;
 //	C3 but not longer than FlushPendingTimeout.
+//
+// A command with devices.Preflush waits for a FLUSH first, is sent when that is done, and
+// where it has FUA waits for another one. It counts as data in flight before the next FLUSH
+// may start, as blk_flush_complete_seq has it, so that C2 defers that one.
 //
 // Linux looks at C3 when something else completes; here a timer does, so that
 // the bound holds when nothing completes.
@@ -37,7 +43,7 @@ type lane struct {
 	since   sim.Time      // when pending was last empty
 	flush   *devices.Request
 	begun   sim.Time // when flush was sent
-	data    int      // commands in flight that will want a FLUSH
+	data    int      // commands in flight that will want a FLUSH, or had one before
 	timer   sim.Timer
 }
 
@@ -73,14 +79,30 @@ func newGroup(inner devices.Device, loop *sim.Loop, side Side, g group) *group {
 
 func (g *group) Submit(r *devices.Request) {
 	switch {
+	case r.Flags&devices.Preflush != 0:
+		r.Seq = unflushed
+		g.enqueue(g.lane(r), r)
 	case r.Durable():
-		g.lane(r).data++
-		g.send(r, r.Flags&^devices.FUA, g)
+		g.sendData(g.lane(r), r)
 	case r.Op == devices.OpFlush && g.joins:
 		g.enqueue(g.lane(r), r)
 	default:
 		g.inner.Submit(r)
 	}
+}
+
+// unflushed is the Seq of a request that waits for its preflush: later it is an instant.
+const unflushed = math.MaxUint64
+
+// preflushing reports whether the FLUSH that r waits for is the one before its data.
+func preflushing(r *devices.Request) bool {
+	return r.Flags&devices.Preflush != 0 && r.Seq == unflushed
+}
+
+// sendData sends the data of a command that is itself to be flushed: REQ_FSEQ_DATA.
+func (g *group) sendData(l *lane, r *devices.Request) {
+	l.data++
+	g.send(r, r.Flags&^(devices.FUA|devices.Preflush), g)
 }
 
 func (g *group) lane(r *devices.Request) *lane {
@@ -106,7 +128,7 @@ func (g *group) Done(c *devices.Request) {
 	parent := g.absorb(c)
 	l := g.lane(parent)
 	l.data--
-	if c.Errno == devices.OK {
+	if c.Errno == devices.OK && parent.Durable() {
 		g.free.Put(c)
 		g.enqueue(l, parent)
 		return
@@ -145,15 +167,24 @@ func (g *group) kick(l *lane) {
 	g.inner.Submit(c)
 }
 
-// flushed ends all whose FLUSH c was. The next one starts first: those who are
-// ended may submit more, which must not hold it up (C2).
+// flushed ends all whose FLUSH c was, and sends the data of those whose preflush it was.
+// The next one starts before any is ended, who may submit more, which must not hold it up
+// (C2). It is after data that came before.
 func (g *group) flushed(l *lane, c *devices.Request) {
 	done := l.running
 	l.running, l.flush = devices.Queue{}, nil
 	begun := l.begun
+	for r := done.Peek(); r != nil && preflushing(r) && c.Errno == devices.OK; r = done.Peek() {
+		done.Pop().Absorb(g.gap, begun, c)
+		g.sendData(l, r)
+	}
 	g.kick(l)
 	for r := done.Pop(); r != nil; r = done.Pop() {
 		r.Absorb(g.gap, begun, c)
+		if preflushing(r) && c.Errno == devices.OK {
+			g.sendData(l, r)
+			continue
+		}
 		r.Finish(c.Errno)
 	}
 	g.free.Put(c)

@@ -125,9 +125,12 @@ func (s *script) submit(words []string) {
 		r.Stamp = devices.Stamp(s.count)
 	}
 	for _, word := range words[2:] {
-		if word == "fua" {
+		switch word {
+		case "fua":
 			r.Flags |= devices.FUA
-		} else {
+		case "preflush":
+			r.Flags |= devices.Preflush
+		default:
 			r.Conn = uint32(number(strings.TrimPrefix(word, "conn=")))
 		}
 	}

@@ -48,15 +48,15 @@ type Strategy struct {
 // slice is the caller's.
 func Strategies() []Strategy {
 	return []Strategy{
-		{"native", "device, that write alone", true, 1, false, resolved(fua.ModeNative, needNative), advertised},
-		{"emulate", "server: write+flush each", true, 1, false, emulateServer, advertised},
-		{"emulate-grouped", "server: shared flush", true, 1, false, server(EmulateGrouped), advertised},
-		{"none", "client: write, then flush", true, 2, true, resolved(fua.ModeNone, needFlush), client(Emulate)},
+		{"native", "device, that write alone", true, 1, false, resolved(fua.ModeNative, needNative), preflushed(advertised)},
+		{"emulate", "server: write+flush each", true, 1, false, emulateServer, preflushed(advertised)},
+		{"emulate-grouped", "server: shared flush", true, 1, false, server(EmulateGrouped), preflushed(advertised)},
+		{"none", "client: write, then flush", true, 2, true, resolved(fua.ModeNone, needFlush), preflushed(client(Emulate))},
 		{"none-grouped", "client: shared flush", true, 2, true, resolved(fua.ModeNone, needFlush), client(BlkFlush)},
-		{"none-unsafe", "nobody", false, 1, true, resolved(fua.ModeNone, needFlush), unsafeClient},
-		{"force", "device, every write", true, 1, false, resolved(fua.ModeForce, needNative), advertised},
-		{"discard", "nobody, though advertised", false, 1, false, resolved(fua.ModeDiscard, needNothing), advertised},
-		{"pass", "as the device", true, 1, true, passServer, pass},
+		{"none-unsafe", "nobody", false, 1, true, resolved(fua.ModeNone, needFlush), preflushed(unsafeClient)},
+		{"force", "device, every write", true, 1, false, resolved(fua.ModeForce, needNative), preflushed(advertised)},
+		{"discard", "nobody, though advertised", false, 1, false, resolved(fua.ModeDiscard, needNothing), preflushed(advertised)},
+		{"pass", "as the device", true, 1, true, passServer, preflushed(pass)},
 	}
 }
 
@@ -84,6 +84,17 @@ func server(f func(devices.Device, *sim.Loop, Side) (devices.Device, error)) Wra
 
 func client(f func(devices.Device, *sim.Loop, Side) (devices.Device, error)) Wrap {
 	return func(inner devices.Device, o Options) (devices.Device, error) { return f(inner, o.Loop, ClientSide) }
+}
+
+// preflushed is a client's half that takes devices.Preflush.
+func preflushed(half Wrap) Wrap {
+	return func(inner devices.Device, o Options) (devices.Device, error) {
+		d, err := half(inner, o)
+		if err != nil {
+			return nil, err
+		}
+		return Preflush(d, o.Loop, ClientSide), nil
+	}
 }
 
 func pass(inner devices.Device, _ Options) (devices.Device, error) { return inner, nil }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -253,5 +255,31 @@ func set(t *testing.T, c *Config, flag, value string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPreflushOrdersARecordAfterItsData: a record with PREFLUSH and FUA in one request, at
+// depth 4, and the same without PREFLUSH, where the invariant breaks.
+func TestPreflushOrdersARecordAfterItsData(t *testing.T) {
+	const load = `
+name: journal
+queue_depth: 4
+invariant: commit-record
+regions: [{name: data, size: 1MiB}, {name: log, offset: 1MiB, size: 1MiB}]
+transaction:
+  - {op: write, size: 8k, region: data, pattern: random}
+  - {op: write, durable: true, PREFLUSH size: 4k, region: log, pattern: sequential}
+`
+	for _, strategy := range []string{"native", "emulate", "emulate-grouped", "none", "none-grouped", "pass"} {
+		for word, broken := range map[string]bool{"preflush: true,": false, "": true} {
+			path := filepath.Join(t.TempDir(), "journal.yaml")
+			if err := os.WriteFile(path, []byte(strings.Replace(load, "PREFLUSH", word, 1)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			d := check(t, one("nvme-990pro", path, strategy, 100))
+			if d.Broken() != broken || d.CommitsAcked == 0 || !broken && d.CommitsAtRisk > 0 {
+				t.Errorf("%s, %q: broken %v, %v", strategy, word, d.Broken(), d.Violations)
+			}
+		}
 	}
 }
