@@ -63,7 +63,7 @@ func interfaceOf(name string) float64 {
 
 var (
 	pcie5 = []string{"nvme-9100pro"}
-	pcie4 = []string{"nvme-990pro", "nvme-fsdevel", "nvme-980pro", "nvme-pm9a1", "nvme-990pro-4tb", "nvme-sn850", "nvme-p41plus", "nvme-mp600", "nvme-epyc", "adversary"}
+	pcie4 = []string{"nvme-990pro", "nvme-fsdevel", "nvme-980pro", "nvme-pm9a1", "nvme-990pro-4tb", "nvme-sn850", "nvme-p41plus", "nvme-mp600", "nvme-epyc", "adversary", "adversary-tearing"}
 )
 
 // durable is the mean cost of n bytes made durable, by FLUSH or FUA, with one in flight.
