@@ -56,21 +56,23 @@ func List() []string {
 
 // Load returns the profile of the given name, or of the file where name is a
 // path (it has a slash or ends in .yaml). An error in a file is a *conf.Error.
-func Load(name string) (*Profile, error) { return load(name, ".", maxExtends) }
+func Load(name string) (*Profile, error) { return load(name, ".", place{extends: maxExtends}) }
 
-func load(name, dir string, depth int) (*Profile, error) {
+func load(name, dir string, at place) (*Profile, error) {
 	file, data, err := read(name, dir)
 	if err != nil {
 		return nil, err
 	}
-	return parse(file, data, depth)
+	return parse(file, data, at)
 }
 
 // Parse reads a profile from data; file is its name, for errors and for what it
 // extends.
-func Parse(file string, data []byte) (*Profile, error) { return parse(file, data, maxExtends) }
+func Parse(file string, data []byte) (*Profile, error) {
+	return parse(file, data, place{extends: maxExtends})
+}
 
-func parse(file string, data []byte, depth int) (*Profile, error) {
+func parse(file string, data []byte, at place) (*Profile, error) {
 	doc, err := conf.Parse(file, data)
 	if err != nil {
 		return nil, err
@@ -80,12 +82,18 @@ func parse(file string, data []byte, depth int) (*Profile, error) {
 		return nil, err
 	}
 	if p.Extends != "" {
-		if p, err = inherit(doc, p.Extends, filepath.Dir(file), depth); err != nil {
+		if p, err = inherit(doc, p.Extends, filepath.Dir(file), at); err != nil {
 			return nil, err
 		}
 	}
 	p.file = file
 	p.locate(doc, file)
+	if err := p.loadMembers(doc, at); err != nil {
+		return nil, err
+	}
+	if err := p.derive(); err != nil {
+		return nil, doc.Locate(err)
+	}
 	if err := p.Validate(); err != nil {
 		return nil, doc.Locate(err)
 	}
@@ -95,11 +103,12 @@ func parse(file string, data []byte, depth int) (*Profile, error) {
 // inherit decodes doc over the profile that it extends. The parent's sources
 // stay, under those of the child, for what the child still has. What is known of
 // the parent by measurement is not known of a child with another name.
-func inherit(doc *conf.Doc, parent, dir string, depth int) (Profile, error) {
-	if depth == 0 {
+func inherit(doc *conf.Doc, parent, dir string, at place) (Profile, error) {
+	if at.extends == 0 {
 		return Profile{}, doc.Errorf("extends", "expected a chain of at most %d profiles", maxExtends)
 	}
-	base, err := load(parent, dir, depth-1)
+	at.extends--
+	base, err := load(parent, dir, at)
 	if err != nil {
 		return Profile{}, fmt.Errorf("%w (extended by %w)", err, doc.Errorf("extends", "%s", parent))
 	}
@@ -177,6 +186,8 @@ type Options struct {
 	Seed sim.Seed   // of the spread of its times
 	// Media, where set, is what is durable, in place of an empty medium of Mode.
 	Media drive.Media
+
+	empty bool // Media holds nothing yet
 }
 
 // Open makes the device of the profile on loop.
@@ -196,6 +207,8 @@ func (p *Profile) Open(loop *sim.Loop, o Options) (Device, error) {
 		return volume.NewCloud(loop, q.Cloud.config(), q.Info(), media, o.Seed), nil
 	case "raid":
 		return q.openRAID(loop, media, o)
+	case "mirror", "stripe", "raid5", "log":
+		return q.openArray(loop, media, o)
 	}
 	return q.openDrive(loop, media, o.Seed)
 }

@@ -20,6 +20,9 @@ func (p *Profile) Describe() string {
 	fmt.Fprintf(&b, "on FLUSH     %s\n", p.flushText())
 	fmt.Fprintf(&b, "on FUA       %s\n", p.fuaText())
 	fmt.Fprintf(&b, "power loss   %s\n", p.powerText())
+	if p.IsArray() {
+		fmt.Fprintf(&b, "members      %s\n", strings.Join(p.memberLines(), showIndent))
+	}
 	if p.SSD != nil && p.SSD.Flash != nil {
 		fmt.Fprintf(&b, "dies         %s\n", strings.Join(p.SSD.Flash.lines(), showIndent))
 	}
@@ -93,6 +96,9 @@ func (p *Profile) cacheText() string {
 		return fmt.Sprintf("protected, %v; full, it takes %v in sequence and, of a drive that was written over once, %v at random",
 			p.Cache.Capacity, p.SSD.Drain, cmp.Or(p.SSD.DrainRandom, p.SSD.Drain))
 	}
+	if p.IsArray() {
+		return p.Cache.Mode + ", as those of the members"
+	}
 	if p.Cache.Mode != "volatile" {
 		return p.Cache.Mode
 	}
@@ -105,6 +111,9 @@ func (p *Profile) cacheText() string {
 
 func (p *Profile) flushText() string {
 	switch {
+	case p.IsArray():
+		flush, _, _ := p.arrayText()
+		return flush
 	case p.Lies.Capacitor && p.Kind == "ssd":
 		return fmt.Sprintf("%v, with nothing written: a promise that is not kept", p.SSD.FlushClean)
 	case p.Lies.Capacitor:
@@ -140,6 +149,9 @@ func (p *Profile) fuaText() string {
 	switch {
 	case p.Advertise.FUA != "native":
 		return "not supported: write, then flush"
+	case p.IsArray():
+		_, fua, _ := p.arrayText()
+		return fua
 	case p.Lies.FUA || p.Lies.Capacitor:
 		return "acknowledged from the cache, as any write: a promise that is not kept"
 	case p.Kind == "empirical":
@@ -191,6 +203,9 @@ func (s *SSD) batchText() string {
 
 func (p *Profile) powerText() string {
 	switch {
+	case p.IsArray():
+		_, _, power := p.arrayText()
+		return power
 	case p.Lies.Capacitor || p.Lies.Flush && (p.Lies.FUA || p.Advertise.FUA == "none"):
 		return "what was acknowledged and not destaged is lost, whatever was promised of it"
 	case p.Cache.Mode == "volatile":

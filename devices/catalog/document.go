@@ -46,6 +46,12 @@ func ParseDocument(at conf.Within, data []byte) (*Profile, error) {
 		return nil, doc.Errorf("raid.disk", "expected the disk's own profile beside it, as disk_profile")
 	}
 	p.file = at.File
+	if err := p.loadMembers(doc, place{extends: maxExtends}); err != nil {
+		return nil, err
+	}
+	if err := p.derive(); err != nil {
+		return nil, doc.Locate(err)
+	}
 	return &p, doc.Locate(p.Validate())
 }
 
@@ -57,6 +63,9 @@ func (p *Profile) resolved() (*Profile, error) {
 	q.SSD, q.HDD, q.Empirical = p.SSD.filled(), p.HDD.filled(), p.Empirical.inline()
 	var err error
 	if q.RAID, err = p.RAID.filled(); err != nil {
+		return nil, err
+	}
+	if q.Members, err = p.filledMembers(); err != nil {
 		return nil, err
 	}
 	q.Sources = map[string]string{}
@@ -79,7 +88,7 @@ func (p *Profile) sourceOf(path string) string {
 // described are the keys of a profile that describe it, and are no parameters.
 var described = map[string]bool{
 	"extends": true, "name": true, "title": true, "about": true, "kind": true, "confidence": true,
-	"sources": true, "fitted": true, "published": true, "ranges": true,
+	"sources": true, "fitted": true, "published": true, "ranges": true, "members": true,
 }
 
 // parameters are the paths of all that Document writes as a parameter.

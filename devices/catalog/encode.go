@@ -86,6 +86,14 @@ func plain(v reflect.Value) any {
 		return out
 	case reflect.Map:
 		return sorted(v)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Struct {
+			out := make([]any, v.Len())
+			for i := range out {
+				out[i] = plain(v.Index(i))
+			}
+			return out
+		}
 	}
 	return v.Interface()
 }

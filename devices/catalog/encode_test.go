@@ -26,7 +26,7 @@ func TestAnEncodedProfileIsReadAsItWas(t *testing.T) {
 		}
 		want := *p
 		want.Extends = ""
-		if !reflect.DeepEqual(&want, again) {
+		if !p.IsArray() && !reflect.DeepEqual(&want, again) { // of members the texts are compared
 			t.Errorf("%s: got\n%+v\nwant\n%+v\nfrom\n%s", name, again, &want, text)
 		}
 		if twice, err := again.Encode(); err != nil || !bytes.Equal(text, twice) {

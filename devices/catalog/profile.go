@@ -39,6 +39,13 @@ type Profile struct {
 	RAID      *RAID      `yaml:"raid"`
 	Empirical *Empirical `yaml:"empirical"`
 
+	// Members are the devices that an array is made of, and Chunk what a stripe or a
+	// RAID 5 puts on one of them before the next, in bytes.
+	Members []Member   `yaml:"members,omitzero"`
+	Chunk   units.Size `yaml:"chunk,omitzero"`
+	// FlushWork is what each FLUSH costs the host, beside the members.
+	FlushWork time.Duration `yaml:"flush_work,omitzero"`
+
 	// Sources says for each parameter, by its path, where the figure is from.
 	Sources map[string]string `yaml:"sources"`
 	// Fitted says which parameters, by path, were set so that a row comes out:
@@ -164,8 +171,10 @@ func (p *Profile) Validate() error {
 	if _, ok := fuaLevels[p.Advertise.FUA]; !ok {
 		return conf.At("advertise.fua", "expected native or none, got %q", p.Advertise.FUA)
 	}
-	if err := p.Cache.validate(); err != nil {
-		return conf.Under("cache", err)
+	if !p.IsArray() {
+		if err := p.Cache.validate(); err != nil {
+			return conf.Under("cache", err)
+		}
 	}
 	if err := p.validateLies(); err != nil {
 		return err
@@ -227,12 +236,21 @@ func (c *Cache) validate() error {
 }
 
 // TakesTime reports whether the device has service times: all but memory have.
-func (p *Profile) TakesTime() bool { return p.Kind != "ram" }
+func (p *Profile) TakesTime() bool {
+	for i := range p.Members {
+		if p.Members[i].Profile.TakesTime() {
+			return true
+		}
+	}
+	return p.Kind != "ram" && !p.IsArray()
+}
 
 func (p *Profile) validateModel() error {
 	switch {
 	case p.Kind == "ram":
 		return nil
+	case p.IsArray():
+		return p.validateArray()
 	case p.Kind == "ssd" && p.SSD != nil:
 		if err := p.SSD.Flash.validate(); err != nil {
 			return conf.Under("ssd.flash", err)
@@ -267,7 +285,7 @@ func (p *Profile) validateModel() error {
 	case slices.Contains([]string{"ssd", "hdd", "cloud", "raid", "empirical"}, p.Kind):
 		return conf.At("kind", "expected a section %q with the model's parameters", p.Kind)
 	}
-	return conf.At("kind", "expected ssd, hdd, cloud, raid, empirical or ram, got %q", p.Kind)
+	return conf.At("kind", "expected ssd, hdd, cloud, raid, empirical, ram, mirror, stripe, raid5 or log, got %q", p.Kind)
 }
 
 // The ways in which a flash drive serves FLUSHes that wait at the same time,
@@ -326,6 +344,11 @@ func (p *Profile) minIO() uint32 {
 
 // Info is what the device can do.
 func (p *Profile) Info() devices.Info {
+	if p.IsArray() {
+		c := p.arrayConfig()
+		infos, _ := p.memberInfos()
+		return c.InfoOf(infos)
+	}
 	return devices.Info{
 		Size: uint64(p.Size), LogicalBlock: uint32(p.LogicalBlock), AtomicUnit: uint32(p.AtomicUnit),
 		MinIO: p.minIO(), PreferredIO: uint32(max(p.PreferredIO, defaultIO)),

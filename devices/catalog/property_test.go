@@ -34,7 +34,7 @@ func spreadOf(p *catalog.Profile) float64 {
 	if p.Kind == "ssd" && p.SSD.Sigma == 0 {
 		return 0.005
 	}
-	if p.Kind == "hdd" || p.Kind == "raid" {
+	if p.Kind == "hdd" || p.Kind == "raid" || p.IsArray() && p.Advertise.Rotational {
 		return 0.20
 	}
 	return 0.10
@@ -51,6 +51,12 @@ func interfaceOf(name string) float64 {
 		return interfaces["pcie5"]
 	case slices.Contains(pcie4, name):
 		return interfaces["pcie4"]
+	case name == "stripe-nvme":
+		return 2 * interfaces["pcie4"]
+	case name == "raid5-hdd":
+		return 3 * interfaces["sata"]
+	case name == "log-hdd":
+		return interfaces["pcie3"]
 	case strings.HasPrefix(name, "sas-"), name == "hdd-15k", name == "hdd-10k":
 		return interfaces["sas"]
 	case strings.HasPrefix(name, "sata-"), strings.HasPrefix(name, "hdd-"), name == "raid-bbu":

@@ -12,7 +12,7 @@ import (
 // what Sources has to account for.
 func (p *Profile) values() map[string]string {
 	out := map[string]string{}
-	for _, path := range []string{"size", "logical_block", "atomic_unit"} {
+	for _, path := range []string{"size", "logical_block", "atomic_unit", "chunk", "flush_work"} {
 		collect(out, "", reflect.ValueOf(p).Elem(), path)
 	}
 	if p.Cache.Mode == "volatile" || p.Lies.Capacitor || p.SSD != nil && (p.SSD.Flash != nil || p.SSD.Drain > 0) {

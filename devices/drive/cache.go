@@ -251,7 +251,7 @@ func (c *Cache) cutOut(e *Extent, off, end uint64) {
 		}
 		tail := c.newExtent()
 		tail.Off, tail.End, tail.First, tail.Txn = end, e.End, e.First, e.Txn
-		tail.Content = e.Content.slice(end-e.Off, e.End-end)
+		tail.Content = e.Content.Slice(end-e.Off, e.End-end)
 		c.truncate(e, off)
 		c.index.insert(tail)
 		c.age.insertBefore(tail, e.newer)
@@ -276,7 +276,7 @@ func (c *Cache) losesTail(e *Extent) bool {
 }
 
 func (c *Cache) truncate(e *Extent, end uint64) {
-	e.Content = e.Content.slice(0, end-e.Off)
+	e.Content = e.Content.Slice(0, end-e.Off)
 	e.End = end
 }
 
@@ -413,7 +413,7 @@ func (c *Cache) Take(f *Flight, e *Extent) {
 
 // take moves [off, end) of e into f.
 func (c *Cache) take(f *Flight, e *Extent, off, end uint64) {
-	content := e.Content.slice(off-e.Off, end-off)
+	content := e.Content.Slice(off-e.Off, end-off)
 	w := weight(end-off, content)
 	f.pieces = append(f.pieces, piece{off, end, content, e.First, c.seq, off, end})
 	c.flying.mark(off/c.atomic, (end+c.atomic-1)/c.atomic, 1)
@@ -576,12 +576,12 @@ func (f *Flight) cutOut(off, end uint64, losesTail bool) {
 		if whole.end > end && !losesTail {
 			tail := whole
 			tail.off, tail.marked, tail.markedEnd = end, 0, 0
-			tail.content = whole.content.slice(end-whole.off, whole.end-end)
+			tail.content = whole.content.Slice(end-whole.off, whole.end-end)
 			f.pieces = append(f.pieces, tail)
 			p = &f.pieces[i]
 		}
 		p.end = max(whole.off, min(off, whole.end))
-		p.content = whole.content.slice(0, p.end-whole.off)
+		p.content = whole.content.Slice(0, p.end-whole.off)
 	}
 }
 
@@ -694,7 +694,7 @@ func (c *Cache) readVersions(off, n uint64, p *devices.Payload) {
 func (c *Cache) Newest(sector uint64) devices.Stamp {
 	off := sector * devices.Sector
 	if e := c.index.at(c.index.seek(off)); e != nil && e.Off <= off {
-		return e.Content.Stamp
+		return e.Content.at(off - e.Off)
 	}
 	if !c.flying.any(off/c.atomic, off/c.atomic+1) {
 		return c.media.Stamp(sector)
@@ -702,7 +702,7 @@ func (c *Cache) Newest(sector uint64) devices.Stamp {
 	for f := c.flights; f != nil; f = f.next {
 		for i := range f.pieces {
 			if p := &f.pieces[i]; !f.through && p.off <= off && off < p.end {
-				return p.content.Stamp
+				return p.content.at(off - p.off)
 			}
 		}
 	}

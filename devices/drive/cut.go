@@ -11,6 +11,7 @@ import (
 type Cut struct {
 	media  Media
 	cache  *Cache // has what is dirty or in flight; nil where nothing can be
+	parts  Parts  // of a device that is made of devices; else nil
 	stream sim.Stream
 
 	worst       bool       // see Worst
@@ -39,6 +40,9 @@ func (c *Cache) CutOver(m Media, seed sim.Seed) *Cut {
 
 // ExposedBytes is how much acknowledged data is not durable.
 func (k *Cut) ExposedBytes() uint64 {
+	if k.parts != nil {
+		return k.parts.ExposedBytes()
+	}
 	if k.cache == nil {
 		return 0
 	}
@@ -49,6 +53,9 @@ func (k *Cut) ExposedBytes() uint64 {
 // that share a byte with [from, to): what is dirty, in order of address, then
 // what is in flight. A range may come twice, and is not clipped.
 func (k *Cut) Exposed(from, to uint64, visit func(off, end uint64)) {
+	if k.parts != nil {
+		k.parts.Exposed(from, to, visit)
+	}
 	if k.cache == nil {
 		return
 	}
@@ -81,6 +88,9 @@ func (k *Cut) landed(f *Flight, off uint64) bool {
 func (k *Cut) Stamp(sector uint64) devices.Stamp { return k.altered(sector, k.left(sector)) }
 
 func (k *Cut) left(sector uint64) devices.Stamp {
+	if k.parts != nil {
+		return k.parts.Left(sector)
+	}
 	if k.cache == nil {
 		return k.media.Stamp(sector)
 	}
@@ -90,7 +100,7 @@ func (k *Cut) left(sector uint64) devices.Stamp {
 	}
 	if x := &k.cache.index; k.random && k.destaged(off) {
 		if e := x.at(x.seek(off)); e != nil && e.Off <= off {
-			return e.Content.Stamp
+			return e.Content.at(off - e.Off)
 		}
 	}
 	if s, ok := k.arrived(off, false); ok {
@@ -106,7 +116,7 @@ func (k *Cut) arrived(off uint64, through bool) (devices.Stamp, bool) {
 		for i := range f.pieces {
 			p := &f.pieces[i]
 			if f.through == through && p.off <= off && off < p.end && k.landed(f, off) {
-				return p.content.Stamp, true
+				return p.content.at(off - p.off), true
 			}
 		}
 	}
@@ -115,4 +125,9 @@ func (k *Cut) arrived(off uint64, through bool) (devices.Stamp, bool) {
 
 // Durable is the version of a sector in the worst case, in which nothing that
 // was on its way arrived.
-func (k *Cut) Durable(sector uint64) devices.Stamp { return k.altered(sector, k.media.Stamp(sector)) }
+func (k *Cut) Durable(sector uint64) devices.Stamp {
+	if k.parts != nil {
+		return k.altered(sector, k.parts.Durable(sector))
+	}
+	return k.altered(sector, k.media.Stamp(sector))
+}

@@ -17,7 +17,10 @@ func (k *Cut) Alter(a Alteration) { k.alterations = append(k.alterations, a) }
 
 // Shear lets single sectors of what is in flight survive, and not only whole
 // atomic units.
-func (k *Cut) Shear() { k.shorn = true }
+func (k *Cut) Shear() {
+	k.shorn = true
+	k.members((*Cut).Shear)
+}
 
 // Altered reports whether the cut does more than lose what was not durable.
 func (k *Cut) Altered() bool { return len(k.alterations) > 0 }
@@ -42,6 +45,9 @@ func (k *Cut) unit() uint64 {
 // from the newest flight to the oldest. Of a unit in two flights, the newest
 // that lands is what stays.
 func (k *Cut) InFlight(visit func(off, end uint64, s devices.Stamp)) {
+	if k.parts != nil {
+		k.parts.InFlight(visit)
+	}
 	if k.cache == nil {
 		return
 	}
@@ -50,7 +56,7 @@ func (k *Cut) InFlight(visit func(off, end uint64, s devices.Stamp)) {
 			p := &f.pieces[i]
 			for off := p.off; off < p.end; {
 				end := min((off/k.unit()+1)*k.unit(), p.end)
-				visit(off, end, p.content.Stamp)
+				p.content.runs(off-p.off, end-p.off, func(from, to uint64, s devices.Stamp) { visit(p.off+from, p.off+to, s) })
 				off = end
 			}
 		}
@@ -67,6 +73,9 @@ func (k *Cut) Media() Media {
 // Land does to m, which holds what is durable, what the cut does: what was on
 // its way lands there or not, and what is altered is altered.
 func (k *Cut) Land(m Media) {
+	if k.parts != nil {
+		k.parts.Land(m)
+	}
 	if k.cache != nil {
 		k.landAll(m, false)
 		if k.random {
@@ -95,7 +104,7 @@ func (k *Cut) land(m Media, from, to uint64, c Content, there func(off uint64) b
 	for off := from; off < to; {
 		end := min((off/k.unit()+1)*k.unit(), to)
 		if there(off) {
-			m.Write(off, end-off, c.slice(off-from, end-off))
+			m.Write(off, end-off, c.Slice(off-from, end-off))
 		}
 		off = end
 	}

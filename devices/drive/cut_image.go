@@ -4,7 +4,10 @@ import "nbdbench/sim"
 
 // Worst has the cut leave what is durable and nothing else: of what was in flight,
 // nothing arrived.
-func (k *Cut) Worst() { k.worst = true }
+func (k *Cut) Worst() {
+	k.worst = true
+	k.members((*Cut).Worst)
+}
 
 // Random has seed choose among more of the images that are legal: a drive may
 // write back what is dirty at any time, so any atomic unit of that may have reached
@@ -13,6 +16,11 @@ func (k *Cut) Worst() { k.worst = true }
 func (k *Cut) Random(seed sim.Seed) {
 	k.random, k.destages = true, seed.Stream("destaged")
 	k.share = k.destages.Float64(0, 1)
+	i := uint64(0)
+	k.members(func(member *Cut) {
+		member.Random(seed.Sub("member", i))
+		i++
+	})
 }
 
 // destaged reports whether what is dirty in the atomic unit of byte off reached the

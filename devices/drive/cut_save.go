@@ -5,6 +5,10 @@ import "nbdbench/devices"
 // Newest fills b with what a READ at off would answer at this moment: what was
 // acknowledged, whether it is durable or not.
 func (k *Cut) Newest(off uint64, b []byte) {
+	if k.parts != nil {
+		k.parts.Newest(off, b)
+		return
+	}
 	p := devices.Payload{Bytes: b}
 	if k.cache != nil {
 		k.cache.Read(off, uint64(len(b)), &p)
@@ -17,6 +21,9 @@ func (k *Cut) Newest(off uint64, b []byte) {
 // not durable: what a drive does when it is shut down before the power goes.
 // What is on its way to the medium lands, whether it was acknowledged or not.
 func (k *Cut) Save(m Media) {
+	if k.parts != nil {
+		k.parts.Save(m)
+	}
 	if k.cache == nil {
 		return
 	}

@@ -355,10 +355,7 @@ func (d *Drive) store(r *devices.Request) {
 		d.passing.Arrive(r)
 		return
 	}
-	c := ContentOf(r)
-	if c.Bytes != nil {
-		c.Bytes = append([]byte(nil), c.Bytes...)
-	}
+	c := ContentOf(r).Kept()
 	if d.unsaved != nil {
 		d.hold(r, c)
 		return

@@ -185,7 +185,7 @@ func (x *extents) remove(e *Extent) {
 func (x *extents) shrink(e *Extent, off uint64) {
 	c := x.seek(e.Off)
 	x.leaves[c.leaf].keys[c.i] = off
-	e.Content = e.Content.slice(off-e.Off, e.End-off)
+	e.Content = e.Content.Slice(off-e.Off, e.End-off)
 	e.Off, e.Where = off, Where{}
 }
 

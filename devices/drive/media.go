@@ -13,7 +13,10 @@ import (
 type Content struct {
 	Bytes []byte
 	Stamp devices.Stamp
-	Zero  bool
+	// Sectors, where set, has a version stamp for each sector of a longer range, and
+	// Stamp is the place of the first one in it: parity is such content.
+	Sectors *[]devices.Stamp
+	Zero    bool
 	// Provision says of zeros that they are no hole: WRITE_ZEROES with NO_HOLE.
 	Provision bool
 }
@@ -21,15 +24,52 @@ type Content struct {
 // ContentOf is what a write command writes.
 func ContentOf(r *devices.Request) Content {
 	if r.Op == devices.OpWrite {
+		if r.Versions != nil {
+			return Content{Bytes: r.Bytes, Sectors: &r.Versions}
+		}
 		return Content{Bytes: r.Bytes, Stamp: r.Stamp}
 	}
 	return Content{Zero: true, Provision: r.Flags&devices.NoHole != 0}
 }
 
-// slice is the content of n bytes from skip on.
-func (c Content) slice(skip, n uint64) Content {
+// Slice is the content of n bytes from skip on.
+func (c Content) Slice(skip, n uint64) Content {
 	if c.Bytes != nil {
 		c.Bytes = c.Bytes[skip : skip+n]
+	}
+	if c.Sectors != nil {
+		c.Stamp += devices.Stamp(skip / devices.Sector)
+	}
+	return c
+}
+
+// at is the version of the sector that begins so many bytes into the range.
+func (c *Content) at(skip uint64) devices.Stamp {
+	if c.Sectors != nil {
+		return (*c.Sectors)[uint64(c.Stamp)+skip/devices.Sector]
+	}
+	return c.Stamp
+}
+
+// runs visits the parts of [from, to), in bytes of the range, that are of one version.
+func (c *Content) runs(from, to uint64, visit func(from, to uint64, s devices.Stamp)) {
+	if c.Sectors == nil {
+		visit(from, to, c.Stamp)
+		return
+	}
+	for ; from < to; from += devices.Sector {
+		visit(from, min(from+devices.Sector, to), c.at(from))
+	}
+}
+
+// Kept is the content in memory of its own, for who keeps it beyond the request.
+func (c Content) Kept() Content {
+	if c.Bytes != nil {
+		c.Bytes = append([]byte(nil), c.Bytes...)
+	}
+	if c.Sectors != nil {
+		own := append([]devices.Stamp(nil), *c.Sectors...)
+		c.Sectors = &own
 	}
 	return c
 }
@@ -318,6 +358,10 @@ func newStampMedia() *stampMedia { return &stampMedia{} }
 func (m *stampMedia) Mode() Mode { return Versions }
 
 func (m *stampMedia) Write(off, n uint64, c Content) {
+	if c.Sectors != nil {
+		m.writeSectors(off, n, c)
+		return
+	}
 	first, end := off/devices.Sector, (off+n+devices.Sector-1)/devices.Sector
 	if off/pageSize*pageSize == off && n >= bulkPages*pageSize {
 		bulkEnd := end / pageSectors
@@ -333,6 +377,19 @@ func (m *stampMedia) Write(off, n uint64, c Content) {
 			m.setSectors(page, in, k, c.Stamp)
 		}
 		first += k
+	}
+}
+
+// writeSectors writes content that has a stamp for each sector: as many writes as it
+// has runs of one stamp.
+func (m *stampMedia) writeSectors(off, n uint64, c Content) {
+	for from := uint64(0); from < n; {
+		s, to := c.at(from), from+devices.Sector
+		for to < n && c.at(to) == s {
+			to += devices.Sector
+		}
+		m.Write(off+from, min(to, n)-from, Content{Stamp: s})
+		from = to
 	}
 }
 

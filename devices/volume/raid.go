@@ -357,10 +357,7 @@ func (d *RAID) store(r *devices.Request) {
 		d.pump()
 		return
 	}
-	c := drive.ContentOf(r)
-	if c.Bytes != nil {
-		c.Bytes = append([]byte(nil), c.Bytes...)
-	}
+	c := drive.ContentOf(r).Kept()
 	if r.Length > 0 {
 		if d.kept != nil {
 			d.kept.Write(r.Offset, r.Length, c)

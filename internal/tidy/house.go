@@ -29,6 +29,7 @@ var House = Rules{
 		"devices/drive":            2,
 		"internal/aio":             2, // serves requests on a file, and knows no device
 		"devices/ssd/ftl":          2,
+		"devices/array":            3, // over members that it knows as devices alone
 		"devices/empirical":        3,
 		"devices/fault":            3,
 		"devices/fua":              3,
@@ -70,6 +71,7 @@ var House = Rules{
 		"internal/interop/standin": 9,
 	},
 	Reserved: map[string]string{
+		"devices/array":     "devices/catalog",
 		"devices/empirical": "devices/catalog",
 		"devices/hdd":       "devices/catalog",
 		"devices/ssd":       "devices/catalog",
