@@ -18,7 +18,7 @@ type Member interface {
 }
 
 // Config is what an array is made of. Kind, Size and, of a stripe or RAID 5, Chunk are
-// required, in bytes.
+// required, in bytes, and Group of a log.
 type Config struct {
 	Kind  Kind
 	Chunk uint64
@@ -26,6 +26,7 @@ type Config struct {
 	// FlushWork is what a FLUSH costs the host beside the members: md hands it to a work
 	// queue, and again when all members have done it.
 	FlushWork sim.Duration
+	Group     Group // of a log
 	// Open makes member i on a medium. It is called again for a member that had no power.
 	Open func(i int, media drive.Media) (Member, error)
 }

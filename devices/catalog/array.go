@@ -37,6 +37,37 @@ func (m *Member) UnmarshalNode(n conf.Node) error {
 	return fmt.Errorf("expected a device's name, or a mapping with device and seed, got %v", n.Kind())
 }
 
+// LogGroup has the parameters of a pool with a log, array.Group.
+type LogGroup struct {
+	Ack      time.Duration `yaml:"ack"`
+	Interval time.Duration `yaml:"interval"`
+	Dirty    units.Size    `yaml:"dirty"`
+}
+
+// validate checks the section of a device of a kind.
+func (g *LogGroup) validate(kind string) error {
+	switch {
+	case kind != "log" && g != nil:
+		return conf.At("log", "expected none of a %s", kind)
+	case kind != "log":
+		return nil
+	case g == nil:
+		return conf.At("kind", "expected a section \"log\" with ack, interval and dirty")
+	case g.Ack < 0 || g.Ack > time.Second:
+		return conf.At("log.ack", "expected 0 to 1s, got %v", g.Ack)
+	case g.Interval < time.Millisecond || g.Interval > time.Hour:
+		return conf.At("log.interval", "expected 1ms to 1h, got %v", g.Interval)
+	case g.Dirty < minCache:
+		return conf.At("log.dirty", "expected at least %v, got %v", units.Size(minCache), g.Dirty)
+	}
+	return nil
+}
+
+// HasLog reports whether the device is a pool with a log, or has one among its members.
+func (p *Profile) HasLog() bool {
+	return p.Kind == "log" || slices.ContainsFunc(p.Members, func(m Member) bool { return m.Profile.HasLog() })
+}
+
 // The bounds of arrays in arrays.
 const (
 	maxNesting    = 3  // arrays within each other
@@ -177,7 +208,14 @@ func (p *Profile) memberInfos() (infos []devices.Info, sizes []uint64) {
 }
 
 func (p *Profile) arrayConfig() array.Config {
-	return array.Config{Kind: arrayKinds[p.Kind], Chunk: uint64(p.Chunk), Size: uint64(p.Size), FlushWork: p.FlushWork}
+	return array.Config{Kind: arrayKinds[p.Kind], Chunk: uint64(p.Chunk), Size: uint64(p.Size), FlushWork: p.FlushWork, Group: p.Log.config()}
+}
+
+func (g *LogGroup) config() array.Group {
+	if g == nil {
+		return array.Group{}
+	}
+	return array.Group{Ack: g.Ack, Interval: g.Interval, Dirty: uint64(g.Dirty)}
 }
 
 // validateArray checks an array of which the members are known.
@@ -188,6 +226,9 @@ func (p *Profile) validateArray() error {
 	}
 	if (c.Kind == array.Mirror || c.Kind == array.Log) && p.Chunk != 0 {
 		return conf.At("chunk", "expected none of a %s", p.Kind)
+	}
+	if err := p.Log.validate(p.Kind); err != nil {
+		return err
 	}
 	if p.FlushWork < 0 || p.FlushWork > time.Second {
 		return conf.At("flush_work", "expected 0 to 1s, got %v", p.FlushWork)
@@ -228,6 +269,9 @@ func (p *Profile) openArray(loop *sim.Loop, media drive.Media, o Options) (Devic
 			seed = uint64(i) + 1
 		}
 		return q.Open(loop, Options{Mode: m.Mode(), Seed: o.Seed.Sub("member", seed), Media: m, empty: !kept})
+	}
+	if c.Kind == array.Log {
+		return array.NewPool(loop, c, media)
 	}
 	return array.New(loop, c, len(p.Members), media, kept)
 }
@@ -270,9 +314,15 @@ func (p *Profile) arrayText() (flush, fua, power string) {
 		power += "then the first leg that is left answers"
 	case "stripe":
 		power += "each keeps what it alone would"
+	case "log":
+		flush = "what it covers goes to the log, a block at a time, and is flushed there"
+		power += fmt.Sprintf("then the log is replayed over the pool, which gets what was written every %v", p.Log.Interval)
 	case "raid5":
 		power += "each keeps what it alone would. Without a journal a row that was" + showIndent +
 			"being written has the wrong parity: what a member held there is lost if that member is"
+	}
+	if p.Kind == "log" {
+		return flush, "as a FLUSH of all that was written before it", power
 	}
 	return flush, "goes to every member that the write goes to", power
 }

@@ -24,7 +24,7 @@ const (
 func arrays(t *testing.T) map[string]*Profile {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"nvme.yaml": smallNVMe, "disk.yaml": smallDisk} {
+	for name, text := range map[string]string{"nvme.yaml": smallNVMe, "disk.yaml": smallDisk, "tiny.yaml": strings.Replace(smallNVMe, "64MiB", "1MiB", 1)} {
 		writeFile(t, dir, name, text)
 	}
 	out := map[string]*Profile{}
@@ -33,11 +33,12 @@ func arrays(t *testing.T) map[string]*Profile {
 		"pair":   "kind: mirror\nmembers: [./nvme.yaml, ./nvme.yaml]\n",
 		"stripe": "kind: stripe\nchunk: 8KiB\nmembers: [./nvme.yaml, ./nvme.yaml, ./nvme.yaml]\n",
 		"raid5":  "kind: raid5\nchunk: 8KiB\nmembers: [./nvme.yaml, ./nvme.yaml, ./nvme.yaml, ./nvme.yaml]\n",
+		"log":    "kind: log\nlog: {ack: 2us, interval: 3ms, dirty: 256KiB}\nmembers: [./tiny.yaml, ./nvme.yaml]\n",
 		"nested": "kind: stripe\nchunk: 16KiB\nmembers: [./mirror.yaml, ./raid5.yaml]\n",
 	} {
 		writeFile(t, dir, name+".yaml", fmt.Sprintf("name: %s\ntitle: t\nabout: a\nconfidence: low\n%s", name, text))
 	}
-	for _, name := range []string{"mirror", "pair", "stripe", "raid5", "nested"} {
+	for _, name := range []string{"mirror", "pair", "stripe", "raid5", "log", "nested"} {
 		p, err := Load(dir + "/" + name + ".yaml")
 		if err != nil {
 			t.Fatal(err)
@@ -47,11 +48,18 @@ func arrays(t *testing.T) map[string]*Profile {
 	return out
 }
 
+// breakable is an array of any kind.
+type breakable interface {
+	Device
+	Break(d array.Defect)
+}
+
 // rig is an array under random requests, with a judge of what it promises.
 type rig struct {
 	t      *testing.T
 	loop   *sim.Loop
-	array  *array.Array
+	model  breakable
+	array  *array.Array // the model, but of a log
 	tap    *history.Tap
 	judge  *history.Judge
 	draw   sim.Stream
@@ -71,10 +79,11 @@ func newRig(t *testing.T, p *Profile, seed sim.Seed, defect array.Defect) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.array = d.(*array.Array)
-	g.array.Break(defect)
+	g.model = d.(breakable)
+	g.array, _ = d.(*array.Array)
+	g.model.Break(defect)
 	g.judge = history.NewJudge(d.Info())
-	g.tap = history.NewTap(g.array, g.loop, g.judge)
+	g.tap = history.NewTap(g.model, g.loop, g.judge)
 	g.fua = d.Info().FUA == devices.FUANative
 	for range 8 {
 		g.ops = append(g.ops, &devices.Request{Completer: g})
@@ -103,7 +112,7 @@ func (g *rig) next() {
 		r.Length *= 8
 	}
 	r.Length = min(r.Length, rigSpan-r.Offset)
-	i := g.array.Info()
+	i := g.model.Info()
 	switch k := g.uint64n(20); {
 	case k < 3:
 		r.Op, r.Offset, r.Length = devices.OpFlush, 0, 0
@@ -200,7 +209,7 @@ func TestNoCutOfAnArrayBreaksAPromise(t *testing.T) {
 			g := newRig(t, p, seed+1, array.DefectNone)
 			for cut := range uint64(25) {
 				g.step(60)
-				k := g.array.Cut(sim.Seed(seed).Sub("cut", cut))
+				k := g.model.Cut(sim.Seed(seed).Sub("cut", cut))
 				switch cut % 3 {
 				case 1:
 					k.Worst()
@@ -218,7 +227,7 @@ func TestNoCutOfAnArrayBreaksAPromise(t *testing.T) {
 			if g.do(&devices.Request{Op: devices.OpFlush}) != devices.OK {
 				t.Fatalf("%s: FLUSH fails", name)
 			}
-			k, v := g.array.Cut(1).Media(), g.versions()
+			k, v := g.model.Cut(1).Media(), g.versions()
 			for s, want := range v {
 				if got := k.Stamp(uint64(s)); got != want {
 					t.Fatalf("%s, seed %d: after FLUSH sector %d is %d, and reads as %d", name, seed+1, s, got, want)
@@ -305,7 +314,7 @@ func findsViolation(t *testing.T, p *Profile, defect array.Defect, lost int, mem
 				}
 			}
 			g.step(60)
-			k := g.array.Cut(sim.Seed(seed).Sub("cut", cut))
+			k := g.model.Cut(sim.Seed(seed).Sub("cut", cut))
 			if lost >= 0 {
 				g.rest()
 				k = g.array.CutWithout(lost, sim.Seed(seed).Sub("cut", cut))
@@ -332,6 +341,9 @@ func TestTheJudgeFindsEveryDefectOfAnArray(t *testing.T) {
 		{"stripe", array.DefectFlushForgets, -1, false},
 		{"raid5", array.DefectFlushForgets, -1, false},
 		{"nested", array.DefectFlushForgets, -1, false},
+		{"log", array.DefectLogEarly, -1, false},
+		{"log", array.DefectLogForgets, -1, false},
+		{"log", array.DefectLogReplaysNothing, -1, false},
 	} {
 		if c.lost >= 0 && findsViolation(t, all[c.name], array.DefectNone, c.lost, c.member) {
 			t.Errorf("%s without member %d: a violation without a defect", c.name, c.lost)
@@ -419,9 +431,9 @@ func TestErrorsOfArraysNameFileAndLine(t *testing.T) {
 		{"kind: mirror\nmembers: [nvme-980, ./none.yaml]\n", "x.yaml:3:21: members[1]:"},
 		{"kind: mirror\nmembers: [nvme-980, [1]]\n", "x.yaml:3:21: members[1]: expected a device's name"},
 		{"kind: mirror\nmembers: [nvme-980, {seed: 3}]\n", "x.yaml:3:21: members[1]: expected a device"},
-		{"kind: mirror\nchunk: 64KiB\nmembers: [nvme-980, nvme-980]\n", "x.yaml:3:1: chunk: expected none of a mirror"},
+		{"kind: mirror\nchunk: 64KiB\nmembers: [nvme-980, nvme-980]\n", "x.yaml:3:8: chunk: expected none of a mirror"},
 		{"kind: stripe\nmembers: [nvme-980, nvme-980]\n", "expected a chunk that is a power of two"},
-		{"kind: stripe\nchunk: 12KiB\nmembers: [nvme-980, nvme-980]\n", "x.yaml:3:1: chunk: expected a chunk that is a power of two"},
+		{"kind: stripe\nchunk: 12KiB\nmembers: [nvme-980, nvme-980]\n", "x.yaml:3:8: chunk: expected a chunk that is a power of two"},
 		{"kind: raid5\nchunk: 64KiB\nmembers: [nvme-980, nvme-980]\n", "expected 3 to 32 members, got 2"},
 		{"kind: mirror\nmembers: [nvme-980, ./self.yaml]\n", "expected no array that contains itself"},
 		{"kind: mirror\nmembers: [nvme-980, ./a.yaml]\n", "expected no array that contains itself"},

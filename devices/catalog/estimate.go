@@ -289,6 +289,7 @@ func (p *Profile) with(path string, value float64) (*Profile, Parameter, error) 
 func (p *Profile) clone() *Profile {
 	q := *p
 	q.SSD, q.HDD, q.Cloud, q.RAID, q.Empirical = copied(p.SSD), copied(p.HDD), copied(p.Cloud), copied(p.RAID), copied(p.Empirical)
+	q.Log = copied(p.Log)
 	if q.SSD != nil {
 		q.SSD.Flash, q.SSD.Flush = copied(p.SSD.Flash), copied(p.SSD.Flush)
 	}

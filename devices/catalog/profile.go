@@ -45,6 +45,8 @@ type Profile struct {
 	Chunk   units.Size `yaml:"chunk,omitzero"`
 	// FlushWork is what each FLUSH costs the host, beside the members.
 	FlushWork time.Duration `yaml:"flush_work,omitzero"`
+	// Log is of a pool with a log device.
+	Log *LogGroup `yaml:"log,omitzero"`
 
 	// Sources says for each parameter, by its path, where the figure is from.
 	Sources map[string]string `yaml:"sources"`

@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"nbdbench/internal/units"
@@ -24,7 +25,26 @@ func (p *Profile) WithSmallCache() (*Profile, error) {
 		return nil, fmt.Errorf("%s: expected a drive with a volatile cache, got one of which the cache is %s", p.Name, p.Cache.Mode)
 	}
 	q := *p
+	if p.IsArray() {
+		return q.withSmallMembers()
+	}
 	q.Sources, q.Fitted, q.Published = maps.Clone(p.Sources), nil, nil
 	q.Cache.Capacity, q.Cache.HighWater, q.Cache.LowWater, q.Cache.IdleDestage = smallCapacity, smallHighWater, 0, smallDestage
 	return &q, q.Validate()
+}
+
+// withSmallMembers is the array of which each member with a volatile cache has a small one.
+func (p *Profile) withSmallMembers() (*Profile, error) {
+	p.Members = slices.Clone(p.Members)
+	for i := range p.Members {
+		m := &p.Members[i]
+		if m.Profile.Cache.Mode != "volatile" {
+			continue
+		}
+		var err error
+		if m.Profile, err = m.Profile.WithSmallCache(); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.Validate()
 }

@@ -33,6 +33,9 @@ func (p *Profile) values() map[string]string {
 	if p.Cloud != nil {
 		collect(out, "cloud.", reflect.ValueOf(p.Cloud).Elem(), "")
 	}
+	if p.Log != nil {
+		collect(out, "log.", reflect.ValueOf(p.Log).Elem(), "")
+	}
 	if p.RAID != nil {
 		collect(out, "raid.", reflect.ValueOf(p.RAID).Elem(), "")
 	}

@@ -51,6 +51,20 @@ func (c *Content) at(skip uint64) devices.Stamp {
 	return c.Stamp
 }
 
+// At is the version of the sector that begins so many bytes into the range.
+func (c Content) At(skip uint64) devices.Stamp { return c.at(skip) }
+
+// Payload is the content of a range of n bytes as what a WRITE carries.
+func (c Content) Payload(n uint64) devices.Payload {
+	p := devices.Payload{Bytes: c.Bytes}
+	if c.Sectors == nil {
+		p.Stamp = c.Stamp
+		return p
+	}
+	p.Versions = (*c.Sectors)[c.Stamp : uint64(c.Stamp)+(n+devices.Sector-1)/devices.Sector]
+	return p
+}
+
 // runs visits the parts of [from, to), in bytes of the range, that are of one version.
 func (c *Content) runs(from, to uint64, visit func(from, to uint64, s devices.Stamp)) {
 	if c.Sectors == nil {

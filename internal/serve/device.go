@@ -166,6 +166,7 @@ func (l *device) keepSuperseded(info devices.Info) (err error) {
 	switch {
 	case l.kept != nil:
 		l.kept.flushed()
+	case l.profile.HasLog(): // what the pool writes back was promised by the log
 	case l.config.KeepSuperseded && (info.Cache == devices.CacheVolatile || l.profile.Lies.Capacitor):
 		l.kept, err = newSuperseded(l.media, info.Size)
 	}
