@@ -68,6 +68,11 @@ func (p *Profile) HasLog() bool {
 	return p.Kind == "log" || slices.ContainsFunc(p.Members, func(m Member) bool { return m.Profile.HasLog() })
 }
 
+// HasMirror reports whether the device is a mirror, or has one among its members.
+func (p *Profile) HasMirror() bool {
+	return p.Kind == "mirror" || slices.ContainsFunc(p.Members, func(m Member) bool { return m.Profile.HasMirror() })
+}
+
 // The bounds of arrays in arrays.
 const (
 	maxNesting    = 3  // arrays within each other

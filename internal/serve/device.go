@@ -83,6 +83,9 @@ func newDevice(c *Config, name string, loop *sim.Loop, media drive.Media) (*devi
 	if profile, err = resized(profile, c.Size); err != nil {
 		return nil, err
 	}
+	if c.Image != "" && (profile.HasLog() || profile.HasMirror()) {
+		return nil, conf.At("--image", "%s: expected no mirror and no log: a file holds one copy of what is durable, and these have it in two places", profile.Name)
+	}
 	l := &device{name: name, config: c, profile: profile, loop: loop, media: media}
 	if l.media == nil {
 		if err := l.openMedia(); err != nil {
