@@ -449,3 +449,72 @@ func TestErrorsOfArraysNameFileAndLine(t *testing.T) {
 		}
 	}
 }
+
+// again submits one request over and over, on an array whose tables have grown.
+type again struct {
+	loop   *sim.Loop
+	device Device
+	r      devices.Request
+	done   bool
+	n      uint64
+}
+
+func (a *again) Done(*devices.Request) { a.done = true }
+
+func (a *again) once() {
+	a.n++
+	a.r = devices.Request{Completer: a, Op: devices.OpWrite, Offset: a.n * 7919 % 64 * 4096, Length: 4096, Payload: devices.Payload{Stamp: devices.Stamp(a.n)}}
+	switch a.n % 3 {
+	case 1:
+		a.r.Op, a.r.Offset, a.r.Length = devices.OpFlush, 0, 0
+	case 2:
+		a.r.Op = devices.OpRead
+	}
+	a.done = false
+	a.r.Begin(a.loop.Now())
+	a.device.Submit(&a.r)
+	a.loop.RunWhile(func() bool { return !a.done })
+}
+
+// The array itself allocates nothing for a request. What is kept of a RAID 5's parity in
+// the members' caches is kept in memory of its own, as bytes are.
+func TestAnArrayAllocatesNothingForARequest(t *testing.T) {
+	for name, most := range map[string]float64{"mirror": 0, "pair": 0, "stripe": 0, "raid5": 2} {
+		loop := sim.NewLoop()
+		d, err := arrays(t)[name].Open(loop, Options{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &again{loop: loop, device: d}
+		for range 20000 {
+			a.once()
+		}
+		if got := testing.AllocsPerRun(3000, a.once); got > most {
+			t.Errorf("%s: %.2f allocations a request, want at most %.0f", name, got, most)
+		}
+	}
+}
+
+// A FLUSH of a fast drive and a disk together takes as long as the disk's alone, and its
+// stages are those of the disk.
+func TestAFlushEndsWithTheSlowestMember(t *testing.T) {
+	all := arrays(t)
+	took := map[string]sim.Duration{}
+	for name, p := range map[string]*Profile{"mirror": all["mirror"], "disk": all["mirror"].Members[2].Profile, "nvme": all["mirror"].Members[0].Profile} {
+		loop := sim.NewLoop()
+		d, err := p.Open(loop, Options{Seed: 1, Size: 32 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &again{loop: loop, device: d}
+		for range 300 {
+			a.once()
+			if a.n%3 == 1 {
+				took[name] += a.r.Stages.Total()
+			}
+		}
+	}
+	if took["mirror"] < took["disk"]*9/10 || took["nvme"]*2 > took["mirror"] {
+		t.Errorf("100 FLUSHes take %v on a mirror, %v on its disk and %v on its drive", took["mirror"], took["disk"], took["nvme"])
+	}
+}

@@ -57,6 +57,11 @@ func Connect(d devices.Device, c Config) (*Stack, error) {
 // CanRun says, as a *layer.Unsupported, which request of the workload a device with
 // this description does not take. Under the strategy pass nothing stands in for FUA.
 func CanRun(w *workloads.Profile, client devices.Info) error {
+	for _, step := range w.Steps() {
+		if step.Op == workloads.ActionWriteZeroes && !client.CanZero {
+			return &layer.Unsupported{Reason: "the export does not advertise WRITE_ZEROES"}
+		}
+	}
 	switch fua, flush := w.Asks(); {
 	case fua && client.FUA == devices.FUANone:
 		return &layer.Unsupported{Reason: "the export does not advertise FUA"}

@@ -94,6 +94,7 @@ func TestAStrategyThatTheDeviceCannotCarryOutIsUnsupported(t *testing.T) {
 func TestCanRunNamesWhatIsNotAdvertised(t *testing.T) {
 	durable := &workloads.Profile{Transaction: []workloads.Step{{Op: workloads.ActionWrite, Durable: true}}}
 	flush := &workloads.Profile{Between: []workloads.Step{{Op: workloads.ActionFlush}}}
+	zeroes := &workloads.Profile{Transaction: []workloads.Step{{Op: workloads.ActionWriteZeroes}}}
 	for _, c := range []struct {
 		load *workloads.Profile
 		info devices.Info
@@ -103,6 +104,8 @@ func TestCanRunNamesWhatIsNotAdvertised(t *testing.T) {
 		{durable, devices.Info{FUA: devices.FUANative}, ""},
 		{flush, devices.Info{FUA: devices.FUANative}, "the export does not advertise FLUSH"},
 		{flush, devices.Info{CanFlush: true}, ""},
+		{zeroes, devices.Info{}, "the export does not advertise WRITE_ZEROES"},
+		{zeroes, devices.Info{CanZero: true}, ""},
 	} {
 		err := CanRun(c.load, c.info)
 		var unsupported *layer.Unsupported
