@@ -135,5 +135,6 @@ type Commit struct {
 	Intended, Started, Acked sim.Time
 	// Stages is the time along its critical path; it sums to Acked-Intended.
 	Stages Stages
+	Hops   *HopTimes // the part of Stages at proxies; nil without any. Good until the observer returns
 	Errno  Errno
 }

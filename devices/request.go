@@ -155,17 +155,25 @@ type Request struct {
 	Arrival uint64   // its position in the order of arrival
 	Ready   sim.Time // when its data is in the device, if it is sent before it is its turn; else 0
 
-	mark sim.Time // up to where its time is charged
+	mark sim.Time  // up to where its time is charged
+	hops *HopTimes // nil until it passes a chain of proxies; kept by Reset
 }
 
 // Reset makes r ready for another use, keeping only its timer's identity. The
 // timer must be idle.
-func (r *Request) Reset() { *r = Request{} }
+func (r *Request) Reset() {
+	hops := r.hops
+	*r = Request{}
+	r.hops = hops
+}
 
 // Begin starts the accounting of r's time at instant t, with nothing charged.
 func (r *Request) Begin(t sim.Time) {
 	r.mark = t
 	r.Stages = Stages{}
+	if r.hops != nil {
+		*r.hops = HopTimes{}
+	}
 }
 
 // Charge gives the time from the last charge until t to stage s. Because each
@@ -188,6 +196,9 @@ func (r *Request) Absorb(gap Stage, begin sim.Time, child *Request) {
 	r.Charge(gap, begin)
 	r.Stages.Add(&child.Stages)
 	r.mark = max(r.mark, child.mark)
+	if child.hops != nil {
+		r.ownHops().Add(child.hops)
+	}
 	if child.Loan != nil {
 		r.Loan = child.Loan
 	}

@@ -28,6 +28,7 @@ type Client struct {
 	wait  devices.Queue // what the table has no slot for
 	err   error
 	tally tally
+	chain int // 1 more than the place of its server in a chain of proxies; 0 is no chain
 
 	shutBy   *ShutdownError // the server is shutting down
 	watchdog *watchdog      // nil: replies have no bound
@@ -175,6 +176,9 @@ func (c *Client) finish(r *devices.Request, stage devices.Stage, e devices.Errno
 	now := c.loop.Now()
 	r.Completed = now
 	r.Charge(stage, now)
+	if c.chain > 0 {
+		r.PassLink(c.chain - 1)
+	}
 	r.Finish(e)
 }
 

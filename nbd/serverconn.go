@@ -68,6 +68,7 @@ type ServerConn struct {
 	draining bool
 	disc     bool
 	tally    tally
+	chain    int // as a Client's
 	free     *served
 	frees    int // in the list of free
 }
@@ -246,6 +247,9 @@ func (s *ServerConn) answer(r *served) {
 	now := s.loop.Now()
 	if r.client != nil && s.peer.lookup(r.cookie) == r.client {
 		r.Charge(devices.ServerQueue, now)
+		if s.chain > 0 {
+			r.PassServer(s.chain - 1)
+		}
 		r.client.Absorb(devices.Wire, r.began, &r.Request)
 	}
 	reply := Reply{Errno: replyErrno(r.Errno, r.flags), Op: r.Op, Offset: r.Offset, Cookie: r.cookie, Due: r.began.Add(now.Sub(r.Submitted)), Hold: r.hold}

@@ -78,6 +78,16 @@ func ConnectAll(loop *sim.Loop, e *Export, n int, up, down *sim.Link) (Multi, []
 	return m, wires, nil
 }
 
+// InChain says that the server is number n of a chain of proxies, counted from the
+// client, at most devices.MaxHops: requests then have their HopTimes of it. It comes
+// before the first request.
+func (w *Wire) InChain(n int) {
+	if n < 0 || n > devices.MaxHops {
+		panic(fmt.Sprintf("nbd: server %d of a chain of at most %d proxies", n, devices.MaxHops))
+	}
+	w.Client.chain, w.Server.chain = n+1, n+1
+}
+
 // ErrCut is why requests fail on a wire that was cut.
 var ErrCut = errors.New("nbd: the connection was cut")
 

@@ -8,16 +8,15 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
-	"nbdbench/devices"
 	"nbdbench/results/chart"
 )
 
-// stageNames and stageColors are in the order of devices.Stage.
+// stageNames and stageColors are in the order of devices.Stage, and all proxies after them.
 var (
-	stageNames = [devices.NumStages]string{
-		"client queue", "link", "server", "device queue", "cache", "media (own data)", "flush of others' data",
+	stageNames = [numParts]string{
+		"client queue", "link", "server", "device queue", "cache", "media (own data)", "flush of others' data", "proxies",
 	}
-	stageColors = [devices.NumStages]color.RGBA{chart.Orange, chart.Sky, chart.Green, chart.Yellow, chart.Blue, chart.Purple, chart.Vermilion}
+	stageColors = [numParts]color.RGBA{chart.Orange, chart.Sky, chart.Green, chart.Yellow, chart.Blue, chart.Purple, chart.Vermilion, chart.Grey}
 )
 
 const (

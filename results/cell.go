@@ -34,6 +34,8 @@ type RunResult struct {
 
 	// Stages is the time of all commits by stage; nil where it cannot be seen.
 	Stages *devices.Stages
+	// Hops is the part of Stages at proxies and behind; nil without proxies.
+	Hops *devices.HopTimes
 	// Device is what the device counted in the window; nil where it cannot be seen.
 	Device *devices.Stats
 	// Calls is what the device, a plugin, was called for in the window; nil for others.
@@ -148,10 +150,29 @@ type Breakdown struct {
 	Cache       int64 `json:"cache"`
 	Media       int64 `json:"media"`
 	FlushOthers int64 `json:"flush_others"`
+	// Hops are the proxies, from the client on; the stages are then those of the client,
+	// of the link between the last proxy and the server, and of the server and the device.
+	Hops []HopBreakdown `json:"hops,omitempty"`
 }
 
-func (b *Breakdown) values() [devices.NumStages]int64 {
-	return [devices.NumStages]int64{b.ClientQueue, b.Link, b.ServerQueue, b.DeviceQueue, b.Cache, b.Media, b.FlushOthers}
+// HopBreakdown is the mean time of a commit at one proxy.
+type HopBreakdown struct {
+	ClientQueue int64 `json:"client_queue"` // before a request is sent to the next server
+	Link        int64 `json:"link"`         // between the proxy and who is before it
+	ServerQueue int64 `json:"server_queue"`
+}
+
+func (h *HopBreakdown) total() int64 { return h.ClientQueue + h.Link + h.ServerQueue }
+
+// numParts counts the stages, and all proxies together.
+const numParts = int(devices.NumStages) + 1
+
+func (b *Breakdown) values() [numParts]int64 {
+	v := [numParts]int64{b.ClientQueue, b.Link, b.ServerQueue, b.DeviceQueue, b.Cache, b.Media, b.FlushOthers}
+	for i := range b.Hops {
+		v[numParts-1] += b.Hops[i].total()
+	}
+	return v
 }
 
 // Span is an interval, from its lower to its upper end.
@@ -185,6 +206,12 @@ type PerRun struct {
 	OpsSum uint64   `json:"ops_sum_ns,omitempty"`
 }
 
+// CellHop is a proxy between client and server.
+type CellHop struct {
+	Link     string `json:"link"` // that it is reached by
+	Strategy string `json:"strategy"`
+}
+
 // CellConfig says what a cell is.
 type CellConfig struct {
 	ID          string // device/workload/strategy, and At
@@ -215,6 +242,8 @@ type CellConfig struct {
 	// compared as operations, and nothing is said of durability.
 	NoCommits  bool
 	Advertised *Advertised
+	// Hops are the proxies between client and server.
+	Hops []CellHop
 	// Storage says that the device is the host's storage, whose power is not cut.
 	Storage bool
 	// Parallelism is the parameter that says how many requests the device serves at
@@ -240,6 +269,7 @@ type Cell struct {
 	NoCommits   bool         `json:"no_commits,omitempty"`
 	Clock       string       `json:"clock"`
 	Link        string       `json:"link"`
+	Hops        []CellHop    `json:"hops,omitempty"` // proxies between client and server
 	QueueDepth  int          `json:"queue_depth"`
 	Connections int          `json:"connections"`
 	Runs        int          `json:"runs"`
@@ -299,7 +329,7 @@ func NewCell(c CellConfig) *Cell {
 	return &Cell{
 		NoCommits: c.NoCommits,
 		ID:        c.ID, At: c.At, Status: StatusOK, Device: c.Device, Workload: c.Workload, Strategy: c.Strategy,
-		Durable: c.Durable, WhoDurable: c.WhoDurable, Clock: c.Clock, Link: c.Link,
+		Durable: c.Durable, WhoDurable: c.WhoDurable, Clock: c.Clock, Link: c.Link, Hops: c.Hops,
 		QueueDepth: c.QueueDepth, Connections: c.Connections, Advertised: c.Advertised,
 		Arrival: cmp.Or(c.Arrival, arrivalClosed), Settled: c.Settled, Warmup: c.Warmup, PhaseWarmups: c.PhaseWarmups,
 		PerRun: []PerRun{}, Warnings: []string{}, Outliers: []int{},
@@ -689,42 +719,6 @@ func (c *Cell) poolObserved() {
 	}
 	if seenCuts {
 		c.Durability = durability
-	}
-}
-
-// breakdown averages the time of a commit by stage over the runs, which weigh
-// alike as in the mean. The parts are rounded by largest remainder, so that they
-// sum exactly to the mean. Sums that do not add up to it give no breakdown.
-func (c *Cell) breakdown() *Breakdown {
-	var exact [devices.NumStages]float64
-	n := float64(len(c.seeds()))
-	for _, r := range c.runs {
-		for i, d := range r.Stages {
-			exact[i] += float64(d) / float64(max(r.Commit.Count(), 1)) / n
-		}
-	}
-	var part [devices.NumStages]int64
-	left := *c.Commit.Mean
-	for i, x := range exact {
-		part[i] = int64(x)
-		left -= part[i]
-	}
-	if left < 0 || left > int64(len(part)) {
-		return nil
-	}
-	for ; left > 0; left-- {
-		best := 0
-		for i, x := range exact {
-			if x-float64(part[i]) > exact[best]-float64(part[best]) {
-				best = i
-			}
-		}
-		part[best]++
-	}
-	return &Breakdown{
-		ClientQueue: part[devices.ClientQueue], Link: part[devices.Wire], ServerQueue: part[devices.ServerQueue],
-		DeviceQueue: part[devices.DeviceQueue], Cache: part[devices.CacheStage],
-		Media: part[devices.MediaStage], FlushOthers: part[devices.FlushOthers],
 	}
 }
 

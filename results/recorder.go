@@ -173,6 +173,7 @@ type Recorder struct {
 	lateness     *Histogram
 	commitErrors int64
 	stages       devices.Stages
+	hops         *devices.HopTimes // nil until a commit passes proxies
 	mismatches   int64
 	backwards    int64
 	intervals    series
@@ -286,9 +287,19 @@ func (r *Recorder) Commit(c *devices.Commit) {
 		return
 	}
 	r.stages.Add(&c.Stages)
+	if c.Hops != nil {
+		r.addHops(c.Hops)
+	}
 	if c.Stages.Total() != latency {
 		r.mismatches++
 	}
+}
+
+func (r *Recorder) addHops(h *devices.HopTimes) {
+	if r.hops == nil {
+		r.hops = new(devices.HopTimes)
+	}
+	r.hops.Add(h)
 }
 
 // Lateness records how much later than asked a real-time shell acted. It is
@@ -343,7 +354,7 @@ func (r *Recorder) Result(seed sim.Seed, elapsed sim.Duration) *RunResult {
 		out.Lateness = r.lateness.Freeze()
 	}
 	if !r.noStages {
-		out.Stages, out.mismatches = new(r.stages), r.mismatches
+		out.Stages, out.Hops, out.mismatches = new(r.stages), r.hops, r.mismatches
 	}
 	return out
 }

@@ -247,6 +247,7 @@ type shardResult struct {
 	Bytes      uint64                       `json:"bytes"`
 	Errors     Errors                       `json:"errors"`
 	Stages     *devices.Stages              `json:"stages"`
+	Hops       *devices.HopTimes            `json:"hops,omitempty"`
 	Device     *devices.Stats               `json:"device"`
 	Calls      *PluginCalls                 `json:"plugin_calls"`
 	Durability *Durability                  `json:"durability"`
@@ -277,7 +278,7 @@ type shardStream struct {
 func (r *RunResult) MarshalJSON() ([]byte, error) {
 	s := shardResult{
 		Seed: r.Seed, Elapsed: r.Elapsed, Commit: r.Commit, Service: r.Service, Lag: r.Lag, Lateness: r.Lateness, Ops: r.ops,
-		Wire: r.Wire, Bytes: r.Bytes, Errors: r.Errors, Stages: r.Stages, Device: r.Device, Calls: r.Calls,
+		Wire: r.Wire, Bytes: r.Bytes, Errors: r.Errors, Stages: r.Stages, Hops: r.Hops, Device: r.Device, Calls: r.Calls,
 		Durability: r.Durability, Load: r.Load, Intervals: r.Intervals, Raw: r.Raw, Partial: r.Partial, Short: r.Short,
 		Warnings: r.Warnings, Mismatches: r.mismatches, Backwards: r.backwards,
 	}
@@ -301,7 +302,7 @@ func (r *RunResult) UnmarshalJSON(text []byte) error {
 	}
 	*r = RunResult{
 		Seed: s.Seed, Elapsed: s.Elapsed, Commit: s.Commit, Service: s.Service, Lag: s.Lag, Lateness: s.Lateness, ops: s.Ops,
-		Wire: s.Wire, Bytes: s.Bytes, Errors: s.Errors, Stages: s.Stages, Device: s.Device, Calls: s.Calls,
+		Wire: s.Wire, Bytes: s.Bytes, Errors: s.Errors, Stages: s.Stages, Hops: s.Hops, Device: s.Device, Calls: s.Calls,
 		Durability: s.Durability, Load: s.Load, Intervals: s.Intervals, Raw: s.Raw, Partial: s.Partial, Short: s.Short,
 		Warnings: s.Warnings, mismatches: s.Mismatches, backwards: s.Backwards,
 	}

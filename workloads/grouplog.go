@@ -39,6 +39,7 @@ type groupLog struct {
 	txn           uint64
 	errno         devices.Errno
 	stages        devices.Stages
+	hops          *devices.HopTimes // nil without proxies
 	request       devices.Request
 	buffer        []byte
 	timer         sim.Timer
@@ -188,6 +189,9 @@ func (l *groupLog) end(size uint64) uint64 { return (l.pos + size + l.block - 1)
 func (l *groupLog) write() {
 	l.r.txn++
 	l.txn, l.step, l.began, l.errno, l.stages = l.r.txn, 0, l.r.loop.Now(), devices.OK, devices.Stages{}
+	if l.hops != nil {
+		*l.hops = devices.HopTimes{}
+	}
 	l.submit()
 }
 
@@ -316,6 +320,12 @@ func (l *groupLog) Done(q *devices.Request) {
 	q.Completed = now
 	q.Charge(devices.ClientQueue, now)
 	l.stages.Add(&q.Stages)
+	if h := q.Hops(); h != nil {
+		if l.hops == nil {
+			l.hops = new(devices.HopTimes)
+		}
+		l.hops.Add(h)
+	}
 	l.errno = q.Errno
 	l.r.observer.Op(q)
 	if l.step++; l.errno == devices.OK && l.step < len(l.ops()) {
@@ -328,13 +338,18 @@ func (l *groupLog) Done(q *devices.Request) {
 // acknowledge ends the group. The next one begins with what waits by now, before
 // any of its members can go on.
 func (l *groupLog) acknowledge(now sim.Time) {
-	done, began, stages, errno := l.group, l.began, l.stages, l.errno
+	done, began, stages, errno, hops := l.group, l.began, l.stages, l.errno, l.hops
+	if hops != nil { // the next group has others
+		mine := *hops
+		hops = &mine
+	}
 	l.group, l.spare = l.spare[:0], done
 	l.running = false
 	l.start()
 	for _, s := range done {
 		s.commit.Stages[devices.ClientQueue] += began.Sub(s.arrived)
 		s.commit.Stages.Add(&stages)
+		s.addHops(hops)
 		if s.commit.Errno == devices.OK {
 			s.commit.Errno = errno
 		}

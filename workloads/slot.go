@@ -16,11 +16,12 @@ type slot struct {
 	conn  uint32
 	timer sim.Timer
 
-	commit   devices.Commit // of the transaction in progress
-	due      sim.Time       // when the slot's last transaction of the stream was due
-	measured bool           // that was in the window, and of a stream that counts
-	program  *program       // what is in progress: the transaction, or what is between
-	n        uint64         // its number in its stream
+	commit   devices.Commit    // of the transaction in progress
+	hops     *devices.HopTimes // of it; nil without proxies
+	due      sim.Time          // when the slot's last transaction of the stream was due
+	measured bool              // that was in the window, and of a stream that counts
+	program  *program          // what is in progress: the transaction, or what is between
+	n        uint64            // its number in its stream
 	stage    int
 	waiting  int // requests of the stage that are not done
 
@@ -77,7 +78,10 @@ func (s *slot) begin(p *program, due sim.Time) {
 	r.txn++
 	s.program, s.stage, s.n = p, 0, p.begun
 	p.begun++
-	s.commit = devices.Commit{Stream: p.stream, Txn: r.txn, Intended: due, Started: r.loop.Now()}
+	s.commit = devices.Commit{Stream: p.stream, Txn: r.txn, Intended: due, Started: r.loop.Now(), Hops: s.hops}
+	if s.hops != nil {
+		*s.hops = devices.HopTimes{}
+	}
 	for _, l := range p.logs {
 		l.enter(s)
 	}
@@ -151,8 +155,21 @@ func (s *slot) Done(q *devices.Request) {
 	s.waiting--
 	if s.waiting == 0 {
 		s.commit.Stages.Add(&q.Stages) // q was the last: the critical path
+		s.addHops(q.Hops())
 		s.next(now)
 	}
+}
+
+// addHops adds the time at proxies of the transaction's critical path, if there are any.
+func (s *slot) addHops(h *devices.HopTimes) {
+	if h == nil {
+		return
+	}
+	if s.hops == nil {
+		s.hops = new(devices.HopTimes)
+		s.commit.Hops = s.hops
+	}
+	s.hops.Add(h)
 }
 
 // next goes on to the next stage, or ends the transaction: after its last stage,

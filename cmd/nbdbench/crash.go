@@ -13,6 +13,7 @@ import (
 
 	"nbdbench/devices/fault"
 	"nbdbench/internal/crash"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/text"
 	"nbdbench/results/chart"
 	"nbdbench/workloads"
@@ -73,6 +74,7 @@ The exit code is 4 if a promise was broken or a durable strategy lost a commit.`
 type crashFlags struct {
 	crash.Config
 	fault, requests, format, picture string
+	hops                             []string
 
 	own crash.LogConfig // of a history without --device and --strategy
 }
@@ -98,6 +100,7 @@ func newCrash() *cobra.Command {
 	fl.Uint64Var(&f.Commits, "commits", f.Commits, "commits per run; a run has at most 64 cuts")
 	fl.Uint64Var(&f.Seed, "seed", f.Seed, "seed of the first run; each following run adds 1")
 	fl.BoolVar(&f.Exhaustive, "exhaustive", false, "one run, a cut after each event, all images built")
+	fl.StringArrayVar(&f.hops, "hop", nil, "LINK:STRATEGY of a proxy between client and server, such as lan:emulate; may be repeated, the one next to the client first")
 	fl.StringVar(&f.fault, "fault", "", "faults to inject; see above")
 	fl.Uint32Var(&f.QueueDepth, "queue-depth", 0, "transactions in flight (default: the workload's)")
 	fl.Uint32Var(&f.Connections, "connections", f.Connections, "connections to the server (default: 1, of mixed-geometry 3)")
@@ -208,6 +211,19 @@ func (f *crashFlags) parse(c *cobra.Command) (err error) {
 	}
 	if f.Config.Fault, err = fault.Parse(f.fault); err != nil {
 		return usage("--fault: %w", err)
+	}
+	for _, s := range f.hops {
+		h, err := stack.ParseHop(s)
+		if err != nil {
+			return usage("--hop: %w", err)
+		}
+		f.Hops = append(f.Hops, h)
+	}
+	if err := stack.CheckHops(f.Hops); err != nil {
+		return usage("--hop: %w", err)
+	}
+	if len(f.Hops) > 0 && f.ownLog(c) {
+		return usage("--hop: expected --device and --strategy beside --history: a log that is judged by its own FLUSH and FUA passes no proxy")
 	}
 	if c.Flags().Changed("requests") {
 		if f.Requests, err = crash.ParseRanges(f.requests); err != nil {

@@ -88,6 +88,7 @@ type runFlags struct {
 	nbdkit, targetCommand          string
 	queueDepth, rate               []ofStream
 	link, connections              string
+	hops                           []string
 	findMax, over                  string
 	arrival                        string
 	commits                        uint64
@@ -121,6 +122,7 @@ func newRun() *cobra.Command {
 	fl.StringSliceVar(&f.strategies, "strategy", d.Strategies, "where writes are made durable")
 	fl.StringVar(&f.clock, "clock", d.Clock, "virtual or real")
 	fl.StringVar(&f.link, "link", d.Link.Name, "none, unix, lan, wan or LATENCY,BANDWIDTH, one way; unix,lan or 10us..1ms*10,1GB/s sweeps")
+	fl.StringArrayVar(&f.hops, "hop", nil, "LINK:STRATEGY of a proxy between client and server, such as lan:emulate, in virtual time; may be repeated, the one next to the client first")
 	fl.StringVar(&f.target, "target", "", "NBD URI of an external server, instead of --device")
 	fl.StringVar(&f.nbdkit, "nbdkit", "", "nbdkit plugin with its filters and parameters, started for each strategy, instead of --device")
 	fl.StringVar(&f.targetCommand, "target-command", "", "shell command that starts a server at $unixsocket, with $strategy and $fuamode, instead of --device")
@@ -287,6 +289,7 @@ func (f *runFlags) override(c *cobra.Command, p *bench.Plan) (err error) {
 	set("size", func() error { return sizeFlag(&p.Size, f.size) })
 	set("workload", func() error { p.UseWorkloads(refs(f.workloads)); return nil })
 	set("strategy", func() error { p.Strategies = f.strategies; return nil })
+	set("hop", func() error { return p.UseHops(f.hops) })
 	set("link", func() error { return p.UseAxis(bench.AxisLink, f.link) })
 	set("queue-depth", func() error { return useStreams(p, bench.AxisQueueDepth, f.queueDepth) })
 	set("connections", func() error { return p.UseAxis(bench.AxisConnections, f.connections) })

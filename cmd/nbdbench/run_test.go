@@ -344,7 +344,7 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	}
 	fromFile := must(t, "run", "testdata/plan.yaml", "--no-save", "--format", "json")
 	fromFlags := must(t, "run", "--no-save", "--format", "json", "--device", "nvme-990pro,testdata/no-fua.yaml", "--workload", "sync-4k,wal",
-		"--strategy", "native,emulate,none-grouped", "--clock", "virtual", "--link", "20us,1GB/s", "--queue-depth", "4", "--connections", "1,2",
+		"--strategy", "native,emulate,none-grouped", "--clock", "virtual", "--link", "20us,1GB/s", "--hop", "lan:emulate", "--hop", ":pass", "--queue-depth", "4", "--connections", "1,2",
 		"--rate", "20/s", "--arrival", "poisson", "--duration", "10s", "--commits", "60", "--warmup", "20s", "--runs", "6", "--seed", "7", "--cuts", "3", "--jobs", "1",
 		"--decide", "commit.p90", "--max-time", "10m", "--threshold", "*/wal/native:commit.p50<1h", "--raw", "--timeout", "40s", "--allow-errors", "0.25")
 	if fromFile != fromFlags {
@@ -355,7 +355,7 @@ func TestAPlanFileNamesWhatTheFlagsName(t *testing.T) {
 	}
 	want := map[string]any{
 		"devices": []any{"nvme-990pro", "testdata/no-fua.yaml"}, "workloads": []any{load("sync-4k"), load("wal")}, "strategies": []any{"native", "emulate", "none-grouped"},
-		"clock": "virtual", "link": "20µs,1GB/s", "queue_depth": 4.0, "connections": 1.0, "sweep": map[string]any{"connections": []any{1.0, 2.0}}, "rate": "20/s", "arrival": "poisson",
+		"clock": "virtual", "link": "20µs,1GB/s", "hops": []any{map[string]any{"link": "lan", "strategy": "emulate"}, map[string]any{"link": "unix", "strategy": "pass"}}, "queue_depth": 4.0, "connections": 1.0, "sweep": map[string]any{"connections": []any{1.0, 2.0}}, "rate": "20/s", "arrival": "poisson",
 		"commits": 60.0, "duration_ns": 1e10, "warmup": "20s", "runs": 6.0, "seed": 7.0, "cuts": 3.0,
 		"decide": "commit.p90", "max_time_ns": 6e11, "thresholds": []any{"*/wal/native:commit.p50<1h"}, "raw": true, "timeout_ns": 4e10, "allow_errors": 0.25,
 	}

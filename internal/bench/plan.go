@@ -46,7 +46,10 @@ type Plan struct {
 	Strategies []string        `yaml:"strategies" json:"strategies"`
 	Clock      string          `yaml:"clock" json:"clock"` // virtual or real
 	Link       Link            `yaml:"link" json:"link"`
-	Target     string          `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
+	// Hops are proxies between the client and the server, from the client on: Link is what
+	// the last of them reaches the server by.
+	Hops   []stack.Hop `yaml:"hops" json:"hops,omitempty"`
+	Target string      `yaml:"target" json:"target,omitempty"` // an NBD URI, in place of devices
 	// Nbdkit are nbdkit's arguments, and TargetCommand is a shell command: each, in
 	// place of devices, starts the server that is driven, for each run.
 	Nbdkit        string          `yaml:"nbdkit" json:"nbdkit,omitempty"`
@@ -225,7 +228,7 @@ func (p *Plan) Validate() error {
 	if err := p.checkConnections(p.Connections); err != nil {
 		return conf.Under("connections", err)
 	}
-	for _, check := range []func() error{p.validateTarget, p.validateStorage, p.validateBounds, p.validateNames, p.validatePlugins, p.validateSweep, p.validateFindMax} {
+	for _, check := range []func() error{p.validateHops, p.validateTarget, p.validateStorage, p.validateBounds, p.validateNames, p.validatePlugins, p.validateSweep, p.validateFindMax} {
 		if err := check(); err != nil {
 			return err
 		}

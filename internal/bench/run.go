@@ -160,13 +160,17 @@ func cellConfig(p *Plan, c *Cell, runs []outcome) results.CellConfig {
 	case c.Plugin != "":
 		who = cmp.Or(pluginDurable(c.Strategy.Name, levelOf(runs)), who)
 	}
-	return results.CellConfig{
+	config := results.CellConfig{
 		ID: c.ID, At: c.At, Device: c.Device, Workload: c.Name, Strategy: c.Strategy.Name,
 		Clock: p.Clock, Link: linkName(p, c), QueueDepth: int(c.Workload.Depth()), Connections: int(c.Connections),
 		Runs: p.Runs, Commits: p.Commits, Durable: c.Strategy.Durable, WhoDurable: who, NoCommits: !c.Workload.HasCommits(),
 		Arrival: string(c.Workload.Arrivals()), Settled: c.Settled, NotSettled: c.NotSettled, Warmup: c.Warmup, PhaseWarmups: c.Warmups,
 		Parallelism: p.doubtful(c), Storage: c.Storage != "",
 	}
+	if len(p.Hops) > 0 {
+		throughHops(p, c, &config)
+	}
+	return config
 }
 
 func linkName(p *Plan, c *Cell) string {

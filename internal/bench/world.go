@@ -95,7 +95,7 @@ func newWorld(p *Plan, c *Cell, seed sim.Seed, sinks ...history.Sink) (_ *world,
 	w.window.from = sim.Time(c.firstWarmup())
 	w.recorder = results.NewRecorder(recorderConfig(p, c, w.window.from))
 	s, err := stack.Connect(w.model, stack.Config{
-		Loop: w.loop, Strategy: c.Strategy, Connections: int(c.Connections), Up: c.Link.one(), Down: c.Link.one(),
+		Loop: w.loop, Strategy: c.Strategy, Hops: stack.Proxies(p.Hops), Connections: int(c.Connections), Up: c.Link.One(), Down: c.Link.One(),
 		Served: func(d devices.Device) devices.Device {
 			if len(sinks) == 0 {
 				return d

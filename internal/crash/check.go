@@ -19,7 +19,7 @@ var ErrTooMany = errors.New("too many images")
 // check runs one cell.
 func (c *Cell) check(stop func() bool) (*CellResult, error) {
 	r := &CellResult{
-		Device: c.Profile.Name, Workload: c.Load.Name, Strategy: c.Strategy, Durable: c.Place.Durable, Status: "ok",
+		Device: c.Profile.Name, Workload: c.Load.Name, Strategy: c.Strategy, Durable: c.durable, Status: "ok",
 		log2: math.Inf(-1),
 	}
 	first := map[history.Class]found{}

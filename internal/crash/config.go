@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"nbdbench/devices"
 	"nbdbench/devices/catalog"
 	"nbdbench/devices/fault"
 	"nbdbench/devices/history"
@@ -14,6 +15,7 @@ import (
 	"nbdbench/devices/plugin"
 	"nbdbench/devices/plugin/sh"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/stack"
 	"nbdbench/sim"
 	"nbdbench/workloads"
 )
@@ -46,6 +48,9 @@ type Config struct {
 	Fault       fault.Plan
 	QueueDepth  uint32 // 0 is the workload's own
 	Connections uint32 // 0 is 1, and 3 for mixed-geometry
+	// Hops are proxies between client and server, from the client on. They hold no data:
+	// a power cut of the device ends all connections, and takes nothing else from them.
+	Hops []stack.Hop
 
 	// History, where set, is a file of a history, or of dm-log-writes, that is
 	// replayed in place of workloads.
@@ -132,7 +137,17 @@ func (c *Config) Validate() error {
 	case c.Connections > workloads.MaxConnections:
 		return conf.At("connections", "expected 1 to %d, got %d", workloads.MaxConnections, c.Connections)
 	}
-	return nil
+	return stack.CheckHops(c.Hops)
+}
+
+// durable reports whether what a strategy acknowledges as durable, through the proxies
+// and on a device that can do all, survives.
+func (c *Config) durable(place layer.Strategy) bool {
+	if len(c.Hops) == 0 {
+		return place.Durable
+	}
+	path := stack.PathOf(devices.Info{Size: 1 << 20, CanFlush: true, FUA: devices.FUANative, MultiConn: true}, place, c.Hops)
+	return path.Durable || path.Unsupported != ""
 }
 
 // SmallCache before a drive's name is the same drive with a cache so small that a few
@@ -184,9 +199,12 @@ type Cell struct {
 	Place   layer.Strategy
 	Config  *Config
 
+	durable bool         // what is acknowledged as durable must survive
 	history *history.Log // nil if a workload runs
 	// Around wraps the device, above its faults: for tests.
 	Around around
+	// InHop, where set, puts a layer into a proxy: for tests.
+	InHop func(loop *sim.Loop, hop int, d devices.Device) devices.Device
 }
 
 // ID names the cell.
@@ -208,15 +226,15 @@ func (c *Config) Cells() ([]Cell, error) {
 		c.Workloads = []string{c.History}
 		c.Connections = uint32(min(max(len(connectionsOf(log)), 1), workloads.MaxConnections))
 	}
-	devices, small := c.Devices, c.variants()
+	small := c.variants()
 	var cells []Cell
-	for i, d := range slices.Concat(devices, small) {
+	for i, d := range slices.Concat(c.Devices, small) {
 		profile, err := c.profile(d)
 		if err != nil {
 			return nil, err
 		}
 		loads := c.Workloads
-		if i >= len(devices) {
+		if i >= len(c.Devices) {
 			loads = []string{mixedGeometry}
 		}
 		for _, w := range loads {
@@ -236,7 +254,7 @@ func (c *Config) Cells() ([]Cell, error) {
 				if !ok {
 					return nil, fmt.Errorf("strategy %q: expected one of %s", s, strings.Join(names(), ", "))
 				}
-				cells = append(cells, Cell{Device: d, Workload: w, Strategy: s, Profile: profile, Load: load, Place: place, Config: c, history: log})
+				cells = append(cells, Cell{Device: d, Workload: w, Strategy: s, Profile: profile, Load: load, Place: place, Config: c, durable: c.durable(place), history: log})
 			}
 		}
 	}

@@ -176,7 +176,7 @@ func (t *trial) invariant(read image, images string, number uint64) bool {
 		return false
 	}
 	t.broken = true
-	if !t.cell.Place.Durable && t.cell.history == nil {
+	if !t.cell.durable && t.cell.history == nil {
 		return true
 	}
 	if s := t.see(finding{Invariant, b.sector, b.found}, images, number); s != nil {
@@ -204,7 +204,7 @@ func (t *trial) see(f finding, images string, number uint64) *sight {
 // lostCommit takes down that an image has lost a commit, which a durable
 // strategy must not.
 func (t *trial) lostCommit(lost history.Loss, read image, images string, number uint64) {
-	if !t.cell.Place.Durable {
+	if !t.cell.durable {
 		return
 	}
 	sector := t.app.firstLost(lost.OldestTxn, read)

@@ -141,6 +141,9 @@ func (f *found) replay() string {
 	if f.connections != (&Config{}).connections(c.Load.Name) && c.history == nil {
 		words = append(words, "--connections", fmt.Sprint(f.connections))
 	}
+	for _, h := range c.Config.Hops {
+		words = append(words, "--hop", h.String())
+	}
 	if plan := c.Config.Fault.String(); plan != "" {
 		words = append(words, "--fault", plan)
 	}

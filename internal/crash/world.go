@@ -173,7 +173,7 @@ func (w *world) connect() (top devices.Device, err error) {
 	w.device.Device = w.model
 	w.powered = &supply{Device: w.atDevice}
 	config := stack.Config{
-		Loop: w.loop, Strategy: w.cell.Place, Served: w.judged, Connections: int(w.connections),
+		Loop: w.loop, Strategy: w.cell.Place, Hops: stack.Proxies(w.cell.Config.Hops), InHop: w.inHop, Served: w.judged, Connections: int(w.connections),
 		Up: sim.NewLink(latency, bandwidth), Down: sim.NewLink(latency, bandwidth),
 	}
 	if w.judgedAtTop() {
@@ -192,7 +192,15 @@ func (w *world) connect() (top devices.Device, err error) {
 
 // judgedAtTop reports whether the promises are those that the client half gives: of a
 // history under a strategy that drops FLUSH or FUA, by what the history itself asked for.
-func (w *world) judgedAtTop() bool { return w.cell.history != nil && !w.cell.Place.Durable }
+func (w *world) judgedAtTop() bool { return w.cell.history != nil && !w.cell.durable }
+
+// inHop puts a test's layer into a proxy.
+func (w *world) inHop(hop int, d devices.Device) devices.Device {
+	if w.cell.InHop == nil {
+		return d
+	}
+	return w.cell.InHop(w.loop, hop, d)
+}
 
 // judged puts the judges of the wire on what the server serves. They stay the same
 // when the power returns.
