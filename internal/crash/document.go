@@ -10,6 +10,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/history"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/text"
 	"nbdbench/results"
 	"nbdbench/results/table"
@@ -23,7 +24,9 @@ type Document struct {
 	Schema string `json:"schema"`
 	Seed   uint64 `json:"seed"`
 	Fault  string `json:"fault"`
-	Cuts   int64  `json:"cuts"`
+	// Hops are the proxies between client and server, the one next to the client first.
+	Hops []stack.Hop `json:"hops,omitempty"`
+	Cuts int64       `json:"cuts"`
 	// Images were built and judged; ImagesLog2Total is the binary logarithm of
 	// how many are legal, over all cuts.
 	Images          uint64  `json:"images"`
@@ -105,7 +108,7 @@ type Violation struct {
 
 func newDocument(c *Config, cells []*CellResult, partial bool) *Document {
 	d := &Document{
-		Schema: Schema, Seed: c.Seed, invariant: c.Invariant != "", Fault: c.Fault.String(), Coverage: "exhaustive", Violations: []*Violation{}, Cells: []*CellResult{}, Partial: partial,
+		Schema: Schema, Seed: c.Seed, invariant: c.Invariant != "", Fault: c.Fault.String(), Hops: c.Hops, Coverage: "exhaustive", Violations: []*Violation{}, Cells: []*CellResult{}, Partial: partial,
 	}
 	total := math.Inf(-1)
 	for _, r := range cells {
@@ -193,6 +196,9 @@ func (d *Document) Table() *table.Table {
 		t.Rows = append(t.Rows, r.row())
 	}
 	t.Notes = append([]string{d.summary()}, d.unsupported()...)
+	if len(d.Hops) > 0 {
+		t.Notes = append(t.Notes, "Through proxies, from the client on: "+proxies(d.Hops)+". They hold no data: a power cut of the device ends their connections.")
+	}
 	t.Notes = append(t.Notes, "", legend)
 	switch {
 	case d.ofHistory() && d.Cells[0].Judged != "":
@@ -208,6 +214,15 @@ func (d *Document) Table() *table.Table {
 		t.Notes = append(t.Notes, "", "warning: "+d.Torn+": what is before it was replayed")
 	}
 	return t
+}
+
+// proxies names them as flags do.
+func proxies(hops []stack.Hop) string {
+	var names []string
+	for _, h := range hops {
+		names = append(names, h.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 // ofHistory reports whether a history was replayed.

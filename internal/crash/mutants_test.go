@@ -281,6 +281,15 @@ func halfFlush(s *swap, r *devices.Request) {
 	s.Device.Submit(r)
 }
 
+// keepsFlush answers a FLUSH without forwarding it.
+func keepsFlush(s *swap, r *devices.Request) {
+	if r.Op == devices.OpFlush {
+		s.pretend(r)
+		return
+	}
+	s.Device.Submit(r)
+}
+
 // zeroesUnflushed is emulate that forgets that zeros are data.
 func zeroesUnflushed(s *swap, r *devices.Request) {
 	if !r.Durable() {
@@ -305,6 +314,9 @@ type mutant struct {
 	fault                      string
 	defect                     drive.Defect
 	inDevice, server, client   func(s *swap, r *devices.Request)
+	hops                       string // proxies, and what is in the one of index hop
+	hop                        int
+	inHop                      func(s *swap, r *devices.Request)
 }
 
 func (m *mutant) config(t *testing.T) Config {
@@ -314,6 +326,7 @@ func (m *mutant) config(t *testing.T) Config {
 	if m.cuts > 0 {
 		c.Cuts = m.cuts
 	}
+	c.Hops = hopsOf(t, m.hops)
 	var err error
 	if c.Fault, err = fault.Parse(m.fault); err != nil {
 		t.Fatal(err)
@@ -330,6 +343,14 @@ func (m *mutant) mutate(c *Cell) {
 			}
 			d.(interface{ Cache() *drive.Cache }).Cache().Break(m.defect)
 			return d
+		}
+	}
+	if m.inHop != nil {
+		c.InHop = func(loop *sim.Loop, hop int, d devices.Device) devices.Device {
+			if hop != m.hop {
+				return d
+			}
+			return &swap{Device: d, loop: loop, info: d.Info(), on: m.inHop}
 		}
 	}
 	wrap := func(on func(s *swap, r *devices.Request)) layer.Wrap {
@@ -379,6 +400,10 @@ func mutants() []mutant {
 		{name: "cache: an overwritten range counts as new", device: "MIXEDDISK", workload: "MIXED", cuts: 4 * mixedCuts, strategy: "native", defect: drive.DefectOverwriteForgets},
 		{name: "device: FUA above 16 KiB is acknowledged from the cache", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Length > 16<<10 })},
 		{name: "device: FUA is dropped where it does not begin at 16 KiB", device: "MIXEDDISK", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: notFor(func(_ *swap, r *devices.Request) bool { return r.Offset%(16<<10) != 0 })},
+		{name: "proxy: FLUSH is acknowledged and not forwarded", device: "nvme-990pro", workload: "wal", strategy: "native", hops: "lan:emulate unix:native", hop: 1, inHop: keepsFlush},
+		{name: "proxy: FLUSH is acknowledged before the server has done it", device: "nvme-990pro", workload: "wal", strategy: "native", hops: "lan:none unix:native", hop: 0, inHop: answersEarly},
+		{name: "proxy: FUA is dropped", device: "nvme-990pro", workload: "sync-4k", strategy: "native", hops: "lan:native unix:native", hop: 0, inHop: notFor(func(*swap, *devices.Request) bool { return true })},
+		{name: "proxy: FUA is dropped from one write of seven, before a server that emulates it", device: "hdd-7200", workload: "sync-4k", strategy: "emulate", hops: "lan:native unix:pass", hop: 1, inHop: notFor(func(s *swap, _ *devices.Request) bool { return s.n%7 == 0 })},
 		{name: "device: FLUSH is answered early while others are in progress", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "none", inDevice: answersEarlyWhenBusy},
 		{name: "device: WRITE_ZEROES leaves its last 4 KiB", device: "MIXEDTWO", workload: "MIXED", cuts: mixedCuts, strategy: "native", inDevice: losesZerosEnd},
 	}
