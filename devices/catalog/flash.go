@@ -38,6 +38,10 @@ type Flash struct {
 	Choices          int             `yaml:"choices"`
 	Precondition     string          `yaml:"precondition"` // none, sequential or random
 	Depth            int             `yaml:"depth"`
+	Allocation       string          `yaml:"allocation,omitempty"` // log, or static: by address
+	Sectors          bool            `yaml:"sectors,omitzero"`
+	ReadsUnwritten   bool            `yaml:"reads_unwritten,omitzero"`
+	MappingCache     units.Size      `yaml:"mapping_cache,omitzero"`
 }
 
 var victims = map[string]ftl.Victim{"": ftl.Greedy, "greedy": ftl.Greedy, "random-greedy": ftl.RandomGreedy, "fifo": ftl.FIFO}
@@ -55,6 +59,9 @@ func (f *Flash) validate() error {
 	if _, ok := fills[f.Precondition]; !ok {
 		return conf.At("precondition", "expected none, sequential or random, got %q", f.Precondition)
 	}
+	if f.Allocation != "" && f.Allocation != "log" && f.Allocation != "static" {
+		return conf.At("allocation", "expected log or static, got %q", f.Allocation)
+	}
 	return nil
 }
 
@@ -70,6 +77,7 @@ func (f *Flash) config() *ssd.Flash {
 		CacheProgram: f.CacheProgram, SuspendProgram: f.SuspendProgram, SuspendErase: f.SuspendErase, Journal: f.Journal,
 		OverProvisioning: f.OverProvisioning, Reserve: f.Reserve, Victim: victims[f.Victim], Choices: f.Choices,
 		Fill: fills[f.Precondition], Depth: f.Depth,
+		Static: f.Allocation == "static", Sectors: f.Sectors, ReadsUnwritten: f.ReadsUnwritten, MappingCache: uint64(f.MappingCache),
 	}
 }
 

@@ -3,6 +3,7 @@ package ssd
 import (
 	"nbdbench/devices"
 	"nbdbench/devices/drive"
+	"nbdbench/devices/ssd/ftl"
 	"nbdbench/sim"
 )
 
@@ -279,18 +280,21 @@ func (f *flash) read(r *devices.Request) {
 	var lastPage uint32
 	for u := r.Offset / n.unit; u*n.unit < r.End(); u++ {
 		row, place, ok := n.layer.Lookup(u)
-		if !ok || n.isPending(row) {
-			continue // zeros, or in the buffer
+		switch {
+		case ok && n.isPending(row):
+			continue // in the buffer
+		case !ok && n.cfg.ReadsUnwritten:
+			row = ftl.Row{Index: uint32(u % uint64(n.cfg.rows(len(n.dies))))}
+		case !ok:
+			continue // zeros
 		}
 		if page := place / n.page; last == nil || last.row != row || lastPage != page {
 			last, lastPage = n.newOp(opRead, n.readTime(row, page), 0), page
 			last.row, last.read = row, rd
 			rd.left++
-			d := n.die(row)
-			d.reads.push(last)
-			d.kick()
+			n.locate(n.dieOf(row, u), last, u, false)
 		}
-		last.bytes += n.unit
+		last.bytes += n.moved(u, r)
 	}
 	rd.part(f.d.loop.Now())
 }

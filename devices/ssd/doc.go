@@ -50,7 +50,7 @@
 // Package ftl maps each mapping unit to its location. A row is what a die programs in
 // one shot: OneShot pages on each of Planes planes, or one page in pSLC, which receives
 // the host's data while it has an empty superblock. Rows go to the dies in round-robin
-// order, adjacent rows on different channels. A die does one thing at a time:
+// order, adjacent rows on different channels; with Static, to the die of the address. A die does one thing at a time:
 //
 //	program = its row over the channel (bytes/ChannelBandwidth), then Program, or
 //	          SLCProgram in pSLC; with CacheProgram the next row crosses the channel
@@ -61,6 +61,7 @@
 //	          is dropped, other data stays dirty
 //	read    = on the die, Read or SLCRead for each page that holds part of it, the
 //	          channel, host; no die for data in the buffer or never written
+//	miss    = with MappingCache, a read before read and program: the unit's entry
 //	erase   = Erase on each die, after the next row that it programs
 //
 // Reads have priority over programs. A program or an erase in progress is suspended for
@@ -76,8 +77,8 @@
 //
 // # What is not modelled
 //
-//   - Misses of a mapping cache: the whole mapping is in memory, on drives without
-//     DRAM as well.
+//   - Of a mapping cache: that several misses of one page share its read, and the
+//     order of the least recently used beyond sets of four.
 //   - Read disturb, retries, the time of error correction, wear out, bad blocks.
 //   - Thermal throttling and power states.
 //   - Copy-back: moved data crosses the channel both ways.

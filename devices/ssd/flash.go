@@ -48,6 +48,17 @@ type Flash struct {
 	Choices          int
 	Fill             ftl.Fill
 
+	// Static: a unit is on the die that its number says, wherever the translation layer
+	// has it, as drives do that stripe addresses over dies; a row is then one unit.
+	Static bool
+	// Sectors: what crosses the channel is the sectors that are asked for, and not
+	// whole mapping units.
+	Sectors bool
+	// ReadsUnwritten: a unit that was never written is read as if it were.
+	ReadsUnwritten bool
+	// MappingCache is the bytes of the mapping that are in memory; 0 is all of it.
+	MappingCache uint64
+
 	// Depth is how many rows of the host's data may be on their way for each die:
 	// 0 is 2.
 	Depth int
@@ -58,6 +69,8 @@ const (
 	MaxChannels = 64
 	MaxDies     = 1024
 	maxBlocks   = 1 << 22 // superblocks
+	minMapping  = 4 << 10 // bytes of a mapping cache
+	maxMapping  = 1 << 30
 )
 
 func (f *Flash) unit() uint64 {
@@ -122,6 +135,8 @@ func (f *Flash) Validate(size uint64) error {
 	for _, t := range append([]sim.Duration{f.Program, f.Erase, f.SLCRead, f.SLCProgram, f.SuspendProgram, f.SuspendErase, f.Journal}, f.Read...) {
 		want(t >= 0, "a time is %v, want at least 0", t)
 	}
+	want(!f.Static || f.Row() == unit && f.SLC == 0, "a row is %d bytes with static allocation, want one mapping unit, and no pSLC", f.Row())
+	want(f.MappingCache == 0 || f.MappingCache >= minMapping && f.MappingCache <= maxMapping, "mapping_cache is %d bytes, want 0 or 4 KiB to 1 GiB", f.MappingCache)
 	want(f.OverProvisioning >= 0 && f.OverProvisioning <= 10, "over_provisioning is %g, want 0 to 10", f.OverProvisioning)
 	want(f.Depth >= 0 && f.Depth <= 64, "depth is %d, want at most 64", f.Depth)
 	want(f.ChannelBandwidth >= 0, "channel_bandwidth is %g, want at least 0", f.ChannelBandwidth)

@@ -16,9 +16,12 @@ type nand struct {
 	dies     []die
 	channels []sim.Timeline
 	layer    *ftl.FTL
-	unit     uint64 // bytes of a mapping unit
-	page     uint32 // units of a page over all planes
-	pages    int    // programmed in one shot, on each plane
+	mapping  *mapCache // nil: all of it is in memory
+	writing  uint64    // the host's unit that is being written, with Static
+	sectors  uint64    // bytes of it that cross the channel
+	unit     uint64    // bytes of a mapping unit
+	page     uint32    // units of a page over all planes
+	pages    int       // programmed in one shot, on each plane
 
 	done    landing
 	open    []*job     // with units in the host's open row
@@ -53,6 +56,8 @@ const (
 	opProgram
 	opCollect
 	opErase
+	opMap     // reads an entry of the mapping, before then
+	opSaveMap // programs a page of the mapping
 )
 
 // op is one piece of a die's work.
@@ -67,6 +72,8 @@ type op struct {
 	stops int          // how often it was suspended
 	read  *reading
 	jobs  []*job
+	then  *op // that waits for this one, on die on
+	on    *die
 	next  *op
 }
 
@@ -127,6 +134,9 @@ func newNAND(cfg *Flash, loop *sim.Loop, size uint64, seed sim.Seed, done landin
 	layer := cfg.layer(size, seed)
 	n.pending = make([][]uint64, layer.Blocks+layer.SLCBlocks)
 	n.layer = ftl.New(layer, n)
+	if cfg.MappingCache > 0 {
+		n.mapping = newMapCache(cfg.MappingCache, cfg.Page, layer.Units)
+	}
 	return n
 }
 
@@ -154,6 +164,9 @@ func (n *nand) Program(r ftl.Row, host bool) {
 	d := n.die(r)
 	o := n.newOp(opProgram, n.programTime(r.SLC), n.rowBytes(r.SLC))
 	o.row, o.host = r, host
+	if host && n.cfg.Static {
+		d, o.bytes = n.dieOf(r, n.writing), n.sectors
+	}
 	if host {
 		o.jobs = append(o.jobs, n.open...)
 		n.open = n.open[:0]
@@ -162,12 +175,55 @@ func (n *nand) Program(r ftl.Row, host bool) {
 		n.moving++
 		n.mark(r)
 	}
-	d.work.push(o)
+	if host && n.mapping != nil {
+		n.locate(d, o, n.writing, true)
+	} else {
+		d.work.push(o)
+	}
 	if d.erases > 0 {
 		d.erases--
 		d.work.push(n.newOp(opErase, n.cfg.Erase, 0))
 	}
 	d.kick()
+}
+
+// locate gives die d operation o of unit u once the mapping says where the unit is:
+// at once, or when its entry has been read from flash.
+func (n *nand) locate(d *die, o *op, u uint64, write bool) {
+	if n.mapping == nil {
+		d.take(o)
+		return
+	}
+	hit, evicted := n.mapping.use(u, write)
+	if evicted >= 0 {
+		n.saveMapping(uint64(evicted))
+	}
+	if hit {
+		d.take(o)
+		return
+	}
+	m := n.newOp(opMap, n.meanRead(false)+n.transfer(512), 0)
+	m.then, m.on, m.read = o, d, o.read
+	n.dieOfMap(u / n.mapping.page).take(m)
+}
+
+// saveMapping reads what else is in a page of the mapping, and programs it anew.
+func (n *nand) saveMapping(page uint64) {
+	d := n.dieOfMap(page)
+	d.work.push(n.newOp(opCollect, n.meanRead(false), n.cfg.Page))
+	d.work.push(n.newOp(opSaveMap, n.cfg.Program, n.cfg.Page))
+	n.journal++
+	d.kick()
+}
+
+func (n *nand) dieOfMap(page uint64) *die { return &n.dies[page%uint64(len(n.dies))] }
+
+// dieOf is the die that unit u is on, which the translation layer has in row r.
+func (n *nand) dieOf(r ftl.Row, u uint64) *die {
+	if n.cfg.Static {
+		return &n.dies[u%uint64(len(n.dies))]
+	}
+	return n.die(r)
 }
 
 // Erase is the layer's word that a superblock can be erased. Each die does its
@@ -236,8 +292,12 @@ func (n *nand) write(j *job, off, end uint64, zero bool) {
 		return
 	}
 	for u := first; u < last; u++ {
-		if start := u * n.unit; start < off || start+n.unit > end {
-			n.complete(u)
+		start := u * n.unit
+		n.writing, n.sectors = u, n.unit
+		if part := min(start+n.unit, end) - max(start, off); part < n.unit {
+			if !n.complete(u, part) && n.cfg.Sectors {
+				n.sectors = part
+			}
 		}
 		if len(n.open) == 0 || n.open[len(n.open)-1] != j {
 			n.open = append(n.open, j)
@@ -247,15 +307,24 @@ func (n *nand) write(j *job, off, end uint64, zero bool) {
 	}
 }
 
-// complete reads the rest of a unit of which only part is written.
-func (n *nand) complete(u uint64) {
+// complete reads the rest of a unit of which only part is written, and reports whether
+// there is any.
+func (n *nand) complete(u, part uint64) bool {
 	r, place, ok := n.layer.Lookup(u)
-	if !ok || n.isPending(r) {
-		return
+	if !ok {
+		return false
 	}
-	d := n.die(r)
-	d.work.push(n.newOp(opCollect, n.readTime(r, place/n.page), n.unit))
+	if n.isPending(r) {
+		return true
+	}
+	bytes := n.unit
+	if n.cfg.Sectors {
+		bytes -= part
+	}
+	d := n.dieOf(r, u)
+	d.work.push(n.newOp(opCollect, n.readTime(r, place/n.page), bytes))
 	d.kick()
+	return true
 }
 
 // MaxUnmap is how many mapping units one TRIM or WRITE_ZEROES gives back to
@@ -294,6 +363,16 @@ func (n *nand) journalize(j *job) {
 	d.kick()
 }
 
+// take has o wait for the die.
+func (d *die) take(o *op) {
+	if o.kind == opRead || o.kind == opMap {
+		d.reads.push(o)
+	} else {
+		d.work.push(o)
+	}
+	d.kick()
+}
+
 // kick starts what the die does next: reads first.
 func (d *die) kick() {
 	if d.now != nil {
@@ -324,10 +403,10 @@ func (d *die) start(o *op) {
 	switch {
 	case o.ready != 0:
 		d.array = max(now, o.ready)
-	case o.kind == opProgram:
+	case o.kind == opProgram || o.kind == opSaveMap:
 		_, d.array = d.channel.Reserve(now, d.n.transfer(o.bytes))
 	}
-	if o.kind == opRead && !o.read.begun {
+	if o.read != nil && !o.read.begun {
 		o.read.begun = true
 		o.read.r.Charge(devices.DeviceQueue, now)
 	}
@@ -363,11 +442,11 @@ func (d *die) halt() {
 	o := d.now
 	var takes sim.Duration
 	switch o.kind {
-	case opProgram:
+	case opProgram, opSaveMap:
 		takes = d.n.cfg.SuspendProgram
 	case opErase:
 		takes = d.n.cfg.SuspendErase
-	case opRead, opCollect: // short
+	case opRead, opCollect, opMap: // short
 	}
 	at := max(d.n.loop.Now(), d.array).Add(takes)
 	if takes == 0 || o.stops >= maxStops || at >= d.end {
@@ -406,7 +485,9 @@ func (n *nand) finish(d *die, o *op) {
 	case opProgram:
 		n.programmed(o)
 		return
-	case opErase:
+	case opMap:
+		o.on.take(o.then)
+	case opErase, opSaveMap:
 	}
 	n.free(o)
 }
@@ -435,6 +516,14 @@ func (n *nand) transfer(bytes uint64) sim.Duration {
 		return 0
 	}
 	return sim.Duration(float64(bytes) / n.cfg.ChannelBandwidth * 1e9)
+}
+
+// moved is how many bytes of unit u cross the channel for read r.
+func (n *nand) moved(u uint64, r *devices.Request) uint64 {
+	if !n.cfg.Sectors {
+		return n.unit
+	}
+	return min((u+1)*n.unit, r.End()) - max(u*n.unit, r.Offset)
 }
 
 // mark says that a row is in the drive's buffer and not on the medium.
