@@ -161,6 +161,10 @@ bench-fio: ## what fio and our client measure of one served drive, in alternatio
 check-real: ## real time against virtual time, on this machine as it is
 	NBDBENCH_TIMING=1 NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 30m -run RealTime ./internal/interop
 
+# Not a part of test: MQSim is built from its own source, elsewhere.
+mqsim: ## MQSim (MQSIM: its program) and ssd-mqsim beside each other, into docs/notes/mqsim.md (10 min)
+	$(GO) test -v -count 1 -timeout 1h -run TestBesideMQSim ./internal/calibrate -mqsim '$(abspath $(MQSIM))' -mqsim.update
+
 reference: ## rewrite results/reference, byte for byte, from virtual time
 	rm -rf results/reference/default
 	$(GO) run ./cmd/nbdbench run --output results/reference/default >/dev/null
@@ -215,4 +219,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack kills soak bench-peers bench-drive bench-fio check-real reference coverage peers ci
+.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack kills soak bench-peers bench-drive bench-fio check-real reference coverage peers ci mqsim

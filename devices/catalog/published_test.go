@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"nbdbench/internal/conf"
 )
@@ -68,7 +67,7 @@ func TestTheKindOfARowFollowsFromRowAndProfile(t *testing.T) {
 		{"ebs-gp3", "ebs-gp3-rate", Fitted, "host"},
 		{"ebs-gp3-6000", "ebs-gp3-6000-rate", Predicted, ""},
 		{"sata-pm863a", "pm863a-9", Predicted, ""},
-		{"ssd-mqsim", "mqsim-mix-16", Derived, ""},
+		{"ssd-mqsim", "mqsim-write-16", Derived, ""},
 		{"hdd-7200", "hdd-7200-flush-32", Derived, ""},
 	} {
 		p := profile(t, c.device)
@@ -146,49 +145,6 @@ func TestTheTwoStageLawInTheFileIsThatOfTheProfiles(t *testing.T) {
 	}
 	if laws != 4*6 {
 		t.Errorf("%d rows of the law, want six on each of four protected drives", laws)
-	}
-}
-
-// What a mix of reads and cached writes takes on MQSim's drive, from the times of
-// its stages. Most of the time the cache fills: a commit is a read with the wait
-// that the row of the same depth has, and a write into the cache. Then the cache
-// is destaged from its high to its low water mark, two units a program, as fast
-// as the dies are not held up: each read stops one for its suspension and its own
-// time. A read waits for the suspension and for its channel, on which programs'
-// and reads' transfers are in line (M/D/1). Nothing is collected.
-func mix(p *Profile, read float64, jobs int) float64 {
-	f, us := p.SSD.Flash, func(d time.Duration) float64 { return float64(d) / 1e3 }
-	unit, dies := float64(f.MappingUnit), float64(f.Channels*f.DiesPerChannel)
-	units := float64(f.Page) * float64(f.Planes) / unit // of a program
-	move := unit / float64(f.ChannelBandwidth) * 1e6
-	filling := read + unit/float64(p.SSD.Bandwidth)*1e6
-	suspend := us(f.SuspendProgram)
-	draining, rate, destaged := filling+suspend, 0.0, 0.0
-	for range 1000 {
-		rate = float64(jobs) / draining // commits per us
-		destaged = (1 - rate/dies*(suspend+us(f.Read[0]))) * dies * units / us(f.Program)
-		channels := float64(f.Channels)
-		programs, reads := destaged/channels*move, rate/channels*move
-		wait := (programs*units*move/2 + reads*move/2) / (1 - programs - reads)
-		draining = (draining + filling + suspend + wait) / 2
-	}
-	fills := float64(p.Cache.HighWater-p.Cache.LowWater) / unit
-	drains := rate * fills / (destaged - rate)
-	return (fills*filling + drains*draining) / (fills + drains)
-}
-
-func TestTheMixOnMQSimsDriveIsTheSumOfItsStages(t *testing.T) {
-	p := profile(t, "ssd-mqsim")
-	rows := rowsOf(t, p)
-	value := func(id string) float64 {
-		i := slices.IndexFunc(rows, func(r Row) bool { return r.ID == id })
-		return rows[i].Value
-	}
-	for _, n := range []int{1, 4, 16} {
-		want := mix(p, value(fmt.Sprintf("mqsim-read-%d", n)), n)
-		if got := value(fmt.Sprintf("mqsim-mix-%d", n)); math.Abs(got/want-1) > 0.002 {
-			t.Errorf("%d jobs: %g us, by the stages %.1f us", n, got, want)
-		}
 	}
 }
 
@@ -341,8 +297,8 @@ func TestDescribePrintsDevicesWithoutACacheAndWhatWasFitted(t *testing.T) {
 			"             7% more room than the drive has, besides; it begins filled once in order\n",
 		},
 		"ssd-mqsim": {
-			"on FLUSH     a program of 750µs for each 16KiB of all that was dirty when it started, the last one padded;\n             0s if nothing was dirty\n",
-			"dies         64 on 8 channels of 333MB/s; a read takes 75µs, a program of 16KiB 750µs, an erase 3.8ms\n",
+			"on FLUSH     a program of 750µs for each 8KiB of all that was dirty when it started, the last one padded;\n             0s if nothing was dirty\n",
+			"dies         32 on 8 channels of 333MB/s; a read takes 75µs, a program of 8KiB 750µs, an erase 3.8ms\n",
 		},
 		"ebs-gp3": {"\n  host: fdatasync_etcd, 205µs of host: 1105 ops/s (ebs-gp3-rate)\n"},
 	} {
