@@ -12,6 +12,10 @@
 // reports them (SEEK_DATA, SEEK_HOLE). TRIM and WRITE_ZEROES make holes, but for
 // NO_HOLE zeros are written, because space that is only reserved looks like one.
 //
+// In real time the writes are an ordered worker's, see StartWorker: then Write returns
+// before the file has the data, READs find it nevertheless, and who replies waits for
+// Barrier. Sync is one fdatasync for each Barrier then.
+//
 // One process has a file at a time; a second one is refused.
 package image
 
@@ -26,6 +30,7 @@ import (
 	"nbdbench/devices"
 	"nbdbench/devices/drive"
 	"nbdbench/internal/host"
+	"nbdbench/internal/ordered"
 )
 
 // MaxClone bounds how much data a copy may have: it is kept in memory.
@@ -35,6 +40,8 @@ const MaxClone = 4 << 30
 type Options struct {
 	Size uint64 // of the device, in bytes; a file that exists must have it
 	Sync bool   // wait until each write is on the host's disk
+	// Datasync is fdatasync; nil is the host's.
+	Datasync func(*os.File) error
 }
 
 // Media is a file as a drive.Media of bytes. After an error of the host it may
@@ -45,6 +52,8 @@ type Media struct {
 	made bool // the file was not there before
 	err  error
 	lost []span // which the host failed to write or to read
+
+	worker *ordered.Worker // in real time
 }
 
 // span is a range of bytes.
@@ -56,6 +65,9 @@ const maxLost = 4096
 
 // Open opens an image, or makes an empty one. If that fails there is none.
 func Open(path string, o Options) (*Media, error) {
+	if o.Datasync == nil {
+		o.Datasync = host.Datasync
+	}
 	m := &Media{opt: o}
 	var err error
 	m.file, err = os.OpenFile(path, os.O_RDWR, 0)
@@ -121,22 +133,29 @@ func (m *Media) Mode() drive.Mode { return drive.RealBytes }
 // Stamp is 0, as in all media of bytes.
 func (m *Media) Stamp(uint64) devices.Stamp { return 0 }
 
-// fdatasync is the host's; a test watches it.
-var fdatasync = host.Datasync
-
-// Write puts content into the file.
+// Write puts content into the file, or has the worker do it.
 func (m *Media) Write(off, n uint64, c drive.Content) {
-	var err error
+	switch {
+	case m.worker != nil && c.Zero:
+		m.worker.Zero(off, n, c.Provision)
+		return
+	case m.worker != nil:
+		m.worker.Write(off, c.Bytes[:n])
+		return
+	}
+	op := ordered.Op{Kind: ordered.Write, Off: off, N: n}
 	switch {
 	case c.Zero && c.Provision:
-		err = m.provision(off, n)
+		op.Kind = ordered.Provision
 	case c.Zero:
-		err = m.zero(off, n)
+		op.Kind = ordered.Zero
 	default:
-		_, err = m.file.WriteAt(c.Bytes[:n], int64(off))
+		op.Data = c.Bytes[:n]
 	}
+	f := onFile{m}
+	err := f.Do(&op)
 	if err == nil && m.opt.Sync {
-		err = fdatasync(m.file)
+		err = f.Sync()
 	}
 	if err != nil {
 		m.lose(off, n, err)
@@ -147,6 +166,9 @@ func (m *Media) Write(off, n uint64, c drive.Content) {
 func (m *Media) lose(off, n uint64, err error) {
 	if m.err == nil {
 		m.err = fmt.Errorf("image: %w", err)
+	}
+	if n == 0 { // an fdatasync
+		return
 	}
 	if k := len(m.lost); k == maxLost {
 		last := &m.lost[k-1]
@@ -202,11 +224,12 @@ func (m *Media) provision(off, n uint64) error {
 	return nil
 }
 
-// Read reads from the file.
+// Read reads from the file, and on top what the worker has to write.
 func (m *Media) Read(off, n uint64, p *devices.Payload) {
 	if _, err := m.file.ReadAt(p.Bytes[:n], int64(off)); err != nil {
 		m.lose(off, n, err)
 	}
+	m.overlay(off, p.Bytes[:n])
 }
 
 // statusUnit is what Status rounds to, so that no state begins within a block of
@@ -216,6 +239,15 @@ const statusUnit = 4096
 // Status asks the host's file system where the file has holes; one that cannot
 // tell calls all of it data, and so does this.
 func (m *Media) Status(off, n uint64) (run uint64, f devices.StatusFlags) {
+	run, pending := m.pendingAt(off, n)
+	if pending {
+		return run, 0
+	}
+	return m.status(off, run)
+}
+
+// status is that of the file.
+func (m *Media) status(off, n uint64) (run uint64, f devices.StatusFlags) {
 	const hole = devices.StatusZero | devices.StatusHole
 	data, end, err := host.Extent(m.file, int64(off))
 	if errors.Is(err, io.EOF) { // nothing but a hole to the end
@@ -236,6 +268,9 @@ func (m *Media) Used() (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("image: %w", err)
 	}
+	if m.worker != nil {
+		n += m.worker.Bytes()
+	}
 	return n, nil
 }
 
@@ -246,21 +281,28 @@ const clonePiece = 1 << 20
 // asked Used first; an error shows in Err.
 func (m *Media) Clone() drive.Media {
 	c := drive.NewMedia(drive.RealBytes)
+	m.copyTo(c)
+	m.replay(c)
+	return c
+}
+
+// copyTo copies what the file has.
+func (m *Media) copyTo(c drive.Media) {
 	buffer := make([]byte, clonePiece)
 	for at := int64(0); ; {
 		from, to, err := host.Extent(m.file, at)
 		if errors.Is(err, io.EOF) { // nothing but a hole to the end
-			return c
+			return
 		}
 		if err != nil {
 			m.fail(err)
-			return c
+			return
 		}
 		for at = from; at < to; {
 			k, err := m.file.ReadAt(buffer[:min(clonePiece, to-at)], at)
 			if err != nil && !errors.Is(err, io.EOF) || k == 0 {
 				m.fail(err)
-				return c
+				return
 			}
 			c.Write(uint64(at), uint64(k), drive.Content{Bytes: buffer[:k]})
 			at += int64(k)

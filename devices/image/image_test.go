@@ -14,6 +14,7 @@ import (
 
 	"nbdbench/devices"
 	"nbdbench/devices/drive"
+	"nbdbench/internal/host"
 )
 
 const size = 4 << 20
@@ -240,18 +241,15 @@ func TestWhatIsCalledZeroReadsAsZeros(t *testing.T) {
 // A sync before the write would leave the write itself in the host's page cache.
 func TestTheFileHasTheWriteWhenItIsSynced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image")
-	m := open(t, path, Options{Size: size, Sync: true})
-	was := fdatasync
-	defer func() { fdatasync = was }()
 	var want, got []byte
-	fdatasync = func(f *os.File) error {
+	m := open(t, path, Options{Size: size, Sync: true, Datasync: func(f *os.File) error {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = b[8192:12288]
-		return was(f)
-	}
+		return host.Datasync(f)
+	}})
 	for _, c := range []drive.Content{
 		{Bytes: bytes.Repeat([]byte{1}, 4096)},
 		{Zero: true},

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"nbdbench/devices/image"
 	"nbdbench/devices/layer"
 	"nbdbench/internal/conf"
+	"nbdbench/internal/ordered"
 	"nbdbench/nbd"
 	"nbdbench/sim"
 )
@@ -36,7 +38,15 @@ type device struct {
 	tap   *history.Tap // nil without a journal
 	log   *wireLog
 	dm    *history.DMWriter // nil without a log of writes
-	free  *passing
+	dmLog *ordered.Log      // the files of log and of dm; nil without
+	wire  *ordered.Log
+
+	volatile bool // a reply alone is no promise
+
+	free    *passing
+	held    uint64 // the operation of the image for which a request waited last
+	waiting []admission
+	replies *heldReply // free ones
 
 	events   *eventLog // nil is silent
 	reported bool      // an error of the host
@@ -123,7 +133,7 @@ func (l *device) openMedia() (err error) {
 		l.media = drive.NewMedia(drive.RealBytes)
 		return nil
 	}
-	if l.file, err = image.Open(l.config.Image, image.Options{Size: uint64(l.profile.Size), Sync: l.config.ImageSync}); err != nil {
+	if l.file, err = image.Open(l.config.Image, image.Options{Size: uint64(l.profile.Size), Sync: l.config.ImageSync, Datasync: l.config.datasync}); err != nil {
 		return fmt.Errorf("%w: %w", ErrImage, err)
 	}
 	l.media = l.file
@@ -160,6 +170,7 @@ func (l *device) power() error {
 		return err
 	}
 	l.model, l.top, l.fence = wrapped, top, g
+	l.volatile = model.Info().Cache == devices.CacheVolatile
 	return nil
 }
 
@@ -180,19 +191,21 @@ func (l *device) keepSuperseded(info devices.Info) (err error) {
 func (l *device) record() error {
 	c := l.config
 	if c.Log != nil {
-		l.log = &wireLog{encoder: history.NewEncoder(c.Log)}
+		l.wire = ordered.NewLog(c.Log, syncOf(c.Log))
+		l.log = &wireLog{encoder: history.NewEncoder(l.wire)}
 		l.tap = history.NewTap(currentDrive{l}, l.loop, l.log)
 		if c.ImageSync {
-			l.log.encoder.SyncWith(syncOf(c.Log))
+			l.log.encoder.SyncWith(l.wire.Datasync)
 		}
 		if err := l.log.encoder.Commit(false); err != nil {
 			return fmt.Errorf("--log: %w", err)
 		}
 	}
 	if c.LogWrites != nil {
-		l.dm = history.NewDMWriter(c.LogWrites, l.newest)
+		l.dmLog = ordered.NewLog(c.LogWrites, syncOf(c.LogWrites))
+		l.dm = history.NewDMWriter(l.dmLog, l.newest)
 		if c.ImageSync {
-			l.dm.SyncWith(syncOf(c.LogWrites))
+			l.dm.SyncWith(l.dmLog.Datasync)
 		}
 		if err := l.dm.Commit(); err != nil {
 			return fmt.Errorf("--log-writes: %w", err)
@@ -248,7 +261,10 @@ func (s *client) Submit(r *devices.Request) {
 	case s.l.broken() && (r.Op.Modifies() || r.Op == devices.OpFlush):
 		s.l.report()
 		s.l.refuse(r, devices.EIO)
+	case r.Op.Modifies() && s.l.full():
+		s.l.waiting = append(s.l.waiting, admission{s, r})
 	case s.l.tap != nil:
+		s.l.replyOnceLogged(r)
 		s.l.tap.Submit(r)
 	default:
 		s.l.submit(r)
@@ -257,8 +273,14 @@ func (s *client) Submit(r *devices.Request) {
 
 // broken reports whether there is such an error as failed says.
 func (l *device) broken() bool {
-	return l.file != nil && l.file.Err() != nil || l.log != nil && l.log.Err() != nil || l.dm != nil && l.dm.Err() != nil
+	return l.file != nil && l.file.Err() != nil || l.log != nil && l.wireErr() != nil || l.dm != nil && l.dmErr() != nil
 }
+
+// wireErr is the first error of the log at the wire, which there is.
+func (l *device) wireErr() error { return cmp.Or(l.log.Err(), l.wire.Err()) }
+
+// dmErr is the first error of the log of writes, which there is.
+func (l *device) dmErr() error { return cmp.Or(l.dm.Err(), l.dmLog.Err()) }
 
 // report says once that l is broken.
 func (l *device) report() {
@@ -275,10 +297,10 @@ func (l *device) failed() error {
 	switch {
 	case l.file != nil && l.file.Err() != nil:
 		return fmt.Errorf("--image: %w", l.file.Err())
-	case l.log != nil && l.log.Err() != nil:
-		return fmt.Errorf("--log: %w", l.log.Err())
-	case l.dm != nil && l.dm.Err() != nil:
-		return fmt.Errorf("--log-writes: %w", l.dm.Err())
+	case l.log != nil && l.wireErr() != nil:
+		return fmt.Errorf("--log: %w", l.wireErr())
+	case l.dm != nil && l.dmErr() != nil:
+		return fmt.Errorf("--log-writes: %w", l.dmErr())
 	}
 	return nil
 }
@@ -300,6 +322,9 @@ type passing struct {
 	fence     *fencedMedia // of the drive that it is in
 	completer devices.Completer
 	next      *passing
+
+	request *devices.Request // while it waits for a worker
+	stage   stage
 }
 
 // submit numbers what is written, and has an error of the host fail a request
@@ -322,20 +347,42 @@ func (l *device) submit(r *devices.Request) {
 	l.top.Submit(r)
 }
 
-// Done gives r its completer back.
+// Done is called by the drive. Where the image has a worker, r may have to wait for it.
 func (a *passing) Done(r *devices.Request) {
+	if a.l.awaitsImage(r) {
+		a.request, a.stage = r, storing
+		a.l.file.Worker().After(a.l.held, a)
+		return
+	}
+	a.stored(r)
+}
+
+// stored has r in the log of writes, now that the image has it.
+func (a *passing) stored(r *devices.Request) {
 	l := a.l
-	r.Completer, a.completer = a.completer, nil
-	a.next, l.free = l.free, a
 	if l.file != nil && l.file.Err() != nil && r.Errno == devices.OK && l.inDoubt(r) {
 		r.Errno = devices.EIO
 	}
 	if l.dm != nil && !a.fence.shut {
 		l.dm.End(r, r.Bytes)
-		if promises(r) && l.dm.Commit() != nil {
-			r.Errno = devices.EIO
+		if promises(r) {
+			if l.dm.Commit() != nil {
+				r.Errno = devices.EIO
+			} else if w := l.dmLog.Worker(); w != nil {
+				a.request, a.stage = r, logging
+				w.After(w.Barrier(false), a)
+				return
+			}
 		}
 	}
+	a.end(r)
+}
+
+// end gives r its completer back.
+func (a *passing) end(r *devices.Request) {
+	l := a.l
+	r.Completer, a.completer = a.completer, nil
+	a.next, l.free = l.free, a
 	r.Completer.Done(r)
 }
 
@@ -490,10 +537,10 @@ func (l *device) close() error {
 		}
 	}
 	if l.log != nil {
-		note("--log", l.log.encoder.Commit(true))
+		note("--log", cmp.Or(l.log.encoder.Commit(true), l.wire.Err()))
 	}
 	if l.dm != nil {
-		note("--log-writes", l.dm.Close(l.left()))
+		note("--log-writes", cmp.Or(l.dm.Close(l.left()), l.dmLog.Err()))
 	}
 	if l.file != nil {
 		note("--image", l.file.Close())

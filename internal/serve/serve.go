@@ -81,6 +81,8 @@ type Config struct {
 	// PowerCut has the devices lose their power at the end; else they are shut down
 	// in order, with all that was acknowledged made durable.
 	PowerCut bool
+
+	datasync func(*os.File) error // of images, for tests; nil is the host's
 }
 
 // Files are where what a device holds and does is kept. The zero value is memory,
@@ -149,6 +151,8 @@ func Serve(ctx context.Context, c Config, ready, talk io.Writer) (err error) {
 		return errors.Join(err, closeStorages(storages), closeAll(at.sockets), real.Close())
 	}
 	defer func() { err = errors.Join(err, closeStorages(storages), real.Close()) }()
+	startWorkers(real, served)
+	defer stopWorkers(served)
 	server := socket.NewServer(real, c.exports(loop, at.uris[0].Export, served, plugins, storages)...)
 	if runtime.GOMAXPROCS(0) < 2 { // the reader that blocks needs one
 		runtime.GOMAXPROCS(2)

@@ -27,6 +27,7 @@ var House = Rules{
 		"internal/target":          1, // starts programs by internal/fork, and knows no protocol
 		"devices":                  1,
 		"devices/drive":            2,
+		"internal/ordered":         1, // writes to a file for a loop, and knows no device
 		"internal/aio":             2, // serves requests on a file, and knows no device
 		"devices/ssd/ftl":          2,
 		"devices/array":            3, // over members that it knows as devices alone
@@ -99,6 +100,7 @@ var House = Rules{
 		"internal/stack/watch.go":              "waits for runs in real time",
 		"internal/stack/dial.go":               "dials an external server",
 		"devices/host/":                        "blocking system calls on worker threads, and a file's fill",
+		"internal/ordered/":                    "writes and fdatasync, which block, on a worker for each file",
 		"internal/aio/":                        "asynchronous I/O: its events are taken by a goroutine",
 		"internal/pool/":                       "independent work on many cores",
 		"internal/fusefile/":                   "requests of the kernel, each on a goroutine",

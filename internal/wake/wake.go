@@ -65,8 +65,9 @@
 //	socket.memory.mu       who waits for memory
 //	sim.alarm.mu           the timerfd
 //
-// The locks of internal/aio and devices/plugin are taken under sim.Real.mu too, and never
-// the other way round: a worker enters the loop after it has unlocked its own.
+// The locks of internal/aio, internal/ordered and devices/plugin are taken under
+// sim.Real.mu too, and never the other way round: a worker enters the loop after it has
+// unlocked its own.
 // socket.Server.contentionMu is held while a callback runs, and is the first of all.
 // Flushers are called without any of these.
 //
