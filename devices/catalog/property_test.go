@@ -34,6 +34,9 @@ func spreadOf(p *catalog.Profile) float64 {
 	if p.Kind == "ssd" && p.SSD.Sigma == 0 {
 		return 0.005
 	}
+	if p.Kind == "raid5" {
+		return 0.40 // whole chunks are written with fewer reads than parts of them
+	}
 	if p.Kind == "hdd" || p.Kind == "raid" || p.IsArray() && p.Advertise.Rotational {
 		return 0.20
 	}
@@ -53,6 +56,8 @@ func interfaceOf(name string) float64 {
 		return interfaces["pcie4"]
 	case name == "stripe-nvme":
 		return 2 * interfaces["pcie4"]
+	case name == "mirror-nvme":
+		return 2 * interfaces["pcie3"] // both legs answer reads
 	case name == "raid5-hdd":
 		return 3 * interfaces["sata"]
 	case name == "log-hdd":
