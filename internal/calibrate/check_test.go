@@ -58,7 +58,7 @@ func TestFittedAndDerivedRowsAreInTolerance(t *testing.T) {
 		"ebs-gp3-9000 write_fua", "ebs-gp3-9000 write_flush", "ebs-gp3-9000 chain",
 		"nvme-9100pro write_rate", "nvme-9100pro read",
 		"nvme-950pro-256 write", "nvme-950pro-256 write", "nvme-970evoplus read", "nvme-970evoplus write_rate", "nvme-970evoplus-2tb write_rate", "nvme-970evoplus-2tb chain",
-		"nvme-980 read", "nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro-4tb write_fua", "nvme-mp600 chain",
+		"nvme-980 read", "nvme-980 write_rate_full", "nvme-990pro write_rate", "nvme-990pro-4tb write_fua", "nvme-intel750 read_rate", "nvme-mp600 chain",
 		"nvme-p4800x fsync_ext4", "nvme-p4800x fsync_ext4", "nvme-p4800x fsync_data_journal", "nvme-p4800x read_rate",
 		"sas-pm1643a read", "sata-pm863 write_flush", "sata-pm863a sync_shared",
 	}
