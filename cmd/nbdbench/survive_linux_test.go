@@ -67,7 +67,7 @@ func TestPresetsSurvive(t *testing.T) {
 		}
 		args := append([]string{"--app", s.app, "--device", s.device, "--cuts", fmt.Sprint(cuts)}, s.args...)
 		command := "nbdbench torture " + strings.Join(args, " ")
-		cell, code := tortured(t, append(args, "--size", "1GiB", "--keep", filepath.Join(t.TempDir(), "kept"))...)
+		cell, code := tortured(t, append(args, "--size", "1GiB", "--reduce", "0", "--keep", filepath.Join(t.TempDir(), "kept"))...)
 		t.Logf("%s: exit %d, %+v", command, code, *cell)
 		if found := code == exitDeviation; found == s.safe || s.safe && cell.Acks == 0 || cell.Cuts != cuts {
 			t.Errorf("%s: exit %d, %+v", command, code, cell)

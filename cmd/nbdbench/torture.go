@@ -60,7 +60,9 @@ claimed.
 were read; write:FIRST-END, when a write to these bytes of the device does; ack:REGEXP, when
 a line that matches is acknowledged.
 
-The first image that fails is kept in --keep DIR; torture --replay DIR checks it again.
+The first image that fails is kept in --keep DIR, and beside it a reduced one: of the
+atomic units that the image lacks, at most --reduce N checks seek a small set whose loss
+alone fails in the same way. torture --replay DIR checks both again.
 On this way into the kernel a FUA write arrives as a write and a FLUSH. A run in real
 time does not repeat by its seed.
 
@@ -101,6 +103,7 @@ func newTorture() *cobra.Command {
 	fl.StringVar(&f.App, "app", "", "a program with a workload and a check: "+strings.Join(torture.Apps(), ", "))
 	fl.StringArrayVar(&f.Set, "set", nil, "KEY=VALUE: a setting of --app; may be repeated")
 	fl.StringVar(&f.Keep, "keep", "", "new directory for the first image that fails (default: torture-TIME)")
+	countVar(fl, &f.Reduce, "reduce", torture.DefaultReduce, "images to check at most to find one that fails with fewer losses; 0 is none")
 	fl.StringVar(&f.Replay, "replay", "", "check the kept image in this directory again")
 	fl.StringVar(&f.format, "format", "table", "output format: table, md or json")
 	return c

@@ -78,10 +78,54 @@ func TestSQLiteWithoutDurableCommitsIsFound(t *testing.T) {
 	if code != exitDeviation || cell.Lost == 0 || cell.AcksLost == 0 || cell.MaxLostWindowNS == 0 || cell.FirstFailure == nil {
 		t.Fatalf("exit %d, %+v", code, cell)
 	}
+	reduced := cell.FirstFailure.Reduced
+	if reduced == nil || reduced.Checks > torture.DefaultReduce || (reduced.Image == "") != (reduced.Reason != "") {
+		t.Errorf("reduced: %+v", reduced)
+	}
 	again, code := tortured(t, "--replay", keep)
 	if code != exitDeviation || again.Lost != 1 {
 		t.Errorf("the kept image: exit %d, %+v", code, again)
 	}
+}
+
+// TestAFailingImageIsReduced: of a hundred blocks that are lost the check wants the third
+// and the seventieth of a file, which are found again.
+func TestAFailingImageIsReduced(t *testing.T) {
+	needsTorture(t)
+	const (
+		setup    = `tr '\0' a </dev/zero | dd of=$NBDBENCH_DEV bs=4k count=100 oflag=direct iflag=fullblock conv=fsync status=none`
+		workload = `tr '\0' b </dev/zero | dd of=$NBDBENCH_DEV bs=4k count=100 oflag=direct iflag=fullblock status=none; echo done >&3; sleep 60`
+		check    = `a=$(dd if=$NBDBENCH_DEV bs=4k skip=3 count=1 status=none | head -c 1) b=$(dd if=$NBDBENCH_DEV bs=4k skip=70 count=1 status=none | head -c 1); test $a$b != aa`
+	)
+	keep := filepath.Join(t.TempDir(), "kept")
+	cell, code := tortured(t, "--fs", "none", "--device", "adversary", "--cuts", "1", "--keep", keep, "--setup", setup, "--check", check, "--", "sh", "-c", workload)
+	if code != exitDeviation || cell.Lost != 1 || cell.FirstFailure == nil {
+		t.Fatalf("exit %d, %+v", code, cell)
+	}
+	r := cell.FirstFailure.Reduced
+	if r == nil || r.Units != 100 || r.Lost != 2 || !r.Minimal || r.Checks > torture.DefaultReduce {
+		t.Fatalf("reduced: %+v", r)
+	}
+	b, err := os.ReadFile(r.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		if want := byte('b' - btoi(n == 3 || n == 70)); b[n*4096] != want {
+			t.Errorf("block %d of the reduced image begins with %q, expected %q", n, b[n*4096], want)
+		}
+	}
+	if again, code := tortured(t, "--replay", keep); code != exitDeviation || again.Lost != 1 {
+		t.Errorf("the kept image: exit %d, %+v", code, again)
+	}
+}
+
+// btoi is 1 for true.
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // TestPostgresKeepsWhatItAcknowledged: and with fsync=off it does not.

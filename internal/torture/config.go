@@ -23,6 +23,9 @@ const (
 	MaxSize     = 64 << 30
 	DefaultCuts = 20
 	MaxCuts     = 1 << 20
+	// DefaultReduce is how many images are checked at most to reduce one that failed.
+	DefaultReduce = 64
+	MaxReduce     = 1 << 16
 )
 
 // Ways are the ways into the kernel: the block device nbd, a loop device on a file of
@@ -55,7 +58,10 @@ type Config struct {
 	// AllowLoss is how old a lost acknowledgement may be at the cut.
 	AllowLoss time.Duration
 	Keep      string // the directory for the first image that fails; empty is one of its own
-	Replay    string // the directory of a kept image, which is checked again
+	// Reduce bounds how many images are checked to find a failing one with fewer losses; 0
+	// is none.
+	Reduce int
+	Replay string // the directory of a kept image, which is checked again
 	// Again are the arguments by which this program does the same.
 	Again []string
 }
@@ -82,6 +88,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Cuts < 1 || c.Cuts > MaxCuts:
 		return conf.At("--cuts", "expected 1 to %d, got %d", MaxCuts, c.Cuts)
+	case c.Reduce < 0 || c.Reduce > MaxReduce:
+		return conf.At("--reduce", "expected 0 to %d, got %d", MaxReduce, c.Reduce)
 	case c.Size > MaxSize:
 		return conf.At("--size", "expected at most %d bytes, as the content is in memory, got %d", uint64(MaxSize), c.Size)
 	case c.App != "" && (c.Setup != "" || c.Check != "" || len(c.Workload) > 0):

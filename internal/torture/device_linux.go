@@ -29,6 +29,10 @@ type order struct {
 	Image string `json:"image"` // a cut, with this image; empty is none
 	At    string `json:"at"`    // the event that the cut waits for; empty is none
 	Save  string `json:"save"`  // write the image of the last cut to this new file
+	Units bool   `json:"units"` // with a cut: note which units it lacks
+	// Restored are those of these units, by number, that Save writes as they were
+	// acknowledged last.
+	Restored []int `json:"restored"`
 }
 
 // answer is its answer, and the first one says that it is ready.
@@ -37,8 +41,13 @@ type answer struct {
 	Block   uint32          `json:"block"` // logical block in bytes
 	Flush   bool            `json:"flush"` // FLUSH is advertised
 	Exposed uint64          `json:"exposed"`
+	Units   []uint64        `json:"units"`  // where those are that the cut lacks, in bytes
+	Beyond  bool            `json:"beyond"` // there are more than serve.MaxUndurable, or are not known
 	Counts  fusefile.Counts `json:"counts"`
 }
+
+// maxOrder bounds an order, in bytes: one that restores serve.MaxUndurable units.
+const maxOrder = 1 << 20
 
 // station has the simulated drive, in the device process.
 type station struct {
@@ -46,8 +55,10 @@ type station struct {
 	live *serve.Live
 	file *fusefile.File
 	size uint64
-	last drive.Media // the image of the last cut
-	top  *watched    // what is served
+	last drive.Media  // the image of the last cut
+	lost []serve.Unit // that it lacks
+	many bool         // more than are compared
+	top  *watched     // what is served
 }
 
 // serveDevice is the device process: it serves the drive by FUSE until in ends.
@@ -72,7 +83,9 @@ func (c *Config) serveDevice(in io.Reader, out io.Writer) (err error) {
 	if err := encoder.Encode(answer{Block: max(info.LogicalBlock, 512), Flush: info.CanFlush}); err != nil {
 		return err
 	}
-	for lines := bufio.NewScanner(in); lines.Scan(); {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxOrder)
+	for lines.Scan() {
 		var o order
 		a := answer{}
 		err := json.Unmarshal(lines.Bytes(), &o)
@@ -92,11 +105,15 @@ func (c *Config) serveDevice(in io.Reader, out io.Writer) (err error) {
 // carryOut carries out an order.
 func (s *station) carryOut(o *order) (a answer, err error) {
 	if o.Image != "" {
-		s.last = nil // one image at a time
+		s.last, s.lost = nil, nil // one image at a time
 		a.Exposed, err = s.cut(o)
+		a.Beyond = s.many
+		for i := range s.lost {
+			a.Units = append(a.Units, s.lost[i].Off)
+		}
 	}
 	if err == nil && o.Save != "" {
-		err = s.save(o.Save)
+		err = s.save(o.Save, o.Restored)
 	}
 	a.Counts = s.file.Counts()
 	return a, err
@@ -113,8 +130,14 @@ func (s *station) cut(o *order) (exposed uint64, err error) {
 	}
 	done := make(chan struct{})
 	take := func() {
-		s.last, exposed, err = s.live.Image(sim.Seed(o.Seed), o.Image)
-		close(done)
+		defer close(done)
+		if !o.Units {
+			s.last, exposed, err = s.live.Image(sim.Seed(o.Seed), o.Image)
+			return
+		}
+		var few bool
+		s.last, exposed, s.lost, few, err = s.live.ImageAndUndurable(sim.Seed(o.Seed), o.Image)
+		s.many = !few
 	}
 	s.real.Do(func() {
 		if !e.inDevice() {
@@ -142,8 +165,9 @@ func (s *station) cut(o *order) (exposed uint64, err error) {
 // savePiece is how much of an image is read at a time, in bytes.
 const savePiece = 1 << 20
 
-// save writes the last image to a new file, sparse where it has no data.
-func (s *station) save(path string) error {
+// save writes the last image to a new file, sparse where it has no data, with some units
+// restored.
+func (s *station) save(path string, restored []int) error {
 	if s.last == nil {
 		return errors.New("no image: expected a cut first")
 	}
@@ -160,6 +184,14 @@ func (s *station) save(path string) error {
 			_, err = f.WriteAt(b[:n], int64(off))
 		}
 		off += n
+	}
+	for _, n := range restored {
+		if err == nil && (n < 0 || n >= len(s.lost)) {
+			err = fmt.Errorf("unit %d: expected one of %d", n, len(s.lost))
+		}
+		if err == nil {
+			_, err = f.WriteAt(s.lost[n].Newest, int64(s.lost[n].Off))
+		}
 	}
 	return errors.Join(err, f.Close())
 }

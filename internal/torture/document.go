@@ -82,6 +82,8 @@ type Failure struct {
 	Outcome string `json:"outcome"`
 	Image   string `json:"image"` // the kept image's file
 	Replay  string `json:"replay"`
+	// Reduced is the image with fewer losses; null if none was sought.
+	Reduced *Reduced `json:"reduced"`
 }
 
 // count adds a cut.
@@ -131,6 +133,9 @@ func (d *Document) notes() (notes []string) {
 		}
 		if f := c.FirstFailure; f != nil {
 			notes = append(notes, fmt.Sprintf("first failure: cut %d, %s; check it again: %s", f.Cut, f.Outcome, f.Replay))
+			if f.Reduced != nil {
+				notes = append(notes, f.Reduced.String())
+			}
 		}
 	}
 	return notes

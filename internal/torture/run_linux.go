@@ -205,7 +205,8 @@ func (r *run) cut(ctx context.Context) error {
 		return err
 	}
 	image := filepath.Join(Dir, fmt.Sprintf("image-%d", n))
-	a, err := r.device.ask(order{Seed: r.seedOf(n), Image: r.config.Image, Save: image, At: r.inDevice()})
+	first := r.cell.FirstFailure == nil // if this fails, it is kept and reduced
+	a, err := r.device.ask(order{Seed: r.seedOf(n), Image: r.config.Image, Save: image, At: r.inDevice(), Units: first && r.config.Reduce > 0})
 	if err != nil {
 		return err
 	}
@@ -215,8 +216,8 @@ func (r *run) cut(ctx context.Context) error {
 		return err
 	}
 	r.record(&verdict, &acked, at, &a)
-	if verdict.outcome.failed() && r.cell.FirstFailure == nil {
-		return r.keep(&verdict, &acked, n)
+	if verdict.outcome.failed() && first {
+		return r.keep(ctx, &verdict, &trial, &a)
 	}
 	return nil
 }
