@@ -72,7 +72,7 @@ capture-vm: captured $(VM)/boot ## the same in the virtual machine, for CAPTURES
 
 # In real time, as root: each preset of torture under safe and unsafe settings, and kills.
 survive: captured ## databases under SURVIVE (20) power cuts each, into docs/SURVIVAL.md, and 50 kill -9 (as root)
-	$(GO) test -v -count 1 -timeout 6h ./cmd/nbdbench -run TestPresetsSurvive -survive.cuts $(or $(SURVIVE),20) -update
+	$(GO) test -v -count 1 -timeout 6h ./cmd/nbdbench -run TestPresetsSurvive -survive.cuts $(or $(SURVIVE),20) -survive.apps '$(APPS)' -update
 	$(GO) test -v -count 1 -timeout 1h ./cmd/nbdbench -run TestKillLeavesNothing -torture.kills $(or $(KILLS),50)
 
 captured: ## install the programs whose requests are captured (Debian, as root or with sudo)
