@@ -22,6 +22,14 @@
 //   - Until an operation is reported it is in Pending, so that who reads the file can
 //     put on top what is not in it yet.
 //
+// # Fast files
+//
+// A write into the host's page cache takes a few microseconds, and to wake the worker and
+// the loop takes longer. So once fastOps operations in a row, but fdatasync, have each
+// taken less than slowOp, who adds one does it at once, if none waits. The first that takes
+// longer ends that. A file that has always been slow never blocks the loop; one that
+// becomes slow does once.
+//
 // # Bounds
 //
 // MaxOps operations and MaxBytes of their data wait at most. From half of either on the
@@ -38,6 +46,7 @@ package ordered
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"nbdbench/internal/buffer"
 	"nbdbench/sim"
@@ -51,6 +60,9 @@ const (
 	MaxPiece = 1 << 20
 	// batchOps is how many operations are done before they are reported.
 	batchOps = 64
+	// fastOps and slowOp say when a file is fast.
+	fastOps = 64
+	slowOp  = time.Millisecond
 	// maxUnsynced bounds the ranges that an fdatasync which fails may lose. What comes
 	// then counts with the last one, and with all that is between.
 	maxUnsynced = 1024
@@ -131,12 +143,13 @@ type Worker struct {
 	exec     sync.Mutex
 	batch    [batchOps]Op
 	unsynced []span
+	streak   int // operations in a row that were fast
+	fast     atomic.Bool
 
 	mu       sync.Mutex
 	work     sync.Cond
 	queue    []Op // from first on
 	first    int
-	queued   uint64 // bytes of their data
 	done     uint64 // operations so far
 	failures []failure
 	stopping bool
@@ -160,9 +173,13 @@ func (w *Worker) Append(data []byte) { w.addData(Append, 0, data) }
 func (w *Worker) addData(k Kind, off uint64, data []byte) {
 	for len(data) > 0 {
 		n := min(len(data), MaxPiece)
-		b := buffer.Get(n)
-		copy(b.Data, data[:n])
-		w.add(Op{Kind: k, Off: off, N: uint64(n), Data: b.Data[:n], buf: b})
+		op := Op{Kind: k, Off: off, N: uint64(n), Data: data[:n]}
+		if !w.doneAtOnce(op) {
+			op.buf = buffer.Get(n)
+			copy(op.buf.Data, op.Data)
+			op.Data = op.buf.Data[:n]
+			w.add(op)
+		}
 		off, data = off+uint64(n), data[n:]
 	}
 }
@@ -173,7 +190,9 @@ func (w *Worker) Zero(off, n uint64, provision bool) {
 	if provision {
 		k = Provision
 	}
-	w.add(Op{Kind: k, Off: off, N: n})
+	if op := (Op{Kind: k, Off: off, N: n}); !w.doneAtOnce(op) {
+		w.add(op)
+	}
 }
 
 // Barrier returns the number of the last operation so far, and with sync of an
@@ -189,9 +208,14 @@ func (w *Worker) Barrier(sync bool) uint64 {
 // Completed reports whether an operation has been done, and reported.
 func (w *Worker) Completed(seq uint64) bool { return w.completed >= seq }
 
-// After calls t once an operation has been done, after those for which it was asked
-// before: seq is at least theirs.
-func (w *Worker) After(seq uint64, t Waiter) { w.waiting = append(w.waiting, waiter{seq, t}) }
+// After calls t once an operation has been done that is not completed, after those for
+// which it was asked before: seq is at least theirs.
+func (w *Worker) After(seq uint64, t Waiter) {
+	if w.Completed(seq) {
+		panic("ordered: waits for what is completed")
+	}
+	w.waiting = append(w.waiting, waiter{seq, t})
+}
 
 // Pending are the operations that the file may lack, in their order. It is good until
 // the next call.
@@ -230,6 +254,29 @@ func (w *Worker) Flush() {
 	w.mu.Unlock()
 }
 
+// doneAtOnce does an operation, if the file is fast and none waits.
+func (w *Worker) doneAtOnce(op Op) bool {
+	if w.completed != w.added || !w.fast.Load() {
+		return false
+	}
+	w.exec.Lock()
+	w.batch[0] = op
+	w.do(&w.batch[0])
+	w.batch[0] = Op{}
+	w.exec.Unlock()
+	w.added++
+	w.completed++
+	w.dirty = true
+	w.mu.Lock()
+	w.done++
+	failed := len(w.failures) > 0
+	w.mu.Unlock()
+	if failed {
+		w.collect()
+	}
+	return true
+}
+
 func (w *Worker) add(op Op) {
 	w.pending = append(w.pending, op)
 	w.bytes += uint64(len(op.Data))
@@ -237,26 +284,23 @@ func (w *Worker) add(op Op) {
 	w.dirty = op.Kind != datasync
 	w.mu.Lock()
 	w.queue = append(w.queue, op)
-	w.queued += uint64(len(op.Data))
-	full := w.overfull()
+	stopping := w.stopping
 	w.mu.Unlock()
 	if !w.kick.Swap(true) {
 		w.real.AfterLeave(w)
 	}
-	for full {
+	if w.exceeds() {
+		w.collect() // what has been done and not reported
+	}
+	for w.exceeds() || stopping && len(w.pending) > w.head {
 		w.doSome()
 		w.collect()
-		w.mu.Lock()
-		full = w.overfull()
-		w.mu.Unlock()
 	}
 }
 
-// overfull reports whether more than a bound waits, or anything for a worker that has
-// ended.
-func (w *Worker) overfull() bool {
-	n := len(w.queue) - w.first
-	return n > MaxOps || w.queued > MaxBytes || w.stopping && n > 0
+// exceeds reports whether more than a bound is pending.
+func (w *Worker) exceeds() bool {
+	return len(w.pending)-w.head > MaxOps || w.bytes > MaxBytes
 }
 
 // run is the worker's goroutine.
@@ -287,16 +331,11 @@ func (w *Worker) doSome() {
 	n := w.take()
 	sync := false
 	for i := range w.batch[:n] {
-		op := &w.batch[i]
-		if op.Kind == datasync {
+		if op := &w.batch[i]; op.Kind == datasync {
 			sync = true
-			continue
+		} else {
+			w.do(op)
 		}
-		if err := w.file.Do(op); err != nil {
-			w.fail(span{op.Off, op.Off + op.N}, err)
-			continue
-		}
-		w.wrote(op)
 	}
 	if sync {
 		w.sync()
@@ -307,14 +346,25 @@ func (w *Worker) doSome() {
 	w.mu.Unlock()
 }
 
+// do does an operation, and notes how long it takes. exec is held.
+func (w *Worker) do(op *Op) {
+	begin := w.real.Now()
+	if err := w.file.Do(op); err != nil {
+		w.fail(span{op.Off, op.Off + op.N}, err)
+	} else {
+		w.wrote(op)
+	}
+	if w.streak++; w.real.Now().Sub(begin) >= slowOp {
+		w.streak = 0
+	}
+	w.fast.Store(w.streak >= fastOps)
+}
+
 // take moves the oldest operations from the queue to the batch.
 func (w *Worker) take() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := copy(w.batch[:], w.queue[w.first:])
-	for _, op := range w.batch[:n] {
-		w.queued -= uint64(len(op.Data))
-	}
 	w.queue, w.first = drop(w.queue, w.first, n)
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"nbdbench/internal/ordered"
 	"nbdbench/sim"
@@ -17,6 +18,7 @@ type slowFile struct {
 	goOn  chan error
 	did   []string // of one goroutine at a time
 	bytes int
+	delay time.Duration // of each Do
 }
 
 func newSlowFile() *slowFile {
@@ -34,6 +36,7 @@ func (f *slowFile) operation(what string) error {
 
 func (f *slowFile) Do(op *ordered.Op) error {
 	f.bytes += len(op.Data)
+	time.Sleep(f.delay)
 	return f.operation(fmt.Sprint(op.Kind, op.Off, op.N))
 }
 
@@ -82,7 +85,13 @@ func (r *rig) close(t testing.TB) {
 // after returns who waits for what was added so far.
 func (r *rig) after(sync bool) notified {
 	n := make(notified, 1)
-	r.real.Do(func() { r.After(r.Barrier(sync), n) })
+	r.real.Do(func() {
+		if seq := r.Barrier(sync); r.Completed(seq) {
+			n <- r.Err()
+		} else {
+			r.After(seq, n)
+		}
+	})
 	return n
 }
 
@@ -165,9 +174,9 @@ func TestASyncThatFailsLosesAllSinceTheLast(t *testing.T) {
 // TestWhoAddsTooMuchWorksItself: the bounds hold, and nothing is done twice or out of order.
 func TestWhoAddsTooMuchWorksItself(t *testing.T) {
 	for name, op := range map[string]struct{ count, size int }{
-		"operations": {3 * ordered.MaxOps, 1},
-		"bytes":      {3 * ordered.MaxBytes / ordered.MaxPiece, ordered.MaxPiece},
-		"one write":  {1, 3 * ordered.MaxBytes},
+		"operations": {ordered.MaxOps * 5 / 4, 1},
+		"bytes":      {ordered.MaxBytes * 5 / 4 / ordered.MaxPiece, ordered.MaxPiece},
+		"one write":  {1, ordered.MaxBytes * 5 / 4},
 	} {
 		r := newRig(t, &slowFile{})
 		data := bytes.Repeat([]byte{1}, op.size)
@@ -176,12 +185,12 @@ func TestWhoAddsTooMuchWorksItself(t *testing.T) {
 			for i := range op.count {
 				r.Write(uint64(i), data)
 				full = full || r.Full()
-				if len(r.Pending()) > 2*ordered.MaxOps || r.Bytes() > 2*ordered.MaxBytes {
+				if len(r.Pending()) > ordered.MaxOps || r.Bytes() > ordered.MaxBytes {
 					t.Fatalf("%s: %d operations of %d bytes wait", name, len(r.Pending()), r.Bytes())
 				}
 			}
 		})
-		if err := <-r.after(true); err != nil || !full || r.file.bytes != op.count*op.size {
+		if err := <-r.after(true); err != nil || !full && op.count > 1 || r.file.bytes != op.count*op.size {
 			t.Errorf("%s: %v, full %v, %d bytes of %d", name, err, full, r.file.bytes, op.count*op.size)
 		}
 		r.close(t)
@@ -204,6 +213,40 @@ func TestCloseDoesWhatIsLeft(t *testing.T) {
 	}
 }
 
+// TestAFastFileIsWrittenAtOnce, once it has been fast for long enough, unless something
+// waits; and one write that is slow ends that.
+func TestAFastFileIsWrittenAtOnce(t *testing.T) {
+	r := newRig(t, &slowFile{})
+	begin := func() (waits bool) {
+		r.real.Do(func() {
+			r.Write(0, []byte{1})
+			waits = len(r.Pending()) > 0
+		})
+		<-r.after(false)
+		return waits
+	}
+	if !begin() {
+		t.Fatal("the first write is done in the loop")
+	}
+	for begin() { // until 64 in a row were fast, however busy the machine is
+	}
+	r.real.Do(func() {
+		r.Barrier(true)
+		r.Write(0, []byte{1})
+		if n := len(r.Pending()); n != 2 {
+			t.Errorf("%d operations wait behind an fdatasync, expected 2 with it", n)
+		}
+	})
+	<-r.after(true)
+	r.file.delay = 2 * time.Millisecond
+	for !begin() { // the first one is done in the loop, if the file was fast until now
+	}
+	if !begin() || !begin() {
+		t.Error("a slow file is written in the loop")
+	}
+	r.close(t)
+}
+
 // costless is a file that does nothing.
 type costless struct{}
 
@@ -217,7 +260,11 @@ func BenchmarkWrite(b *testing.B) {
 	data, n := make([]byte, 4096), make(notified, 1)
 	write := func() {
 		r.Write(0, data)
-		r.After(r.Barrier(false), n)
+		if seq := r.Barrier(false); r.Completed(seq) {
+			n <- nil
+		} else {
+			r.After(seq, n)
+		}
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -368,9 +368,9 @@ func (a *passing) stored(r *devices.Request) {
 		if promises(r) {
 			if l.dm.Commit() != nil {
 				r.Errno = devices.EIO
-			} else if w := l.dmLog.Worker(); w != nil {
+			} else if seq, waits := awaits(l.dmLog); waits {
 				a.request, a.stage = r, logging
-				w.After(w.Barrier(false), a)
+				l.dmLog.Worker().After(seq, a)
 				return
 			}
 		}

@@ -105,12 +105,22 @@ func (l *device) replyOnceLogged(r *devices.Request) {
 // Done is called by the tap, which has written to the log.
 func (a *heldReply) Done(r *devices.Request) {
 	a.request = r
-	w := a.l.wire.Worker()
-	if w == nil || r.Errno != devices.OK {
-		a.Written(nil)
+	if seq, waits := awaits(a.l.wire); waits && r.Errno == devices.OK {
+		a.l.wire.Worker().After(seq, a)
 		return
 	}
-	w.After(w.Barrier(false), a)
+	a.Written(nil)
+}
+
+// awaits reports whether what was written to a log is not in its file yet, and the
+// operation after which it is. What its fdatasync is for has been said before.
+func awaits(f *ordered.Log) (seq uint64, waits bool) {
+	w := f.Worker()
+	if w == nil {
+		return 0, false
+	}
+	seq = w.Barrier(false)
+	return seq, !w.Completed(seq)
 }
 
 // Written sends the reply.
