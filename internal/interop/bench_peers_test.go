@@ -152,11 +152,15 @@ func (w *loader) begin() {
 func (w *loader) submit(r *devices.Request) {
 	r.Offset = w.places.Uint64N(benchSpan/w.Size) * w.Size
 	r.Begin(w.loop.Now())
+	r.Submitted = w.loop.Now()
 	w.dev.Submit(r)
 }
 
 // Done counts a request and sends it again.
 func (w *loader) Done(r *devices.Request) {
+	if w.Path != "" { // a device leaves that to its client
+		r.Completed = w.loop.Now()
+	}
 	w.times = append(w.times, int32(r.Completed.Sub(r.Submitted)))
 	if r.Errno != devices.OK {
 		w.failed = r.Errno
