@@ -206,7 +206,8 @@ func TestTheProfileInTheDevicesDocumentCanBeChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	_, section, _ := strings.Cut(string(text), "## A profile of your own\n")
+	_, rest, _ := strings.Cut(section, "```yaml\n")
 	profile, _, ok := strings.Cut(rest, "```\n")
 	if !ok {
 		t.Fatal("no profile in docs/DEVICES.md")
