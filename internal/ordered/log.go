@@ -25,7 +25,8 @@ type Log struct {
 func NewLog(file interface {
 	io.Writer
 	io.WriterAt
-}, sync func() error) *Log {
+}, sync func() error,
+) *Log {
 	return &Log{file: file, sync: sync}
 }
 
