@@ -47,7 +47,7 @@ var summaryColumns = []summaryColumn{
 	{table.Column{Key: "lost_per_cut", Title: "lost/cut", Right: true, Drop: 9, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.lost() }},
 	{table.Column{Key: "at_risk_per_cut", Place: table.InData}, func(_ *Run, c *Cell) table.Value { return c.risk() }},
 	{table.Column{Key: "kernel_sent", Title: "kernel sent/c", Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.sent() }},
-	{table.Column{Key: "model_off", Title: "model/drive", Drop: 6, Place: everywhere}, (*Run).off},
+	{table.Column{Key: "model_off", Title: "model/drive", Shorten: 3, Cut: ",", Drop: 6, Place: everywhere}, (*Run).off},
 	{table.Column{Key: "plugin_calls", Title: "plugin calls/c", Drop: 3, Place: everywhere}, func(_ *Run, c *Cell) table.Value { return c.called() }},
 	{table.Column{Key: "verdict", Title: "verdict", Place: everywhere}, func(r *Run, c *Cell) table.Value { v, _ := r.rowVerdict(c); return textValue(v) }},
 }
