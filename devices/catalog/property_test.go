@@ -66,6 +66,8 @@ func interfaceOf(name string) float64 {
 		return interfaces["sas"]
 	case strings.HasPrefix(name, "sata-"), strings.HasPrefix(name, "hdd-"), name == "raid-bbu":
 		return interfaces["sata"]
+	case name == "mirror-nvme":
+		return 2 * interfaces["pcie3"] // both legs serve reads
 	case name == "ssd-mqsim":
 		return 4e9 // its own
 	}
