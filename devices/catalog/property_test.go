@@ -104,7 +104,8 @@ func TestTheCostOfADurableWriteRisesWithItsSize(t *testing.T) {
 			last := time.Duration(0)
 			for _, n := range sizes {
 				got := durable(t, p.Name, fua, n)
-				if float64(got) < float64(last)*(1-spreadOf(p)) {
+				// RAID 5 need not read what it writes a whole stripe of.
+				if p.Kind != "raid5" && float64(got) < float64(last)*(1-spreadOf(p)) {
 					t.Errorf("%s: %d bytes durable (FUA %v) take %v, fewer took %v", p.Name, n, fua, got, last)
 				}
 				if floor := float64(n) / interfaceOf(p.Name); p.Kind != "cloud" && p.Kind != "raid" && got.Seconds() < floor {
