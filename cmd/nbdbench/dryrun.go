@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 	"text/tabwriter"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nbdbench/internal/bench"
+	"nbdbench/internal/stack"
 	"nbdbench/internal/text"
 )
 
@@ -40,8 +42,30 @@ func (f *runFlags) dryRun(c *cobra.Command, p *bench.Plan) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(c.OutOrStdout(), "expected time: "+expected(p, all.Time, work))
-	return err
+	if _, err = fmt.Fprintln(c.OutOrStdout(), "expected time: "+expected(p, all.Time, work)); err != nil || len(p.Hops) == 0 {
+		return err
+	}
+	return drawHops(c.OutOrStdout(), p, cells)
+}
+
+// drawHops draws for each device where its chain of proxies makes a write durable.
+func drawHops(w io.Writer, p *bench.Plan, cells []bench.Cell) error {
+	drawn := map[string]bool{}
+	for i := range cells {
+		device := cells[i].Device
+		if drawn[device] {
+			continue
+		}
+		drawn[device] = true
+		paths, err := p.Paths(cells, device)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprint(w, "\nOne durable write, by strategy of the server; * makes it durable:\n\n"+stack.DrawPaths(device, p.Hops, p.Link, paths)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sampled adds the requests to the parts of a plan in virtual time, and is how long all

@@ -335,3 +335,27 @@ func TestAChainAllocatesNothingPerRequest(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDrawingMarksWhoMakesAWriteDurable(t *testing.T) {
+	chain := hops(t, "lan:emulate unix:native")
+	var paths []Path
+	for _, s := range []string{"native", "none", "discard"} {
+		paths = append(paths, PathOf(full, named(t, s), chain))
+	}
+	want := `                native        discard
+client
+  | lan         write+FUA     write+FUA
+hop 1, emulate  *
+  | unix        write, FLUSH  write, FLUSH
+hop 2, native
+  | wan         write, FLUSH  write, FLUSH
+server
+  |             write, FLUSH  write
+disk
+durable by      hop 1         nobody
+none is unsupported: hop 2 (native): what it forwards to is not enough: device has no FUA
+`
+	if got := DrawPaths("disk", chain, Links()["wan"], paths); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
