@@ -44,7 +44,6 @@ type Pool struct {
 	closed        uint64 // the last record of the group that goes to the pool
 	writes        []drive.Extent
 	flying        int
-	poolFailed    devices.Errno
 
 	stalled  devices.Queue // writes that wait for memory
 	waiting  devices.Queue // FLUSHes, and FUA writes, that wait for the log
