@@ -49,7 +49,7 @@ func TestAnErrorNamesFileLineAndColumn(t *testing.T) {
 		{"cache too small", "capacity: 1MiB", "capacity: 4KiB", ":7:35: cache.capacity: expected at least 64KiB"},
 		{"mark above the capacity", "high_water: 512KiB", "high_water: 2MiB", ":7:53: cache.high_water: "},
 		{"marks crossed", "low_water: 256KiB", "low_water: 1MiB", ":7:72: cache.low_water: "},
-		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid, empirical or ram"},
+		{"kind", "kind: ssd", "kind: tape", ":2:7: kind: expected ssd, hdd, cloud, raid, empirical, ram, mirror, stripe, raid5 or log"},
 		{"no section", "kind: ssd", "kind: hdd", `:2:7: kind: expected a section "hdd"`},
 		{"model", "servers: 2", "servers: 9999", ":8:1: ssd: servers is 9999, want 0 to 1024"},
 		{"more FLUSHes at once than units", "servers: 2", "servers: 2, flush: {servers: 3}", ":8:1: ssd: flush.servers is 3, want at most the servers, 2"},
