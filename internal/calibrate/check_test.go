@@ -230,7 +230,7 @@ func TestATableOfACheckNamesWhatIsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"7 published figures · 3 of 3 fitted in tolerance · 0 of 0 derived in tolerance · 1 of 4 predicted in tolerance\n",
+		"10 published figures · 3 of 3 fitted in tolerance · 0 of 0 derived in tolerance · 3 of 7 predicted in tolerance\n",
 		"\nnvme-p4800x\n", " OUT  predicted ", "ssd.parallel", "OUT: nvme-p4800x, fsync_ext4, jobs 1: 1.36 times the published 21200 ops/s (",
 		"\nNothing is published of ram.\n",
 	} {

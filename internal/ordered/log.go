@@ -76,7 +76,7 @@ func (l *Log) Write(b []byte) (int, error) {
 		return l.file.Write(b)
 	}
 	l.worker.Append(b)
-	return len(b), nil
+	return l.written(len(b))
 }
 
 // WriteAt writes at off.
@@ -88,7 +88,15 @@ func (l *Log) WriteAt(b []byte, off int64) (int, error) {
 		return l.file.WriteAt(b, off)
 	}
 	l.worker.Write(uint64(off), b)
-	return len(b), nil
+	return l.written(len(b))
+}
+
+// written reports a write of n bytes: of a fast file it has been done, and may have failed.
+func (l *Log) written(n int) (int, error) {
+	if err := l.worker.Err(); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // Datasync has what was written made durable: before it returns, or by the worker,

@@ -109,7 +109,7 @@ func (a *heldReply) Done(r *devices.Request) {
 		a.l.wire.Worker().After(seq, a)
 		return
 	}
-	a.Written(nil)
+	a.Written(a.l.wire.Err()) // which a fast file may have had by now
 }
 
 // awaits reports whether what was written to a log is not in its file yet, and the
@@ -128,7 +128,7 @@ func (a *heldReply) Written(err error) {
 	l, r := a.l, a.request
 	r.Completer, a.completer, a.request = a.completer, nil, nil
 	a.next, l.replies = l.replies, a
-	if err != nil {
+	if err != nil && r.Errno == devices.OK {
 		r.Errno = devices.EIO
 		l.report()
 	}
