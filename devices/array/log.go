@@ -316,11 +316,8 @@ func (p *Pool) commit() {
 		return
 	}
 	b := block{number: p.number + 1}
-	for i := range p.records {
+	for i := p.firstVolatile(); i < len(p.records); i++ {
 		r := &p.records[i]
-		if r.seq <= p.durable {
-			continue
-		}
 		if n := roundUp(b.n+header+r.n, 1); b.last > 0 && n > maxBlock {
 			break
 		}
@@ -335,6 +332,20 @@ func (p *Pool) commit() {
 	p.tail = b.at + b.n
 	p.blocks = append(p.blocks, b)
 	p.send(p.log, nil, devices.OpWrite, b.at, b.n, devices.Payload{Stamp: devices.Stamp(b.number)})
+}
+
+// firstVolatile is the index of the first record that is not durable: of the many that wait
+// for the pool, most are.
+func (p *Pool) firstVolatile() int {
+	from, to := 0, len(p.records)
+	for from < to {
+		if k := (from + to) / 2; p.records[k].seq <= p.durable {
+			from = k + 1
+		} else {
+			to = k
+		}
+	}
+	return from
 }
 
 func roundUp(n, unit uint64) uint64 { return (n + unit - 1) / unit * unit }
