@@ -59,6 +59,9 @@ interop-next: build $(NEXT)/made ## against the newest peers and their suites, a
 test-kernel: $(VM)/boot ## /dev/nbd and file systems under power loss, in a virtual machine
 	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 20m ./internal/interop/kernel
 
+guest-drives: $(VM)/boot ## what five kinds of drives of a virtual machine are sent for a commit
+	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 10m ./internal/interop/kernel -guest.run Drives
+
 power-loss: $(VM)/boot ## the same with 200 power cuts for each file system and strategy: hours
 	NBDBENCH_REQUIRE_PEERS=1 $(GO) test -v -count 1 -timeout 12h ./internal/interop/kernel -guest.cuts 200 -guest.run 'FileSystems|SQLite'
 
@@ -219,4 +222,4 @@ $(BIN)/gofumpt:
 
 ci: test ## what CI runs, and nothing more
 
-.PHONY: benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack kills soak bench-peers bench-drive bench-fio check-real reference coverage peers ci mqsim
+.PHONY: guest-drives benchstat gallery install prometheus cross release cover help build run test unit race interop interop-next lint test-kernel capture capture-vm captured survive power-loss bench memory pgo swarm fuzz honesty hostile mutants attack kills soak bench-peers bench-drive bench-fio check-real reference coverage peers ci mqsim

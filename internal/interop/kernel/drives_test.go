@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -168,6 +169,9 @@ func (s *stored) commits(n int, flags devices.Flags, flush bool) string {
 
 func TestGuestDrivesAreSentWhatTheirQueuesTake(t *testing.T) {
 	guestOnly(t)
+	if !strings.Contains(flag.Lookup("test.run").Value.String(), "Drives") {
+		t.Skip("for make guest-drives: some guests have stood still at a drive without a write cache")
+	}
 	loadModules(t, "virtio_pci", "virtio_blk", "ata_piix", "sd_mod")
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
