@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -98,20 +97,7 @@ func TestARunThroughProxiesIsRepeatable(t *testing.T) {
 	p := plan("nvme-990pro", "sync-4k wal-noisy", "native emulate")
 	p.Commits, p.Cuts, p.Runs = 80, 3, 3
 	doc := mustRun(t, through(t, p, "lan:emulate :native"))
-	again, err := Rerun(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var a, b bytes.Buffer
-	if err := doc.WriteJSON(&a); err != nil {
-		t.Fatal(err)
-	}
-	if err := mustRun(t, again).WriteJSON(&b); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(a.Bytes(), b.Bytes()) {
-		t.Error("the plan of the document gives another document")
-	}
+	mustRunAgain(t, doc)
 	for _, c := range doc.Cells {
 		if d := c.Durability; d.CommitsLost > 0 || d.Violations > 0 || d.Cuts == 0 {
 			t.Errorf("%s: %+v", c.ID, d)

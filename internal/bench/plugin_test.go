@@ -118,6 +118,12 @@ func TestRunsOfPluginsAreDeterministic(t *testing.T) {
 func TestAStoredRunOfAPluginRunsAgain(t *testing.T) {
 	p := plugins([]string{"native"}, "go:memory?size=1MiB")
 	doc := mustRun(t, p)
+	mustRunAgain(t, doc)
+}
+
+// mustRunAgain runs the plan in a document, which must give the same document.
+func mustRunAgain(t *testing.T, doc *results.Run) {
+	t.Helper()
 	again, err := Rerun(doc)
 	if err != nil {
 		t.Fatal(err)
